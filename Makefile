@@ -1,0 +1,50 @@
+# Every chore has one entry here; CI and pre-commit run nothing else.
+
+PYTHON ?= $(shell python3.11 -c '' 2>/dev/null && echo python3.11 || echo python3)
+BIN := .venv/bin
+SOURCES := $(wildcard metta tests examples benchmarks)
+
+.PHONY: setup check test test-cluster bench docs demo clean
+
+setup: .venv/.dev
+
+check: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy $(SOURCES)
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/lint-imports --no-logo
+
+test: setup
+	$(BIN)/pytest --cov --cov-report=term:skip-covered $(ARGS)
+
+test-cluster:
+	@echo "No cluster tests yet: they come with the Kubernetes, SLURM and Docker executors."
+
+bench: setup
+	$(BIN)/python -m benchmarks $(ARGS)
+
+docs: setup
+	$(BIN)/pytest tests/docs $(ARGS)
+
+demo: .venv/.runtime
+	$(BIN)/sweep run examples/digits.py
+
+clean:
+	rm -rf .venv dist htmlcov .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# One environment: what a sweep needs (.runtime), and on top of it the tools (.dev).
+
+.venv/.runtime: requirements/runtime.txt pyproject.toml
+	@$(PYTHON) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	    echo "$(PYTHON) is older than 3.11 or lacks venv and ensurepip (Debian: apt install python3-venv)." \
+	        "Another one: make setup PYTHON=/path/to/python" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --requirement requirements/runtime.txt
+	$(BIN)/pip install --quiet --no-deps --editable .
+	@touch $@
+
+.venv/.dev: requirements/dev.txt .venv/.runtime
+	$(BIN)/pip install --quiet --requirement requirements/dev.txt
+	@touch $@

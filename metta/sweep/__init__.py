@@ -1,0 +1,55 @@
+"""Durable experiments on Temporal: sweeps that survive ``kill -9``.
+
+Names are imported when they are first used, so that ``import metta.sweep`` stays fast.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from metta.sweep.contracts.budgets import Budget as Budget
+    from metta.sweep.contracts.distributions import Choice as Choice
+    from metta.sweep.contracts.distributions import Constant as Constant
+    from metta.sweep.contracts.distributions import Integer as Integer
+    from metta.sweep.contracts.distributions import LogUniform as LogUniform
+    from metta.sweep.contracts.distributions import Uniform as Uniform
+    from metta.sweep.contracts.errors import BadMetric as BadMetric
+    from metta.sweep.contracts.errors import DefinitionError as DefinitionError
+    from metta.sweep.contracts.errors import Infeasible as Infeasible
+    from metta.sweep.contracts.errors import SweepError as SweepError
+    from metta.sweep.contracts.errors import SweepFailed as SweepFailed
+    from metta.sweep.contracts.errors import TrialInterrupted as TrialInterrupted
+    from metta.sweep.contracts.failures import RetryPolicy as RetryPolicy
+    from metta.sweep.contracts.spaces import SearchSpace as SearchSpace
+    from metta.sweep.contracts.trials import Observation as Observation
+    from metta.sweep.contracts.trials import Resources as Resources
+    from metta.sweep.contracts.trials import Trial as Trial
+
+_HOMES = {
+    "budgets": ["Budget"],
+    "distributions": ["Choice", "Constant", "Integer", "LogUniform", "Uniform"],
+    "errors": [
+        "BadMetric",
+        "DefinitionError",
+        "Infeasible",
+        "SweepError",
+        "SweepFailed",
+        "TrialInterrupted",
+    ],
+    "failures": ["RetryPolicy"],
+    "spaces": ["SearchSpace"],
+    "trials": ["Observation", "Resources", "Trial"],
+}
+_HOME_OF = {name: f"{__name__}.contracts.{home}" for home, names in _HOMES.items() for name in names}
+
+__all__ = sorted(_HOME_OF)  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_HOME_OF[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

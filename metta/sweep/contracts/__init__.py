@@ -1,0 +1,1 @@
+"""What flows between the parts: plain, frozen, validated values."""

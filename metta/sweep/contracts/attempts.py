@@ -1,0 +1,67 @@
+"""Attempts: what an executor is handed to run."""
+
+from typing import NamedTuple
+
+from pydantic import JsonValue
+
+from metta.sweep.contracts.models import Wire
+from metta.sweep.contracts.trials import Resources
+
+
+class AttemptKey(NamedTuple):
+    """Which attempt: the name under which its effects are told apart."""
+
+    trial: int
+    segment: int
+    attempt: int
+
+    def __str__(self) -> str:
+        """The attempt's folder below that of its sweep.
+
+        >>> str(AttemptKey(trial=7, segment=0, attempt=2))
+        'trials/7/seg-0/try-2'
+        """
+        return f"trials/{self.trial}/seg-{self.segment}/try-{self.attempt}"
+
+
+class Attempt(Wire):
+    """One attempt of one segment of a trial (segments count from 0, attempts from 1).
+
+    Args:
+        folder: Absolute path of the attempt's own folder; made when something is written to it.
+        until_step: Last step of the segment; None lets it run to its own end.
+        resume_from: Absolute path of the checkpoint to go on from.
+    """
+
+    trial: int
+    segment: int = 0
+    attempt: int = 1
+    params: dict[str, JsonValue]
+    seed: int
+    folder: str
+    until_step: int | None = None
+    resume_from: str | None = None
+    resources: Resources = Resources()
+
+    @property
+    def key(self) -> AttemptKey:
+        """Its name."""
+        return AttemptKey(self.trial, self.segment, self.attempt)
+
+
+class Code(Wire):
+    """Where an objective's code is found, and how it would have been started by hand.
+
+    Args:
+        objective: Reference to the objective.
+        argv: ``sys.argv`` while a script is imported.
+        cwd: Working directory; None keeps the process's own.
+        path: ``sys.path`` entries to put in front.
+        value: File that holds the objective by value (cloudpickle), when the reference is a value.
+    """
+
+    objective: str
+    argv: tuple[str, ...] = ()
+    cwd: str | None = None
+    path: tuple[str, ...] = ()
+    value: str | None = None

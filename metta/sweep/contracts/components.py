@@ -1,0 +1,114 @@
+"""Components: optimizers, schedulers and executors as plain data, and back."""
+
+import inspect
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Annotated, Any, Self, TypeAlias, TypeVar
+
+from pydantic import BeforeValidator, Field, JsonValue
+
+from metta.sweep.contracts.errors import DefinitionError, nearest
+from metta.sweep.contracts.models import Wire, json_ready, unknown_name
+from metta.sweep.contracts.references import Reference
+
+ConfiguredT = TypeVar("ConfiguredT", bound="Configured")
+
+
+class ComponentSpec(Wire):
+    """An optimizer, scheduler or executor: its registered name or reference, and its arguments."""
+
+    type: str
+    options: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+def _full_form(data: Any) -> Any:
+    """Accepts ``"random"`` and ``{"type": "local", "max_parallel": 2}`` beside the full form."""
+    if isinstance(data, str):
+        return {"type": data}
+    if isinstance(data, dict) and "type" in data and "options" not in data:
+        return {"type": data["type"], "options": {k: v for k, v in data.items() if k != "type"}}
+    return data
+
+
+Component: TypeAlias = Annotated[ComponentSpec, BeforeValidator(_full_form)]
+
+
+class Configured:
+    """Remembers the arguments it was made with, so that another process can make it again.
+
+    Raises:
+        DefinitionError: At construction, for unknown or missing arguments.
+    """
+
+    _arguments: dict[str, Any]
+
+    def __new__(cls, *args: Any, **options: Any) -> Self:
+        """Bind the arguments before ``__init__`` sees them."""
+        signature = inspect.signature(cls.__init__)
+        problems = _unknown(signature, options)
+        if problems:
+            raise DefinitionError(problems, cls.__name__)
+        made = super().__new__(cls)
+        try:
+            bound = signature.bind(made, *args, **options)
+        except TypeError as error:
+            raise DefinitionError([str(error)], cls.__name__) from None
+        made._arguments = dict(list(bound.arguments.items())[1:])
+        return made
+
+    def spec(self, names: Mapping[str, str]) -> ComponentSpec:
+        """This object as plain data.
+
+        Args:
+            names: The registry of its kind: short name to ``module:Class``.
+        """
+        kind = type(self)
+        path = f"{kind.__module__}:{kind.__qualname__}"
+        short = next((name for name, target in names.items() if target == path), path)
+        options = {name: json_ready(value) for name, value in self._arguments.items() if value is not None}
+        return ComponentSpec(type=short, options=options)
+
+
+def create(kind: type[ConfiguredT], names: Mapping[str, str], spec: ComponentSpec) -> ConfiguredT:
+    """Make an object again from plain data.
+
+    Args:
+        kind: The base class it has to have.
+        names: The registry of that kind.
+        spec: What to make.
+
+    Raises:
+        DefinitionError: When the name is unknown, or its arguments are wrong.
+    """
+    what = kind.__name__.lower()
+    if spec.type not in names and ":" not in spec.type:
+        raise DefinitionError(
+            [f"unknown {what} {spec.type!r}{nearest(spec.type, list(names))}"], f"the {what}"
+        )
+    made = load(names.get(spec.type, spec.type))
+    if not (isinstance(made, type) and issubclass(made, kind)):
+        raise DefinitionError([f"{spec.type} is not a subclass of {kind.__name__}"], f"the {what}")
+    return made(**spec.options)
+
+
+def load(text: str) -> Any:
+    """What a reference to a module's attribute names.
+
+    Raises:
+        DefinitionError: When it cannot be imported.
+    """
+    reference = Reference.parse(text)
+    try:
+        found: Any = import_module(reference.target)
+        for part in reference.name.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError) as error:
+        raise DefinitionError([f"{text} cannot be imported: {error}"], "the reference") from error
+    return found
+
+
+def _unknown(signature: inspect.Signature, options: Mapping[str, object]) -> list[str]:
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
+    known = [name for name in signature.parameters if name != "self"]
+    problems = (unknown_name(name, known) for name in options)
+    return [] if takes_any else [problem for problem in problems if problem]

@@ -1,0 +1,186 @@
+"""Every error that metta.sweep raises on purpose.
+
+    SweepError
+    ├── DefinitionError            what was asked for cannot be run; lists every mistake
+    │   ├── SpaceError             a search space, or parameters that do not fit it
+    │   ├── NameInUse              a sweep of that name exists already
+    │   └── DefinitionChanged      a sweep is continued with another definition
+    ├── SweepFailed                a sweep ended without a usable result
+    ├── BadMetric                  a metric is not a finite number
+    ├── SweepNotFound              no sweep of that name in this store
+    ├── SweepEnded                 a control came after the end of the sweep
+    ├── StoreError                 the artifact store cannot do what was asked
+    │   ├── StoreFull              no room left; the write can be tried again
+    │   ├── LedgerCorrupt          a recorded line no longer matches its checksum
+    │   ├── ChunkTaken             another writer has written this chunk already
+    │   └── LedgerFenced           a newer session owns this sweep
+    └── ServerError                the Temporal server cannot be started or reached
+
+    Infeasible                     raised by a trial: these parameters make no sense
+    TrialInterrupted               raised inside ``report``: the trial is to end here (a BaseException)
+    DefinitionReached              ends the import of a script in a worker (a BaseException)
+
+A message says what broke, the value that was got, and what to do.
+"""
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+
+
+class SweepError(Exception):
+    """Root of all errors of this package."""
+
+
+class DefinitionError(SweepError):
+    """What was asked for cannot be run.
+
+    Not a ``ValueError``, so that pydantic passes it on unchanged from inside a validator.
+
+    Args:
+        problems: Every mistake found, one readable sentence each.
+        subject: What the mistakes are in.
+    """
+
+    def __init__(self, problems: Sequence[str], subject: str = "the sweep") -> None:
+        self.problems = tuple(problems)
+        self.subject = subject
+        super().__init__(listing(subject, self.problems))
+
+
+class SpaceError(DefinitionError):
+    """A search space is wrong, or parameters do not fit it."""
+
+    def __init__(self, problems: Sequence[str], subject: str = "the search space") -> None:
+        super().__init__(problems, subject)
+
+
+class NameInUse(DefinitionError):
+    """A sweep of that name exists already."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            [
+                f"the name {name!r} is in use; continue that sweep with resume=True"
+                " (`--resume`), or choose another name"
+            ],
+            "the sweep's name",
+        )
+
+
+class DefinitionChanged(DefinitionError):
+    """A sweep is continued with a definition that differs from the recorded one."""
+
+
+class SweepFailed(SweepError):
+    """A sweep ended without a usable result; the message holds the commonest cause."""
+
+
+class BadMetric(SweepError):
+    """A metric is not a finite number."""
+
+
+class SweepNotFound(SweepError):
+    """No sweep of that name is recorded in the store.
+
+    Args:
+        name: The name that was asked for.
+        known: Names that exist, to suggest the nearest one.
+    """
+
+    def __init__(self, name: str, known: Sequence[str] = ()) -> None:
+        super().__init__(f"there is no sweep {name!r} here{nearest(name, known)}")
+
+
+class SweepEnded(SweepError):
+    """A control came after the end of the sweep."""
+
+
+class StoreError(SweepError):
+    """The artifact store cannot do what was asked."""
+
+
+class StoreFull(StoreError):
+    """No room is left in the store; nothing was written, and it can be tried again."""
+
+
+class LedgerCorrupt(StoreError):
+    """A recorded line of a ledger no longer matches its checksum.
+
+    Args:
+        path: The ledger file.
+        line: Number of the line, from 1.
+        offset: Where the line begins, in bytes.
+        why: What is wrong with it.
+    """
+
+    def __init__(self, path: Path, line: int, offset: int, why: str) -> None:
+        self.path, self.line, self.offset = path, line, offset
+        super().__init__(
+            f"{path}, line {line} (byte {offset}) is damaged: {why}. Nothing was changed."
+            f" Restore the file from a backup, or keep what stands before it:"
+            f" `head -c {offset} {path.name} > repaired.jsonl`"
+        )
+
+
+class ChunkTaken(StoreError):
+    """Another writer has written this chunk already."""
+
+
+class LedgerFenced(StoreError):
+    """A newer session owns this sweep, so this one must stop without a word."""
+
+
+class ServerError(SweepError):
+    """The Temporal server cannot be started or reached."""
+
+
+class Infeasible(Exception):
+    """Raise it in a trial whose parameters make no sense: recorded, and never retried."""
+
+
+class TrialInterrupted(BaseException):
+    """Raised by ``trial.report`` when the trial is to end here; let it pass.
+
+    A ``BaseException``, so that ``except Exception`` in training code does not swallow it.
+    """
+
+
+class DefinitionReached(BaseException):
+    """Ends the import of a script at its first ``run()``, ``start()`` or ``attach()`` in a worker.
+
+    Args:
+        experiment: The experiment whose call ended the import.
+        options: The arguments of that call.
+    """
+
+    def __init__(self, experiment: object, options: dict[str, object]) -> None:
+        super().__init__("the script's experiment was reached")
+        self.experiment = experiment
+        self.options = options
+
+
+def listing(subject: str, problems: Sequence[str]) -> str:
+    """One message for all mistakes of one input.
+
+    >>> print(listing("the budget", ["trials must be at least 1, got -3"]))
+    the budget: trials must be at least 1, got -3
+    """
+    if len(problems) == 1:
+        return f"{subject}: {problems[0]}"
+    return f"{len(problems)} mistakes in {subject}:" + "".join(f"\n- {p}" for p in problems)
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    """The end of a sentence that suggests a known name.
+
+    >>> nearest("trails", ["trials", "hours"])
+    '; did you mean trials?'
+    >>> nearest("x", ["trials", "hours"])
+    '. Known: hours, trials'
+    >>> nearest("x", [])
+    ''
+    """
+    if close := get_close_matches(name, known, n=1):
+        return f"; did you mean {close[0]}?"
+    return f". Known: {', '.join(sorted(known))}" if known else ""

@@ -1,0 +1,139 @@
+"""Events: the facts a search is told. Each has an id; a second event of the same id changes nothing."""
+
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Field
+
+from metta.sweep.contracts.budgets import Control
+from metta.sweep.contracts.failures import Failure
+from metta.sweep.contracts.models import Wire
+from metta.sweep.contracts.sweeps import SweepSpec
+
+EventId: TypeAlias = tuple[str | int | float, ...]
+
+
+class _Event(Wire):
+    """A fact and the time it was recorded, in seconds since 1970."""
+
+    at: float
+
+
+class Created(_Event):
+    """The sweep was defined; always the first event."""
+
+    type: Literal["created"] = "created"
+    spec: SweepSpec
+
+    @property
+    def id(self) -> EventId:
+        """There is one definition."""
+        return ("created",)
+
+
+class Opened(_Event):
+    """A session took the sweep over; attempts that ran under the one before are over."""
+
+    type: Literal["opened"] = "opened"
+    epoch: int
+    control: Control
+
+    @property
+    def id(self) -> EventId:
+        """One a epoch."""
+        return ("opened", self.epoch)
+
+
+class ControlChanged(_Event):
+    """Somebody changed the budget or asked for the end."""
+
+    type: Literal["control"] = "control"
+    control: Control
+
+    @property
+    def id(self) -> EventId:
+        """One a version of a workflow run."""
+        return ("control", self.control.run, self.control.version)
+
+
+class Tick(_Event):
+    """Time passed; recorded only when a time budget has to be judged."""
+
+    type: Literal["tick"] = "tick"
+
+    @property
+    def id(self) -> EventId:
+        """Each is a fact of its own."""
+        return ("tick", self.at)
+
+
+class _AttemptEvent(_Event):
+    """A fact about one attempt of one segment of a trial (segments count from 0, attempts from 1)."""
+
+    trial: int
+    segment: int = 0
+    attempt: int = 1
+
+
+class Reported(_AttemptEvent):
+    """The attempt reported metrics, and perhaps a checkpoint, at a step."""
+
+    type: Literal["reported"] = "reported"
+    seq: int
+    step: int
+    metrics: dict[str, float]
+    checkpoint: str | None = None
+
+    @property
+    def id(self) -> EventId:
+        """Reports are numbered within their attempt."""
+        return (self.trial, self.segment, self.attempt, self.seq)
+
+
+class _AttemptEnded(_AttemptEvent):
+    """The attempt is over; its first such event counts, later ones change nothing.
+
+    Args:
+        seconds: How long the attempt ran.
+    """
+
+    seconds: float = 0.0
+
+    @property
+    def id(self) -> EventId:
+        """An attempt ends once."""
+        return (self.trial, self.segment, self.attempt, "end")
+
+
+class SegmentEnded(_AttemptEnded):
+    """The segment reached its last step and the trial is paused."""
+
+    type: Literal["segment_ended"] = "segment_ended"
+    step: int
+    checkpoint: str | None = None
+
+
+class Completed(_AttemptEnded):
+    """The trial is done. ``metrics`` is None when its last report is the result."""
+
+    type: Literal["completed"] = "completed"
+    metrics: dict[str, float] | None = None
+
+
+class Failed(_AttemptEnded):
+    """The attempt failed."""
+
+    type: Literal["failed"] = "failed"
+    failure: Failure
+
+
+class Stopped(_AttemptEnded):
+    """The attempt ended because it was told to."""
+
+    type: Literal["stopped"] = "stopped"
+
+
+AttemptEnded: TypeAlias = SegmentEnded | Completed | Failed | Stopped
+TrialEvent: TypeAlias = Reported | AttemptEnded
+Event: TypeAlias = Annotated[
+    Created | Opened | ControlChanged | Tick | TrialEvent, Field(discriminator="type")
+]

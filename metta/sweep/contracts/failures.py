@@ -1,0 +1,87 @@
+"""How trials fail, and who pays for the next attempt."""
+
+from typing import Literal, TypeAlias
+
+from pydantic import Field
+
+from metta.sweep.contracts.models import Edge, Wire
+
+FailureKind: TypeAlias = Literal[
+    "user",  # the objective raised, exited or crashed
+    "oom",  # the kernel killed it, or it ran out of memory itself
+    "timeout",  # it took longer than the trial's timeout
+    "infeasible",  # it raised Infeasible: these parameters make no sense
+    "bad_metric",  # a metric is NaN, infinite, missing, or not a number
+    "no_result",  # it ended without a value and without a report
+    "infra",  # the machinery failed: nobody's fault, retried free of charge
+    "cancelled",  # somebody cancelled it
+    "lost",  # it vanished without a trace
+]
+"""Why a trial failed."""
+
+FREE_RETRIES = 5
+"""So often a trial is retried after failures of kind ``infra`` or ``lost``; then it counts as failed."""
+
+FREE: frozenset[str] = frozenset({"infra", "lost"})
+FINAL: frozenset[str] = frozenset({"infeasible", "cancelled"})
+
+
+class Failure(Wire):
+    """Why an attempt failed, with the evidence.
+
+    Args:
+        kind: Which of the failure kinds.
+        message: One sentence for people.
+        traceback: The traceback or the end of the log.
+    """
+
+    kind: FailureKind
+    message: str
+    traceback: str = ""
+
+
+class RetryPolicy(Edge):
+    """How often a failed trial is tried again, and after which wait.
+
+    Args:
+        max_attempts: Attempts in all, the first included. Failures of the machinery are not counted.
+        backoff: How the wait grows from one attempt to the next.
+        initial: First wait, in seconds.
+        maximum: Longest wait, in seconds.
+        non_retryable: Failure kinds that are final at once.
+    """
+
+    max_attempts: int = Field(default=1, ge=1)
+    backoff: Literal["exponential", "constant"] = "exponential"
+    initial: float = Field(default=1.0, ge=0)
+    maximum: float = Field(default=60.0, ge=0)
+    non_retryable: tuple[FailureKind, ...] = ()
+
+    def delay_s(self, attempt: int) -> float:
+        """Seconds to wait before the next attempt, after attempt number ``attempt`` (from 1) failed.
+
+        >>> [RetryPolicy(max_attempts=5).delay_s(n) for n in (1, 2, 3)]
+        [1.0, 2.0, 4.0]
+        """
+        if self.backoff == "constant":
+            return min(self.initial, self.maximum)
+        # doubled in a loop bound by the maximum: 2**attempt of a large attempt would overflow a float
+        delay = self.initial
+        for _ in range(attempt - 1):
+            if delay >= self.maximum:
+                break
+            delay *= 2
+        return min(delay, self.maximum)
+
+    def again(self, kind: FailureKind, failed: int, free: int) -> bool:
+        """Whether a trial gets another attempt.
+
+        Args:
+            kind: Kind of the failure just met.
+            failed: Attempts that failed by the trial's own fault, this one included.
+            free: Attempts that failed by the machinery's fault, this one included.
+        """
+        if kind in FREE:
+            return free <= FREE_RETRIES
+        final = kind in FINAL or kind in self.non_retryable
+        return not final and failed < self.max_attempts

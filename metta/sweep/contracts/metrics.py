@@ -1,0 +1,72 @@
+"""Metrics: what trials return, which of them counts, and in which direction."""
+
+import math
+from collections.abc import Mapping
+from typing import Any, Literal, TypeAlias
+
+from metta.sweep.contracts.errors import BadMetric
+from metta.sweep.contracts.models import json_ready
+
+Goal: TypeAlias = Literal["maximize", "minimize"]
+
+BARE = "value"
+"""Name of the metric of a trial that returns a bare number."""
+
+COSTS = frozenset(
+    ["loss", "error", "latency", "regret", "cost", "time", "mse", "rmse", "mae", "perplexity"]
+)
+"""Names that read as costs, alone or after an underscore."""
+
+
+def inferred_goal(metric: str) -> Goal:
+    """The direction a metric's name suggests.
+
+    >>> inferred_goal("val_loss"), inferred_goal("accuracy"), inferred_goal("times")
+    ('minimize', 'maximize', 'maximize')
+    """
+    return "minimize" if metric.rsplit("_", 1)[-1] in COSTS else "maximize"
+
+
+def better(goal: Goal, value: float, other: float) -> bool:
+    """Whether ``value`` is strictly better than ``other``."""
+    return value > other if goal == "maximize" else value < other
+
+
+def metrics_from(returned: Any) -> dict[str, float] | None:
+    """What an objective returned, as named finite numbers.
+
+    Args:
+        returned: A number, a dict of numbers, or None (its reports are the result).
+
+    Returns:
+        The metrics, or None when nothing was returned.
+
+    Raises:
+        BadMetric: When it is something else, or a number is NaN or infinite.
+    """
+    if returned is None:
+        return None
+    if isinstance(returned, Mapping):
+        return checked_metrics(returned)
+    return {BARE: _number("the returned value", returned)}
+
+
+def checked_metrics(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """Metrics as native finite floats.
+
+    Raises:
+        BadMetric: When there is none, or one is not a finite number.
+    """
+    if not metrics:
+        raise BadMetric("the dict of metrics is empty; put at least one number into it")
+    return {str(name): _number(f"metric {name!r}", value) for name, value in metrics.items()}
+
+
+def _number(what: str, value: Any) -> float:
+    plain = json_ready(value)
+    if isinstance(plain, bool) or not isinstance(plain, (int, float)):
+        kind = type(value).__name__
+        raise BadMetric(f"{what} is {plain!r} ({kind}); return a number or a dict of numbers")
+    if not math.isfinite(plain):
+        raise BadMetric(f"{what} is {plain}; a metric has to be finite")
+    return float(plain)

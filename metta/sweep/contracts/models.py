@@ -1,0 +1,116 @@
+"""Base of all contracts: strict where people write them, lenient where machines exchange them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from types import UnionType
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Union, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic._internal._model_construction import ModelMetaclass
+
+from metta.sweep.contracts.errors import DefinitionError, nearest
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+
+class Wire(BaseModel):
+    """A frozen value on the wire; fields it does not know are ignored, so old and new workers mix."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+
+class _EdgeType(ModelMetaclass):
+    """Makes the constructor strict and its errors readable; validation of data stays pydantic's.
+
+    A metaclass, because an own ``__init__`` would also be called for values on the wire.
+    """
+
+    if not TYPE_CHECKING:  # the checkers are to see the fields as arguments, not this signature
+
+        def __call__(cls, *args: object, **fields: object) -> object:
+            unknown = [unknown_name(name, cls.model_fields) for name in fields]
+            if problems := [problem for problem in unknown if problem]:
+                raise DefinitionError(problems, cls.__name__)
+            try:
+                return super().__call__(*args, **fields)
+            except ValidationError as error:
+                raise DefinitionError(list(problems_of(error, cls)), cls.__name__) from None
+
+
+class Edge(Wire, metaclass=_EdgeType):
+    """A value that people construct: a typo in a name is an error, and all mistakes are told at once."""
+
+
+def parse(model: type[ModelT], data: object, subject: str) -> ModelT:
+    """Validate what a person wrote, strictly.
+
+    Args:
+        model: The contract it is to fulfil.
+        data: Plain JSON data.
+        subject: What it is called in the error.
+
+    Returns:
+        The validated value.
+
+    Raises:
+        DefinitionError: With every mistake: unknown keys with the nearest name, wrong values.
+    """
+    try:
+        return model.model_validate(data, extra="forbid")
+    except ValidationError as error:
+        raise DefinitionError(list(problems_of(error, model)), subject) from None
+
+
+def unknown_name(name: str, known: Mapping[str, object] | Sequence[str]) -> str | None:
+    """What is wrong with a name that is not known, or None."""
+    return None if name in known else f"{name} is unknown{nearest(name, list(known))}"
+
+
+def problems_of(error: ValidationError, model: type[BaseModel]) -> Iterator[str]:
+    """Pydantic's errors, one readable sentence each."""
+    for detail in error.errors(include_url=False):
+        path = [str(part) for part in detail["loc"]]
+        where = ".".join(path)
+        if detail["type"] == "extra_forbidden":
+            names = list(_fields_at(model, path[:-1]))
+            yield f"{where} is unknown{nearest(path[-1], names)}"
+        elif detail["type"] == "missing":
+            yield f"{where} is missing"
+        elif detail["type"] == "value_error":
+            for line in str(detail.get("ctx", {}).get("error")).splitlines():
+                yield f"{where}: {line}" if where else line
+        else:
+            message = detail["msg"][0].lower() + detail["msg"][1:]
+            yield f"{where}: {message}, got {detail['input']!r}"
+
+
+def _fields_at(model: type[BaseModel], path: Sequence[str]) -> Iterator[str]:
+    """Names of the fields of the model found under a path of an error."""
+    models = [model]
+    for name in path:
+        fields = [m.model_fields[name] for m in models if name in m.model_fields]
+        # a union's error path also names the member that was tried: it leads no deeper
+        models = [m for field in fields for m in _models_in(field.annotation)] or models
+    for found in models:
+        yield from found.model_fields
+
+
+def _models_in(annotation: object) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    elif get_origin(annotation) in (Annotated, Union, UnionType):
+        for member in get_args(annotation):
+            yield from _models_in(member)
+
+
+def json_ready(value: Any) -> Any:
+    """A value in native JSON types: numpy's scalars and arrays become numbers and lists.
+
+    >>> json_ready((1, {"a": 2.0}))
+    [1, {'a': 2.0}]
+    """
+    if isinstance(value, Mapping):
+        return {str(k): json_ready(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [json_ready(v) for v in value]
+    # numpy is recognised by its own conversion, so that contracts need not import it
+    return value.tolist() if hasattr(value, "tolist") else value

@@ -1,0 +1,174 @@
+"""Sweeps: the definition, the input and the result of the workflow, and what can be asked of it."""
+
+from typing import Annotated, Any, Literal, Self, TypeAlias, cast
+
+from pydantic import (
+    Field,
+    JsonValue,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+    model_validator,
+)
+
+from metta.sweep.contracts.budgets import AnyBudget, Budget, Control
+from metta.sweep.contracts.components import Component, ComponentSpec
+from metta.sweep.contracts.errors import SpaceError
+from metta.sweep.contracts.failures import RetryPolicy
+from metta.sweep.contracts.metrics import Goal
+from metta.sweep.contracts.models import Wire, parse
+from metta.sweep.contracts.spaces import SearchSpace
+from metta.sweep.contracts.trials import Resources
+
+TrialStatus: TypeAlias = Literal["running", "paused", "completed", "failed", "stopped"]
+
+
+def _space(data: Any, handler: ValidatorFunctionWrapHandler) -> SearchSpace:
+    """Turns a space's own error into a ValueError, so that it is told along with the other mistakes."""
+    try:
+        return SearchSpace.of(handler(data))
+    except SpaceError as error:
+        raise ValueError("\n".join(error.problems)) from None
+
+
+class SweepSpec(Wire):
+    """What a sweep is: everything that stays the same while it runs.
+
+    Args:
+        objective: Reference to what is to be tried: ``package.module:function``, ``script.py:function``.
+        search_space: Where to search.
+        optimizer: What to try next.
+        scheduler: How long, and when.
+        executor: Where trials run.
+        metric: The metric that counts; None takes the only one returned.
+        goal: Its direction; None goes by its name.
+        seed: Seed of all decisions; None derives it from the sweep's id.
+        retry: How often a failed trial is tried again.
+        timeout: Longest run of one attempt in seconds.
+        resources: What each trial needs.
+        max_failures: So many failures without a single success end the sweep.
+    """
+
+    objective: str
+    search_space: Annotated[SearchSpace, WrapValidator(_space)]
+    optimizer: Component = ComponentSpec(type="random")
+    scheduler: Component = ComponentSpec(type="asynchronous")
+    executor: Component = ComponentSpec(type="local")
+    metric: str | None = None
+    goal: Goal | None = None
+    seed: int | None = None
+    retry: RetryPolicy = RetryPolicy()
+    timeout: float | None = Field(default=None, gt=0)
+    resources: Resources = Resources()
+    max_failures: int = Field(default=5, ge=1)
+
+    def differences(self, other: "SweepSpec") -> list[str]:
+        """Fields in which another definition differs from this one, one sentence each."""
+        mine, theirs = self.model_dump(mode="json"), other.model_dump(mode="json")
+        return [
+            f"{name} was {mine[name]!r} and is now {theirs[name]!r}"
+            for name in mine
+            if mine[name] != theirs[name]
+        ]
+
+
+class SweepInput(SweepSpec):
+    """Input of the workflow ``Sweep``; plain JSON of these fields starts one from any Temporal client.
+
+    Args:
+        budget: Limits to begin with; a number is a number of trials.
+        resume: Whether a sweep of this id may exist already and is then continued.
+        client: Stamp of the program that wrote the input. JSON without it was written by a
+            person, and is read strictly.
+        control: The control in force, when this run continues an earlier one.
+    """
+
+    budget: AnyBudget = Budget()
+    resume: bool = False
+    client: str = ""
+    control: Control | None = None
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _strict_for_people(cls, data: Any, handler: ValidatorFunctionWrapHandler) -> Self:
+        if isinstance(data, dict) and "client" not in data:
+            return parse(cls, data | {"client": "json"}, "the sweep's JSON")
+        return cast("Self", handler(data))
+
+    @property
+    def spec(self) -> SweepSpec:
+        """The definition alone."""
+        return SweepSpec.model_construct(**{name: getattr(self, name) for name in SweepSpec.model_fields})
+
+
+class Row(Wire):
+    """A trial on the leaderboard, best first."""
+
+    trial: int
+    value: float
+    step: int | None = None
+    params: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+class Counts(Wire):
+    """Trials by what became of them."""
+
+    started: int = 0
+    running: int = 0
+    paused: int = 0
+    completed: int = 0
+    failed: int = 0
+    stopped: int = 0
+
+
+class Progress(Wire):
+    """How far a sweep is.
+
+    Args:
+        best: The best trials; None in a signal says that they are those of the signal before.
+        elapsed_s: Time in which a session worked on it.
+        metric: The metric that counts, once known.
+        note: What it is waiting for, such as room on the disk.
+    """
+
+    counts: Counts = Counts()
+    best: tuple[Row, ...] | None = ()
+    elapsed_s: float = 0.0
+    metric: str | None = None
+    goal: Goal | None = None
+    note: str = ""
+
+
+class SessionInput(Wire):
+    """Input of ``run_search_session``."""
+
+    sweep_id: str
+    run_chain: str
+    spec: SweepSpec
+    control: Control
+    resume: bool = False
+
+
+class SessionResult(Wire):
+    """How a session ended, and the control it had applied by then."""
+
+    progress: Progress
+    reason: str
+    message: str = ""
+    control: Control
+
+
+class SweepStatus(Wire):
+    """Answer of the query ``status``."""
+
+    state: Literal["running", "stopping", "finished"]
+    progress: Progress
+    control: Control
+    reason: str = ""
+
+
+class SweepResult(Wire):
+    """Result of the workflow ``Sweep``; all trials stand in the ledger at ``ledger``."""
+
+    sweep_id: str
+    reason: str
+    progress: Progress

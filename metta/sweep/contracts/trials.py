@@ -1,0 +1,146 @@
+"""Trials: one set of parameters, tried once."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from pydantic import Field, JsonValue
+
+from metta.sweep.contracts.failures import Failure
+from metta.sweep.contracts.metrics import checked_metrics
+from metta.sweep.contracts.models import Edge
+
+Result: TypeAlias = float | Mapping[str, float] | Failure
+"""What became of a trial: its value, its metrics, or its failure."""
+
+Report: TypeAlias = Callable[[int, dict[str, float], Path | None], None]
+"""Where reports go: ``(step, metrics, checkpoint)``. It may raise ``TrialInterrupted``."""
+
+
+class Resources(Edge):
+    """What a trial needs.
+
+    Args:
+        cpu: Cores; also the number of threads that BLAS and OpenMP get.
+        gpu: Devices.
+        memory_gib: Memory in GiB, or None for no statement.
+    """
+
+    cpu: float = Field(default=1.0, gt=0)
+    gpu: float = Field(default=0.0, ge=0)
+    memory_gib: float | None = Field(default=None, gt=0)
+
+
+class Trial:
+    """What an objective gets: parameters, a seed, and where to report.
+
+    A trial made by hand, ``Trial({"lr": 0.1})``, calls the same objective in a test; its
+    reports are then kept in ``trial.reports``.
+
+    Args:
+        params: Active parameters by their full names.
+        number: Its number within the sweep, from 0.
+        seed: Seed for all randomness of this trial, the same for each attempt.
+        attempt: Number of this attempt, from 1.
+        resources: What it may use.
+        until_step: Step at which it will be paused, or None.
+        resume_from: Checkpoint to go on from, or None to begin at the beginning.
+        folder: Folder of this attempt, or None outside of a sweep.
+        report_to: Where reports go; None keeps them in ``reports``.
+    """
+
+    def __init__(
+        self,
+        params: Mapping[str, JsonValue],
+        number: int = 0,
+        seed: int = 0,
+        *,
+        attempt: int = 1,
+        resources: Resources | None = None,
+        until_step: int | None = None,
+        resume_from: Path | None = None,
+        folder: Path | None = None,
+        report_to: Report | None = None,
+    ) -> None:
+        # JSON by contract, yet Any here: `trial.params["lr"] * 2` is to pass a type checker
+        self.params: dict[str, Any] = dict(params)
+        self.number = number
+        self.seed = seed
+        self.attempt = attempt
+        self.resources = resources or Resources()
+        self.until_step = until_step
+        self.resume_from = resume_from
+        self.reports: list[tuple[int, dict[str, float]]] = []
+        self._folder = folder
+        self._report_to = report_to
+
+    @property
+    def checkpoint_dir(self) -> Path:
+        """Folder for checkpoints of this attempt; it exists.
+
+        Raises:
+            RuntimeError: Outside of a sweep, when the trial was made without ``folder``.
+        """
+        if self._folder is None:
+            raise RuntimeError("this trial has no folder; make it with Trial(..., folder=tmp_path)")
+        folder = self._folder / "checkpoints"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def nested(self) -> dict[str, Any]:
+        """The parameters as a tree, split at the dots.
+
+        A parameter that is also a prefix, such as a choice ``model`` beside ``model.depth``, stands
+        in its own branch under the empty name.
+
+        >>> Trial({"trainer.lr": 0.1, "trainer.steps": 5, "seed": 1}).nested()
+        {'trainer': {'lr': 0.1, 'steps': 5}, 'seed': 1}
+        >>> Trial({"model": "cnn", "model.depth": 3}).nested()
+        {'model': {'': 'cnn', 'depth': 3}}
+        """
+        tree: dict[str, Any] = {}
+        prefixes = {prefix for name in self.params for prefix in accumulate(name.split(".")[:-1], _join)}
+        for name, value in self.params.items():
+            *path, leaf = [*name.split("."), *([""] if name in prefixes else [])]
+            node = tree
+            for part in path:
+                node = node.setdefault(part, {})
+            node[leaf] = value
+        return tree
+
+    def report(self, step: int, *, checkpoint: Path | str | None = None, **metrics: Any) -> None:
+        """Record metrics, and perhaps a checkpoint, at a step.
+
+        Returns when the record is durable. A step that is not above the last one is ignored.
+
+        Args:
+            step: Counts what was done so far, such as epochs; rises from report to report.
+            checkpoint: File or folder from which the trial can go on after this step.
+            **metrics: Finite numbers by name, at least one.
+
+        Raises:
+            BadMetric: When a metric is not a finite number.
+            TrialInterrupted: When the trial is to end here. Let it pass.
+        """
+        numbers = checked_metrics(metrics)
+        if self._report_to is None:
+            self.reports.append((step, numbers))
+        else:
+            self._report_to(int(step), numbers, Path(checkpoint) if checkpoint else None)
+
+    def __repr__(self) -> str:
+        return f"Trial(number={self.number}, params={self.params})"
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """A trial and what became of it."""
+
+    trial: Trial
+    result: Result
+
+
+def _join(prefix: str, part: str) -> str:
+    return f"{prefix}.{part}"

@@ -1,0 +1,71 @@
+"""The Python snippets of the documentation run as they stand.
+
+The blocks of a page make one script, in their order. A block that cannot run here has a line
+``<!-- not run: reason -->`` right before it.
+"""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from markdown_it import MarkdownIt
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+NOT_RUN = re.compile(r"<!--\s*not run\b:?\s*(?P<reason>.*?)\s*-->", re.DOTALL)
+LIMIT_S = 120
+
+
+def script_of(page: str) -> str:
+    """The page's snippets, each on its lines of the page, so that tracebacks point there."""
+    lines = [""] * page.count("\n")
+    reason: str | None = None
+    for token in MarkdownIt().parse(page):
+        if token.type == "html_block" and (comment := NOT_RUN.search(token.content)):
+            reason = comment["reason"]
+            assert reason, f"line {token.map}: a snippet is not run for no reason"
+            continue
+        if token.type == "fence" and token.info.split()[:1] == ["python"] and reason is None:
+            assert token.map
+            first = token.map[0] + 1
+            code = token.content.splitlines()
+            lines[first : first + len(code)] = code
+        reason = None
+    return "\n".join(lines).rstrip() + "\n"
+
+
+PAGES_WITH_SNIPPETS = [
+    page for page in PAGES if page.exists() and script_of(page.read_text("utf-8")).strip()
+]
+
+
+@pytest.mark.timeout(LIMIT_S + 30)
+@pytest.mark.parametrize("page", PAGES_WITH_SNIPPETS, ids=lambda page: str(page.relative_to(ROOT)))
+def test_snippets_run(page: Path, tmp_path: Path) -> None:
+    script = tmp_path / f"{page.stem}.py"
+    script.write_text(script_of(page.read_text("utf-8")), "utf-8")
+    done = subprocess.run(
+        [sys.executable, script.name],
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+    )
+    assert done.returncode == 0, f"{page.relative_to(ROOT)}:\n{done.stdout}\n{done.stderr}"
+
+
+def test_a_script_keeps_the_lines_of_its_page() -> None:
+    page = (
+        "# Title\n\n```python\na = 1\n```\n\n```console\n$ ls\n```\n\n"
+        "<!-- not run: needs a cluster -->\n\n```python\nb\n```\n\n```python\nc = a\n```\n"
+    )
+    assert script_of(page).splitlines() == [*[""] * 3, "a = 1", *[""] * 13, "c = a"]
+
+
+def test_a_snippet_is_not_skipped_without_a_reason() -> None:
+    with pytest.raises(AssertionError, match="no reason"):
+        script_of("<!-- not run -->\n\n```python\na\n```\n")
