@@ -3,8 +3,9 @@
 Names are imported when they are first used, so that ``import metta.sweep`` stays fast.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from metta.sweep.contracts.lazy import lazy
 
 if TYPE_CHECKING:
     from metta.sweep.contracts.budgets import Budget as Budget
@@ -25,31 +26,21 @@ if TYPE_CHECKING:
     from metta.sweep.contracts.trials import Resources as Resources
     from metta.sweep.contracts.trials import Trial as Trial
 
-_HOMES = {
-    "budgets": ["Budget"],
-    "distributions": ["Choice", "Constant", "Integer", "LogUniform", "Uniform"],
-    "errors": [
-        "BadMetric",
-        "DefinitionError",
-        "Infeasible",
-        "SweepError",
-        "SweepFailed",
-        "TrialInterrupted",
-    ],
-    "failures": ["RetryPolicy"],
-    "spaces": ["SearchSpace"],
-    "trials": ["Observation", "Resources", "Trial"],
-}
-_HOME_OF = {name: f"{__name__}.contracts.{home}" for home, names in _HOMES.items() for name in names}
-
-__all__ = sorted(_HOME_OF)  # pyright: ignore[reportUnsupportedDunderAll]
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOME_OF:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_HOME_OF[name]), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__all__, __getattr__ = lazy(
+    __name__,
+    {
+        "contracts.budgets": ["Budget"],
+        "contracts.distributions": ["Choice", "Constant", "Integer", "LogUniform", "Uniform"],
+        "contracts.errors": [
+            "BadMetric",
+            "DefinitionError",
+            "Infeasible",
+            "SweepError",
+            "SweepFailed",
+            "TrialInterrupted",
+        ],
+        "contracts.failures": ["RetryPolicy"],
+        "contracts.spaces": ["SearchSpace"],
+        "contracts.trials": ["Observation", "Resources", "Trial"],
+    },
+)

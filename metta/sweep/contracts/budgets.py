@@ -2,9 +2,9 @@
 
 from typing import Annotated, TypeAlias
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, JsonValue
 
-from metta.sweep.contracts.models import Edge, Wire
+from metta.sweep.contracts.models import Edge, Wire, parse
 
 
 class Budget(Edge):
@@ -56,17 +56,32 @@ AnyBudget: TypeAlias = Annotated[Budget, BeforeValidator(_from_trials)]
 """A budget, or the number of trials for short."""
 
 
+def budget_from(value: JsonValue) -> Budget:
+    """A budget as people write it: a number of trials, or limits by name.
+
+    >>> budget_from(20), budget_from({"hours": 2}).time_s
+    (Budget(trials=20, hours=None, seconds=None, target=None), 7200.0)
+
+    Raises:
+        DefinitionError: With every mistake.
+    """
+    return parse(Budget, _from_trials(value), "the budget")
+
+
 class Control(Wire):
     """What people want of a running sweep; each change has a higher version.
 
     Args:
-        run: Temporal run id that counted the version: versions of an older run are older.
+        run: Temporal run id that counts the versions.
         version: Counts the changes within a run, from 0.
         budget: The limits in force.
         stop: Whether the sweep is to end now.
+        handover: Whether the session is to let its trials end and return, for the workflow to go on
+            as a new run.
     """
 
     run: str = ""
     version: int = 0
     budget: Budget = Budget()
     stop: bool = False
+    handover: bool = False

@@ -3,7 +3,8 @@
 import inspect
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Annotated, Any, Self, TypeAlias, TypeVar
+from types import MappingProxyType
+from typing import Annotated, Any, ClassVar, Self, TypeAlias, TypeVar
 
 from pydantic import BeforeValidator, Field, JsonValue
 
@@ -40,6 +41,9 @@ class Configured:
         DefinitionError: At construction, for unknown or missing arguments.
     """
 
+    registry: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    """Every component of this kind by its short name: ``module:Class``."""
+
     _arguments: dict[str, Any]
 
     def __new__(cls, *args: Any, **options: Any) -> Self:
@@ -56,36 +60,49 @@ class Configured:
         made._arguments = dict(list(bound.arguments.items())[1:])
         return made
 
-    def spec(self, names: Mapping[str, str]) -> ComponentSpec:
+    def spec(self, reference: str | None = None) -> ComponentSpec:
         """This object as plain data.
 
         Args:
-            names: The registry of its kind: short name to ``module:Class``.
+            reference: Where another process finds its class; None goes by the class's module.
         """
         kind = type(self)
         path = f"{kind.__module__}:{kind.__qualname__}"
-        short = next((name for name, target in names.items() if target == path), path)
+        short = next((name for name, target in self.registry.items() if target == path), reference or path)
         options = {name: json_ready(value) for name, value in self._arguments.items() if value is not None}
         return ComponentSpec(type=short, options=options)
 
 
-def create(kind: type[ConfiguredT], names: Mapping[str, str], spec: ComponentSpec) -> ConfiguredT:
+def check_counts(owner: type, **counts: int | None) -> None:
+    """Check arguments that count something.
+
+    Raises:
+        DefinitionError: With every one that is neither None nor a whole number of at least 1.
+    """
+    problems = [
+        f"{name} has to be a whole number of at least 1, got {value!r}"
+        for name, value in counts.items()
+        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1)
+    ]
+    if problems:
+        raise DefinitionError(problems, owner.__name__)
+
+
+def create(kind: type[ConfiguredT], spec: ComponentSpec) -> ConfiguredT:
     """Make an object again from plain data.
 
     Args:
         kind: The base class it has to have.
-        names: The registry of that kind.
         spec: What to make.
 
     Raises:
         DefinitionError: When the name is unknown, or its arguments are wrong.
     """
     what = kind.__name__.lower()
-    if spec.type not in names and ":" not in spec.type:
-        raise DefinitionError(
-            [f"unknown {what} {spec.type!r}{nearest(spec.type, list(names))}"], f"the {what}"
-        )
-    made = load(names.get(spec.type, spec.type))
+    if spec.type not in kind.registry and ":" not in spec.type:
+        problem = f"unknown {what} {spec.type!r}{nearest(spec.type, list(kind.registry))}"
+        raise DefinitionError([problem], f"the {what}")
+    made = load(kind.registry.get(spec.type, spec.type))
     if not (isinstance(made, type) and issubclass(made, kind)):
         raise DefinitionError([f"{spec.type} is not a subclass of {kind.__name__}"], f"the {what}")
     return made(**spec.options)

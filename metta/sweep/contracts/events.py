@@ -19,7 +19,7 @@ class _Event(Wire):
 
 
 class Created(_Event):
-    """The sweep was defined; always the first event."""
+    """The sweep was defined; always the first event, and again when its definition is completed."""
 
     type: Literal["created"] = "created"
     spec: SweepSpec

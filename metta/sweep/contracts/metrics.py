@@ -1,8 +1,8 @@
 """Metrics: what trials return, which of them counts, and in which direction."""
 
 import math
-from collections.abc import Mapping
-from typing import Any, Literal, TypeAlias
+from collections.abc import Collection, Mapping
+from typing import Any, Literal, NamedTuple, Self, TypeAlias
 
 from metta.sweep.contracts.errors import BadMetric
 from metta.sweep.contracts.models import json_ready
@@ -27,9 +27,33 @@ def inferred_goal(metric: str) -> Goal:
     return "minimize" if metric.rsplit("_", 1)[-1] in COSTS else "maximize"
 
 
-def better(goal: Goal, value: float, other: float) -> bool:
-    """Whether ``value`` is strictly better than ``other``."""
-    return value > other if goal == "maximize" else value < other
+class Objective(NamedTuple):
+    """The metric that counts, and its direction."""
+
+    metric: str
+    goal: Goal
+
+    def reached(self, value: float, target: float) -> bool:
+        """Whether a value is as good as a target."""
+        return value >= target if self.goal == "maximize" else value <= target
+
+    @classmethod
+    def resolve(cls, metric: str | None, goal: Goal | None, metrics: Collection[str]) -> Self | None:
+        """The objective, as far as it can be known.
+
+        Args:
+            metric: What the definition says; None takes the only metric of a trial.
+            goal: What the definition says; None goes by the metric's name.
+            metrics: Names of a trial's metrics; empty before there is one.
+
+        Returns:
+            None when the metric is still unknown, or there are several to choose from, or a bare
+            number comes without a goal.
+        """
+        name = metric or (next(iter(metrics)) if len(metrics) == 1 else None)
+        if name is None or (name == BARE and metric is None and goal is None):
+            return None
+        return cls(name, goal or inferred_goal(name))
 
 
 def metrics_from(returned: Any) -> dict[str, float] | None:

@@ -16,6 +16,7 @@ from metta.sweep.contracts.errors import SpaceError
 from metta.sweep.contracts.failures import RetryPolicy
 from metta.sweep.contracts.metrics import Goal
 from metta.sweep.contracts.models import Wire, parse
+from metta.sweep.contracts.references import Reference
 from metta.sweep.contracts.spaces import SearchSpace
 from metta.sweep.contracts.trials import Resources
 
@@ -62,13 +63,23 @@ class SweepSpec(Wire):
     max_failures: int = Field(default=5, ge=1)
 
     def differences(self, other: "SweepSpec") -> list[str]:
-        """Fields in which another definition differs from this one, one sentence each."""
-        mine, theirs = self.model_dump(mode="json"), other.model_dump(mode="json")
+        """What another definition searches differently, one sentence each.
+
+        How trials are run (executor, resources, timeout, retries) may change from one session to the
+        next, and a metric or goal that was left open may be said later.
+        """
+        mine, theirs = self._searched(), other._searched()
+        open_ = {name for name in ("metric", "goal") if mine[name] is None}
         return [
             f"{name} was {mine[name]!r} and is now {theirs[name]!r}"
             for name in mine
-            if mine[name] != theirs[name]
+            if mine[name] != theirs[name] and name not in open_
         ]
+
+    def _searched(self) -> dict[str, JsonValue]:
+        fields = {"search_space", "optimizer", "scheduler", "metric", "goal", "seed"}
+        objective = Reference.parse(self.objective).definition
+        return {"objective": objective, **self.model_dump(mode="json", include=fields)}
 
 
 class SweepInput(SweepSpec):
@@ -106,6 +117,7 @@ class Row(Wire):
     trial: int
     value: float
     step: int | None = None
+    status: TrialStatus = "completed"
     params: dict[str, JsonValue] = Field(default_factory=dict)
 
 
@@ -127,7 +139,7 @@ class Progress(Wire):
         best: The best trials; None in a signal says that they are those of the signal before.
         elapsed_s: Time in which a session worked on it.
         metric: The metric that counts, once known.
-        note: What it is waiting for, such as room on the disk.
+        note: What it is waiting for, such as room on the disk; empty when it is not.
     """
 
     counts: Counts = Counts()
@@ -142,7 +154,6 @@ class SessionInput(Wire):
     """Input of ``run_search_session``."""
 
     sweep_id: str
-    run_chain: str
     spec: SweepSpec
     control: Control
     resume: bool = False
@@ -155,15 +166,20 @@ class SessionResult(Wire):
     reason: str
     message: str = ""
     control: Control
+    ledger: str
+
+
+SweepState: TypeAlias = Literal["running", "stopping", "finished", "failed", "cancelled"]
 
 
 class SweepStatus(Wire):
-    """Answer of the query ``status``."""
+    """Answer of the query ``status``; ``notice`` tells of a signal that was refused."""
 
-    state: Literal["running", "stopping", "finished"]
-    progress: Progress
-    control: Control
+    state: SweepState
+    progress: Progress = Progress()
+    control: Control = Control()
     reason: str = ""
+    notice: str = ""
 
 
 class SweepResult(Wire):
@@ -171,4 +187,5 @@ class SweepResult(Wire):
 
     sweep_id: str
     reason: str
+    ledger: str
     progress: Progress

@@ -1,0 +1,82 @@
+"""Search the settings of a neural network that reads handwritten digits.
+
+    sweep run examples/digits.py
+
+Each trial trains scikit-learn's MLPClassifier epoch by epoch, reports after each epoch, and keeps a
+checkpoint: kill anything at any moment, and the trial goes on from its last epoch.
+"""
+
+import warnings
+from functools import cache
+from typing import Any
+
+import joblib
+from sklearn.datasets import load_digits
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.model_selection import train_test_split
+from sklearn.neural_network import MLPClassifier
+
+from metta.sweep import Choice, Integer, LogUniform, Trial, Uniform
+from metta.sweep.executors import LocalExecutor
+from metta.sweep.experiments import SweepExperiment
+
+EPOCHS = 30
+
+SPACE = {
+    "learning_rate": LogUniform(3e-4, 3e-2),
+    "hidden": Integer(32, 256, log=True),
+    "batch": Choice([32, 64, 128]),
+    "alpha": LogUniform(1e-6, 1e-2),
+    "solver": Choice(["adam", "sgd"]),
+    "sgd.momentum": Uniform(0.5, 0.95),  # only where solver is "sgd"
+}
+
+
+@cache
+def digits() -> list[Any]:
+    """Images and labels for training and validation; a process loads them once."""
+    images, labels = load_digits(return_X_y=True)
+    return train_test_split(images / 16.0, labels, test_size=0.25, random_state=0, stratify=labels)
+
+
+def network(trial: Trial) -> MLPClassifier:
+    """A new network, or the one of the checkpoint that the trial goes on from."""
+    if trial.resume_from:
+        return joblib.load(trial.resume_from)
+    params = trial.params
+    return MLPClassifier(
+        hidden_layer_sizes=(params["hidden"],),
+        learning_rate_init=params["learning_rate"],
+        batch_size=params["batch"],
+        alpha=params["alpha"],
+        solver=params["solver"],
+        momentum=params.get("sgd.momentum", 0.9),
+        random_state=trial.seed,
+    )
+
+
+def train(trial: Trial) -> None:
+    """Train epoch by epoch, and report the accuracy on the validation set after each."""
+    warnings.simplefilter("ignore", ConvergenceWarning)
+    train_x, valid_x, train_y, valid_y = digits()
+    model = network(trial)
+    first = getattr(model, "epochs_", 0)
+    for epoch in range(first + 1, EPOCHS + 1):
+        model.partial_fit(train_x, train_y, classes=range(10))
+        model.epochs_ = epoch
+        checkpoint = trial.checkpoint_dir / "network.joblib"
+        joblib.dump(model, checkpoint)
+        trial.report(step=epoch, accuracy=model.score(valid_x, valid_y), checkpoint=checkpoint)
+
+
+sweep = SweepExperiment(
+    objective=train,
+    search_space=SPACE,
+    metric="accuracy",
+    seed=7,
+    executor=LocalExecutor(max_parallel=2),
+)
+
+if __name__ == "__main__":
+    results = sweep.run(budget=40)
+    print(f"best accuracy {results.best_metric:.4f} with {results.best_params}")

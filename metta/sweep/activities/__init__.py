@@ -1,0 +1,1 @@
+"""Every side effect: thin functions that load, call the layers below, and record."""

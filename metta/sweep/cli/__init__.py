@@ -1,0 +1,1 @@
+"""The command `sweep`: thin; it parses, asks the client, and prints."""

@@ -1,0 +1,21 @@
+"""Names of a package that are imported when they are first used."""
+
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+
+
+def lazy(package: str, homes: Mapping[str, Sequence[str]]) -> tuple[list[str], Callable[[str], object]]:
+    """``__all__`` and ``__getattr__`` for a package that re-exports names lazily.
+
+    Args:
+        package: The package's ``__name__``.
+        homes: Modules below it, each with the names it defines.
+    """
+    home_of = {name: f"{package}.{home}" for home, names in homes.items() for name in names}
+
+    def get(name: str) -> object:
+        if name not in home_of:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        return getattr(import_module(home_of[name]), name)
+
+    return sorted(home_of), get

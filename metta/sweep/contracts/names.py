@@ -1,0 +1,39 @@
+"""Names of sweeps."""
+
+import re
+from random import SystemRandom
+
+# fmt: off
+ADJECTIVES = (
+    "amber", "brave", "brisk", "calm", "clever", "crisp", "eager", "early", "fair", "fond",
+    "gentle", "glad", "keen", "kind", "light", "lively", "lucid", "merry", "mild", "noble", "quick",
+    "quiet", "swift", "vivid",
+)
+NOUNS = (
+    "acorn", "badger", "beacon", "birch", "brook", "cedar", "comet", "coral", "crane", "delta",
+    "ember", "falcon", "finch", "fox", "grove", "heron", "island", "lynx", "maple", "otter", "owl",
+    "pine", "quail", "robin",
+)
+# fmt: on
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+def generated_name() -> str:
+    """A readable name that hardly comes twice, such as ``brave-otter-4821``."""
+    # not the seeded generators: two scripts with the same seed are to get different names
+    random = SystemRandom()
+    return f"{random.choice(ADJECTIVES)}-{random.choice(NOUNS)}-{random.randrange(1000, 10000)}"
+
+
+def name_problem(name: str) -> str | None:
+    """Why a sweep cannot be called so, or None.
+
+    >>> name_problem("digits"), name_problem("a b")
+    (None, "name 'a b' has to be letters, digits, dots, dashes and underscores, at most 100 of them")
+    """
+    if NAME.fullmatch(name):
+        return None
+    return (
+        f"name {name!r} has to be letters, digits, '.', '_' and '-', at most 100, a letter or digit first"
+    )

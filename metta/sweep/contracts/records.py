@@ -1,0 +1,65 @@
+"""Records: what is known of each trial, folded from the ledger."""
+
+from dataclasses import dataclass, field
+
+from pydantic import JsonValue
+
+from metta.sweep.contracts.attempts import AttemptKey
+from metta.sweep.contracts.failures import Failure
+from metta.sweep.contracts.sweeps import TrialStatus
+from metta.sweep.contracts.trials import Resources
+
+
+@dataclass(slots=True)
+class TrialRecord:
+    """A trial as the ledger tells it. Read it; only the fold writes.
+
+    Args:
+        number: Number of the trial, from 0.
+        params: Its active parameters.
+        seed: Its seed.
+        resources: What it was given; None means what the sweep says.
+        status: What became of it so far.
+        segment: Segment it is in, from 0.
+        attempt: Attempt of that segment, from 1.
+        until_step: Last step of the segment, or None.
+        seq: Number of the attempt's last recorded report, from 0; -1 before the first.
+        step: Last recorded step, or None.
+        metrics: Last recorded numbers by name.
+        history: ``(step, metrics)`` of its reports; emptied when it ends, to save memory.
+        checkpoint: Last recorded checkpoint, or None.
+        failure: Why its last attempt failed, or None.
+        failed: Attempts that failed by the trial's own fault.
+        free: Attempts that failed by the machinery's fault.
+        stopping: Whether it was told to end.
+        seconds: Time its attempts ran.
+    """
+
+    number: int
+    params: dict[str, JsonValue]
+    seed: int
+    resources: Resources | None = None
+    status: TrialStatus = "running"
+    segment: int = 0
+    attempt: int = 1
+    until_step: int | None = None
+    seq: int = -1
+    step: int | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+    history: list[tuple[int, dict[str, float]]] = field(default_factory=list)
+    checkpoint: str | None = None
+    failure: Failure | None = None
+    failed: int = 0
+    free: int = 0
+    stopping: bool = False
+    seconds: float = 0.0
+
+    @property
+    def key(self) -> AttemptKey:
+        """Name of its last attempt."""
+        return AttemptKey(self.number, self.segment, self.attempt)
+
+    @property
+    def running(self) -> bool:
+        """Whether an attempt is under way or due."""
+        return self.status == "running"

@@ -1,0 +1,11 @@
+"""Where trials run."""
+
+from typing import TYPE_CHECKING
+
+from metta.sweep.contracts.lazy import lazy
+
+if TYPE_CHECKING:
+    from metta.sweep.executors.base import Executor as Executor
+    from metta.sweep.executors.local import LocalExecutor as LocalExecutor
+
+__all__, __getattr__ = lazy(__name__, {"base": ["Executor"], "local": ["LocalExecutor"]})

@@ -1,0 +1,5 @@
+"""Every executor by its name; a class is imported when it is first asked for."""
+
+EXECUTORS = {
+    "local": "metta.sweep.executors.local:LocalExecutor",
+}

@@ -1,0 +1,10 @@
+"""What users subclass and run."""
+
+from typing import TYPE_CHECKING
+
+from metta.sweep.contracts.lazy import lazy
+
+if TYPE_CHECKING:
+    from metta.sweep.experiments.sweep import SweepExperiment as SweepExperiment
+
+__all__, __getattr__ = lazy(__name__, {"sweep": ["SweepExperiment"]})

@@ -1,0 +1,178 @@
+"""The sweep experiment: what to try, where to search, and how."""
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from metta.sweep.contracts.budgets import Budget, budget_from
+from metta.sweep.contracts.components import Configured
+from metta.sweep.contracts.distributions import Distribution
+from metta.sweep.contracts.errors import DefinitionError, DefinitionReached
+from metta.sweep.contracts.failures import RetryPolicy
+from metta.sweep.contracts.importing import is_importing
+from metta.sweep.contracts.metrics import Goal
+from metta.sweep.contracts.models import parse
+from metta.sweep.contracts.names import generated_name, name_problem
+from metta.sweep.contracts.references import Reference
+from metta.sweep.contracts.spaces import SearchSpace
+from metta.sweep.contracts.sweeps import SweepInput, SweepSpec
+from metta.sweep.contracts.trials import Resources
+from metta.sweep.executors.base import Executor
+from metta.sweep.experiments.references import problems_of_objective, reference_of, spec_of
+from metta.sweep.optimizers.base import Optimizer
+from metta.sweep.schedulers.base import Scheduler
+
+if TYPE_CHECKING:
+    from metta.sweep.client.handle import SweepHandle
+    from metta.sweep.client.results import Results
+
+AnyObjective = Callable[..., object] | str
+
+CLIENT = "metta.sweep"
+"""Stamp of inputs that were checked here."""
+
+
+class SweepExperiment(Configured):
+    """Tries an objective with many parameters and keeps every result.
+
+    ::
+
+        sweep = SweepExperiment(objective=train, search_space={"lr": LogUniform(1e-4, 1e-1)})
+        results = sweep.run(budget=20)
+
+    Args:
+        objective: A function of a trial, or of its parameters, that returns a number, a dict of
+            numbers, or nothing when it reported; or a reference, ``"package.module:function"``.
+        search_space: Distributions by parameter name; may stand in the optimizer instead.
+        name: Name of the sweep; None generates one at each run.
+        optimizer: What to try next; None draws at random.
+        scheduler: How long, and when; None fills each free slot at once.
+        executor: Where trials run; None takes processes of this machine, one for each core.
+        metric: The metric that counts; None takes the only one returned.
+        goal: ``"maximize"`` or ``"minimize"``; None goes by the metric's name.
+        seed: Seed of all randomness; None derives it from the sweep's name.
+        retry: How often a failed trial is tried again; a number is a number of attempts.
+        timeout: Longest run of one attempt, in seconds.
+        resources: What each trial needs.
+        max_failures: So many failed trials without one success end the sweep.
+        base_experiment: Another name of ``objective``.
+
+    Raises:
+        DefinitionError: With every mistake.
+    """
+
+    def __init__(
+        self,
+        objective: AnyObjective | None = None,
+        search_space: SearchSpace | Mapping[str, Distribution] | None = None,
+        *,
+        name: str | None = None,
+        optimizer: Optimizer | None = None,
+        scheduler: Scheduler | None = None,
+        executor: Executor | None = None,
+        metric: str | None = None,
+        goal: Goal | None = None,
+        seed: int | None = None,
+        retry: RetryPolicy | int | None = None,
+        timeout: float | None = None,
+        resources: Resources | None = None,
+        max_failures: int = 5,
+        base_experiment: AnyObjective | None = None,
+    ) -> None:
+        self.name = name
+        self.objective = base_experiment if objective is None else objective
+        space = getattr(optimizer, "search_space", None) if search_space is None else search_space
+        components = {"optimizer": optimizer, "scheduler": scheduler, "executor": executor}
+        given = {
+            "objective": "later:named",  # a function gets its reference when it is handed over
+            "search_space": space,
+            "metric": metric,
+            "goal": goal,
+            "seed": seed,
+            "retry": {"max_attempts": retry} if isinstance(retry, int) else retry,
+            "timeout": timeout,
+            "resources": resources,
+            "max_failures": max_failures,
+            **{kind: component and spec_of(component) for kind, component in components.items()},
+        }
+        problems = [
+            *([problem] if name is not None and (problem := name_problem(name)) else []),
+            *problems_of_objective(self.objective, bare_allowed=bool(metric or goal)),
+        ]
+        try:
+            self.spec = parse(SweepSpec, {k: v for k, v in given.items() if v is not None}, "the sweep")
+        except DefinitionError as error:
+            problems += error.problems
+        if problems:
+            raise DefinitionError(problems, f"the sweep {name}" if name else "the sweep")
+
+    def run(
+        self,
+        budget: Budget | int | None = None,
+        *,
+        resume: bool = False,
+        debug: bool = False,
+        name: str | None = None,
+    ) -> "Results":
+        """Search until the budget is used up, and show how far it is.
+
+        Everything goes on without this process: Ctrl-C detaches, a second one stops the sweep.
+
+        Args:
+            budget: Limits; a number is a number of trials. None: until it is stopped.
+            resume: Continue the sweep of this name: attach to it, or go on with a larger budget.
+            debug: Run in this process, one trial at a time; breakpoints and prints work.
+            name: Name of the sweep, instead of the experiment's.
+
+        Returns:
+            The results.
+
+        Raises:
+            DefinitionError: When it cannot be run as it is defined, or the name is in use.
+            SweepFailed: When no trial succeeded.
+            ServerError: When there is no Temporal server and none can be started.
+        """
+        self._only_defined(budget=budget, resume=resume, debug=debug, name=name)
+        if debug:
+            from metta.sweep.experiments.debugging import debugged
+
+            return debugged(name or self.name or generated_name(), self._input(budget, resume), self.objective)
+        from metta.sweep.client.following import followed
+
+        return followed(self.start(budget, resume=resume, name=name))
+
+    def start(
+        self, budget: Budget | int | None = None, *, resume: bool = False, name: str | None = None
+    ) -> "SweepHandle":
+        """Start the sweep without waiting for it; arguments and errors are those of ``run``."""
+        self._only_defined(budget=budget, resume=resume, name=name)
+        from metta.sweep.client.sweeps import Sweeps
+
+        definition = self._input(budget, resume)
+        value = self.objective if Reference.parse(definition.objective).kind == "value" else None
+        return Sweeps().start(name or self.name or generated_name(), definition, value)
+
+    @staticmethod
+    def attach(name: str) -> "SweepHandle":
+        """The handle of a sweep that was started before.
+
+        Raises:
+            SweepNotFound: When there is none of that name.
+        """
+        if is_importing():
+            raise DefinitionReached(None, {"name": name})
+        from metta.sweep.client.sweeps import Sweeps
+
+        return Sweeps().attach(name)
+
+    def _input(self, budget: Budget | int | None, resume: bool) -> SweepInput:
+        limits = budget if isinstance(budget, Budget) else budget_from({} if budget is None else budget)
+        given = {name: getattr(self.spec, name) for name in SweepSpec.model_fields}
+        objective = self.objective if isinstance(self.objective, str) else str(reference_of(self.objective))
+        return SweepInput(
+            **(given | {"objective": objective}), budget=limits, resume=resume, client=CLIENT
+        )
+
+    def _only_defined(self, **options: object) -> None:
+        """End the import of the script here, when all that is wanted is what it defines."""
+        if is_importing():
+            raise DefinitionReached(self, {key: value for key, value in options.items() if value is not None})

@@ -1,0 +1,20 @@
+"""How long trials run, and what runs next: pure functions of facts, one file each."""
+
+from typing import TYPE_CHECKING
+
+from metta.sweep.contracts.lazy import lazy
+
+if TYPE_CHECKING:
+    from metta.sweep.schedulers.asynchronous import AsynchronousScheduler as AsynchronousScheduler
+    from metta.sweep.schedulers.base import Scheduler as Scheduler
+    from metta.sweep.schedulers.batch import BatchScheduler as BatchScheduler
+    from metta.sweep.schedulers.batch import SynchronousBatchScheduler as SynchronousBatchScheduler
+
+__all__, __getattr__ = lazy(
+    __name__,
+    {
+        "asynchronous": ["AsynchronousScheduler"],
+        "base": ["Scheduler"],
+        "batch": ["BatchScheduler", "SynchronousBatchScheduler"],
+    },
+)

@@ -1,0 +1,122 @@
+"""What every scheduler is: a function from facts to what is to be done next."""
+
+from abc import ABC
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Protocol, TypeAlias
+
+from pydantic import JsonValue
+
+from metta.sweep.contracts.components import Configured, check_counts
+from metta.sweep.contracts.decisions import Resume, Stop
+from metta.sweep.contracts.events import Event, Reported
+from metta.sweep.contracts.metrics import Objective
+from metta.sweep.contracts.records import TrialRecord
+from metta.sweep.contracts.trials import Resources
+from metta.sweep.schedulers.registry import SCHEDULERS
+
+
+@dataclass(frozen=True, slots=True)
+class SlotFree:
+    """So many trials could run that nobody asked for yet. Never recorded, so never repeated."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class New:
+    """Start a new trial.
+
+    Args:
+        until_step: Last step of its first segment; None lets it run to its own end.
+        params: Its parameters; None asks the optimizer.
+        checkpoint_from: Checkpoint of another trial to begin from.
+    """
+
+    until_step: int | None = None
+    params: Mapping[str, JsonValue] | None = None
+    checkpoint_from: str | None = None
+
+
+Verdict: TypeAlias = New | Resume | Stop
+
+
+class View(Protocol):
+    """What a scheduler sees of the sweep."""
+
+    @property
+    def records(self) -> Sequence[TrialRecord]:
+        """All trials, by number."""
+        ...
+
+    @property
+    def running(self) -> Mapping[int, TrialRecord]:
+        """Trials with an attempt under way, by number."""
+        ...
+
+    @property
+    def objective(self) -> Objective | None:
+        """The metric that counts, once it is known."""
+        ...
+
+    def value(self, record: TrialRecord) -> float | None:
+        """A trial's last value of the metric that counts."""
+        ...
+
+
+class Scheduler(Configured, ABC):
+    """Decides how long trials run, and what runs next. Pure: data in, verdicts out.
+
+    A search calls ``decide`` with each recorded event, then with ``SlotFree``::
+
+        decide(SlotFree(2), view)           -> [New(), New()]
+        decide(Reported(trial=0, ...), view) -> [Stop(trial=0)]
+        decide(Stopped(trial=0, ...), view)  -> []
+        decide(SlotFree(1), view)           -> [New()]
+
+    A rule that only ends trials overrides ``should_stop``; one that only sizes them overrides
+    ``allocate_resources``; any other one overrides ``decide``. After a crash a new object is told all
+    recorded events again, but no ``SlotFree``: state may be kept of events alone.
+
+    Args:
+        max_parallel: Trials that may run at the same time; None leaves it to the executor.
+    """
+
+    registry: ClassVar[Mapping[str, str]] = SCHEDULERS
+    max_parallel: int | None = None
+
+    def __init__(self, max_parallel: int | None = None) -> None:
+        check_counts(type(self), max_parallel=max_parallel)
+        self.max_parallel = max_parallel
+
+    def decide(self, event: Event | SlotFree, view: View) -> list[Verdict]:
+        """What an event calls for.
+
+        Args:
+            event: A fact that was just recorded, or ``SlotFree``.
+            view: The sweep after that fact.
+
+        Returns:
+            Verdicts in the order in which they are to be carried out. More new trials than the
+            budget allows are cut, and those that have no slot yet wait for one.
+        """
+        match event:
+            case SlotFree(count):
+                return [New()] * count
+            case Reported(trial=number) if self.should_stop(view.records[number]):
+                return [Stop(trial=number)]
+            case _:
+                return []
+
+    def should_stop(self, trial: TrialRecord) -> bool:
+        """Whether a trial that has just reported is to end here."""
+        return False
+
+    def allocate_resources(self, trial: TrialRecord) -> Resources | None:
+        """What a trial that is about to start is given; None means what the sweep says."""
+        return None
+
+    @property
+    def default_trials(self) -> int | None:
+        """Trials after which the scheduler itself is at its end, when there is no budget."""
+        return None

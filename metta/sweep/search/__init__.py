@@ -1,0 +1,1 @@
+"""Where decisions are made: optimizer, scheduler and budget over a ledger."""

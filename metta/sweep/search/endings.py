@@ -1,0 +1,75 @@
+"""Endings: why a sweep is over, or about to be. Pure functions of what is recorded."""
+
+from metta.sweep.contracts.decisions import Finish
+from metta.sweep.contracts.metrics import BARE
+from metta.sweep.contracts.sweeps import SweepSpec
+from metta.sweep.stores.trials import TrialTable
+
+
+def interruption(table: TrialTable, spec: SweepSpec) -> Finish | None:
+    """Why running trials are to be stopped now, or None."""
+    budget = table.control.budget
+    if problem := failure(table, spec):
+        return Finish(reason="failed", message=problem)
+    if table.control.stop:
+        return Finish(reason="stopped")
+    if budget.time_s is not None and table.elapsed_s >= budget.time_s:
+        return Finish(reason="time")
+    if target_reached(table):
+        return Finish(reason="target")
+    return None
+
+
+def target_reached(table: TrialTable) -> bool:
+    """Whether the best value is as good as the budget's target."""
+    target = table.control.budget.target
+    best = table.value(table.best) if table.best else None
+    return bool(
+        table.objective
+        and target is not None
+        and best is not None
+        and table.objective.reached(best, target)
+    )
+
+
+def failure(table: TrialTable, spec: SweepSpec) -> str | None:
+    """Why it makes no sense to go on, or None."""
+    if table.completed and table.objective is None:
+        return undecided_metric(table)
+    if table.completed == 0 and table.failed_since_open >= spec.max_failures:
+        return all_failed(table)
+    return None
+
+
+def undecided_metric(table: TrialTable) -> str:
+    """What to add when trials return numbers, but none of them is the one that counts."""
+    names = next(sorted(r.metrics) for r in table.records if r.metrics)
+    if names == [BARE]:
+        return (
+            "the objective returns a bare number, and nothing says whether more or less of it is better:"
+            ' add goal="maximize" or goal="minimize", or return a dict such as {"accuracy": 0.9}.'
+            " Nothing is lost: the same sweep goes on with resume=True"
+        )
+    return (
+        f"the objective returns {', '.join(names)}, and nothing says which of them counts:"
+        f' add metric="{names[0]}" or another one. Nothing is lost: the same sweep goes on with resume=True'
+    )
+
+
+def all_failed(table: TrialTable) -> str:
+    """That nothing but failures came back, and the commonest one."""
+    common = table.commonest_failure()
+    count = f"all of the {table.failed} finished trials failed" if table.failed > 1 else "the trial failed"
+    if common is None:
+        return count
+    told = (
+        f"{count}, most often with: {common.message}" if table.failed > 1 else f"{count}: {common.message}"
+    )
+    return f"{told}\n\n{common.traceback}".rstrip()
+
+
+def natural_end(table: TrialTable, remaining: int | None) -> Finish:
+    """How a sweep ends that has nothing left to run; ``remaining`` trials were still allowed."""
+    if table.completed == 0 and table.failed:
+        return Finish(reason="failed", message=all_failed(table))
+    return Finish(reason="budget" if remaining == 0 else "exhausted")

@@ -1,0 +1,56 @@
+"""Hosting: the parts of a session, put together from plain data."""
+
+from uuid import uuid4
+
+from metta.sweep.contracts.attempts import Code
+from metta.sweep.contracts.components import create
+from metta.sweep.contracts.errors import NameInUse
+from metta.sweep.contracts.references import Reference
+from metta.sweep.contracts.sweeps import SessionInput
+from metta.sweep.executors.local import LocalExecutor
+from metta.sweep.runners.pool import Pool
+from metta.sweep.runners.processes import ProcessPool
+from metta.sweep.search.search import Search
+from metta.sweep.search.session import Session
+from metta.sweep.stores.files import FileStore
+
+
+def host(input: SessionInput, store: FileStore, code: Code, pool: Pool | None = None) -> Session:
+    """A session for a sweep, ready to run.
+
+    Args:
+        input: Which sweep, and its definition.
+        store: Where its ledger lies.
+        code: Where user code is found; its objective is taken from the definition.
+        pool: What runs trials; None starts runner processes as the executor says.
+
+    Raises:
+        NameInUse: When a sweep of that name exists already and is not to be resumed.
+        DefinitionError: When a component's name or arguments are wrong.
+    """
+    ledger = store.ledger(input.sweep_id)
+    search = Search(ledger, input.spec, input.sweep_id, writer=uuid4().hex)
+    recorded = search.table
+    if recorded.spec and not input.resume and recorded.control.run != input.control.run:
+        raise NameInUse(input.sweep_id)
+    return Session(
+        search,
+        pool or process_pool(input, search, store, code),
+        store,
+        input.sweep_id,
+        input.spec.resources,
+    )
+
+
+def process_pool(input: SessionInput, search: Search, store: FileStore, code: Code) -> ProcessPool:
+    """The runner processes that a definition asks for."""
+    executor = create(LocalExecutor, input.spec.executor)
+    reference = Reference.parse(input.spec.objective)
+    value = str(store.value_path(reference.target)) if reference.kind == "value" else None
+    return ProcessPool(
+        code.model_copy(update={"objective": input.spec.objective, "value": value}),
+        slots=min(executor.max_parallel, search.scheduler.max_parallel or executor.max_parallel),
+        max_trials_per_process=executor.max_trials_per_process,
+        timeout_s=input.spec.timeout or executor.timeout,
+        ahead=search.optimizer.result_blind,
+    )

@@ -1,0 +1,299 @@
+"""The search: optimizer, scheduler and budget folded over a ledger. All decisions are made here."""
+
+from collections.abc import Callable, Iterable, Sequence
+from time import time
+from typing import NamedTuple, TypeVar
+
+from pydantic import JsonValue
+
+from metta.sweep.contracts.budgets import Budget, Control
+from metta.sweep.contracts.chunks import Chunk
+from metta.sweep.contracts.components import create
+from metta.sweep.contracts.decisions import Decision, Resume, Retry, Start, Stop
+from metta.sweep.contracts.errors import ChunkTaken, DefinitionChanged, LedgerFenced, StoreError
+from metta.sweep.contracts.events import AttemptEnded, Created, Event, Opened, SegmentEnded
+from metta.sweep.contracts.failures import Failure
+from metta.sweep.contracts.records import TrialRecord
+from metta.sweep.contracts.seeds import derived_seed
+from metta.sweep.contracts.sweeps import SweepSpec
+from metta.sweep.contracts.trials import Result, Trial
+from metta.sweep.optimizers.base import Optimizer
+from metta.sweep.schedulers.base import New, Scheduler, SlotFree, Verdict
+from metta.sweep.search.endings import interruption, natural_end
+from metta.sweep.stores.base import Ledger
+from metta.sweep.stores.trials import TrialTable
+
+DecisionT = TypeVar("DecisionT", bound=Decision)
+
+_UNREPORTED = Failure(kind="cancelled", message="it was stopped before its first report")
+
+
+class Answer(NamedTuple):
+    """Decisions to carry out, and the cursor that says that they are known."""
+
+    decisions: list[Decision]
+    cursor: int
+
+
+class Search:
+    """One search over one ledger.
+
+    ``open`` takes the sweep over, then ``advance`` is called with what happened, again and again::
+
+        search = Search(ledger, spec, "digits", writer)
+        answer = search.open(control)                             # Retry(...) for what ran before
+        answer = search.advance(answer.cursor, [], free=2)        # [Start(0), Start(1)]
+        answer = search.advance(answer.cursor, [Completed(...)], free=1)   # [Start(2)]
+
+    What is decided is in the ledger before it is returned. After any failed write the search forgets
+    what it knew and folds the ledger again, so it never knows more than what is recorded.
+
+    Args:
+        ledger: The sweep's ledger.
+        spec: Its definition.
+        sweep_id: Its id; also the seed when the definition has none.
+        writer: Name of this writer, unlike all others.
+        clock: Tells the time in seconds since 1970.
+    """
+
+    table: TrialTable
+    optimizer: Optimizer
+    scheduler: Scheduler
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        spec: SweepSpec,
+        sweep_id: str,
+        writer: str,
+        clock: Callable[[], float] = time,
+    ) -> None:
+        self.ledger = ledger
+        self._spec = spec
+        self._seed = sweep_id if spec.seed is None else spec.seed
+        self._writer = writer
+        self._clock = clock
+        self._epoch = 0
+        self._rebuild()
+
+    def open(self, control: Control) -> Answer:
+        """Take the sweep over: attempts of the session before are over, and begin again.
+
+        Raises:
+            DefinitionChanged: When the ledger is that of another definition.
+            StoreError: When it cannot be recorded.
+        """
+        while True:
+            self._check_definition()
+            self._epoch = self.table.epoch + 1
+            at = self._clock()
+            created = Created(at=at, spec=self._spec)
+            opened = Opened(at=at, epoch=self._epoch, control=control)
+            try:
+                return self._advance(-1, [created, opened], free=0)
+            except ChunkTaken:  # somebody else opened it at the same time: the later one owns it
+                self._rebuild()
+
+    def advance(self, cursor: int, events: Sequence[Event], free: int = 0) -> Answer:
+        """Record what happened, and decide what is to be done.
+
+        Args:
+            cursor: Cursor of the last answer; all decisions after it are returned.
+            events: What happened, in order. Events that are recorded already are dropped.
+            free: So many more trials could run.
+
+        Raises:
+            LedgerFenced: When a newer session owns the sweep.
+            StoreError: When it cannot be recorded; the same call can be made again.
+        """
+        while True:
+            if self.table.epoch != self._epoch:
+                raise LedgerFenced(f"session {self._epoch} was replaced by session {self.table.epoch}")
+            try:
+                return self._advance(cursor, events, free)
+            except ChunkTaken:
+                self._rebuild()
+
+    @property
+    def next_tick_s(self) -> float | None:
+        """Seconds from the last event to the end of the time budget; None without one."""
+        limit_s = self.table.control.budget.time_s
+        if limit_s is None or self.table.finish:
+            return None
+        return max(0.0, limit_s - self.table.elapsed_s)
+
+    # --- the fold ---
+
+    def _rebuild(self) -> None:
+        """Fold the whole ledger: what is recorded is repeated, never decided again."""
+        self.table = TrialTable()
+        self.head = -1
+        self.optimizer = create(Optimizer, self._spec.optimizer)
+        self.scheduler = create(Scheduler, self._spec.scheduler)
+        self.optimizer.setup(self._spec.search_space, (), self._seed)
+        for chunk in self.ledger.read():
+            self._repeat(chunk)
+
+    def _repeat(self, chunk: Chunk) -> None:
+        retries = [d for d in chunk.decisions if isinstance(d, Retry)]
+        for event in chunk.events:
+            self.table.apply(event)
+            if not _is_retried(event, retries):
+                self._tell(event)  # for what they keep; the verdicts are recorded
+        if not self.optimizer.stateless:
+            for n in chunk.asks:
+                self._ask(n)
+        for decision in chunk.decisions:
+            self.table.carry(decision)
+            if isinstance(decision, Start) and self.optimizer.stateless:
+                self.optimizer.remember(_trial(self.table.records[decision.trial]))
+        self.head = chunk.n
+
+    def _advance(self, cursor: int, events: Iterable[Event], free: int) -> Answer:
+        known = self.head
+        try:
+            chunk = self._decide(events, free)
+            if chunk.events or chunk.decisions:
+                self.ledger.commit(chunk)
+                self.head = chunk.n
+        except StoreError as error:
+            if not isinstance(error, ChunkTaken):
+                self._rebuild()  # the fold holds what was not recorded
+            raise
+        if cursor == known:
+            return Answer(list(chunk.decisions), self.head)
+        missed = [decision for chunk in self.ledger.read(cursor) for decision in chunk.decisions]
+        return Answer(missed, self.head)
+
+    # --- deciding ---
+
+    def _decide(self, events: Iterable[Event], free: int) -> Chunk:
+        news: list[Event] = []
+        decisions: list[Decision] = []
+        wanted: list[Verdict] = []
+        for event in events:
+            if self.table.is_news(event):
+                self.table.apply(event)
+                news.append(event)
+                retries = self._retries(event)
+                decisions += retries
+                if not _is_retried(event, retries):
+                    wanted += self._tell(event)
+        self._carry(decisions)
+        asks, rest = self._go_on(wanted, free)
+        return Chunk(
+            n=self.head + 1,
+            writer=self._writer,
+            epoch=self._epoch,
+            events=tuple(news),
+            asks=asks,
+            decisions=(*decisions, *rest),
+        )
+
+    def _tell(self, event: Event) -> list[Verdict]:
+        """Tell the optimizer of a trial that is over, and the scheduler of everything."""
+        if self.table.objective:
+            self.optimizer.objectives = (self.table.objective,)
+        if isinstance(event, AttemptEnded) and not isinstance(event, SegmentEnded):
+            record = self.table.records[event.trial]
+            self.optimizer.observe(_trial(record), self._result(record))
+        return self.scheduler.decide(event, self.table)
+
+    def _result(self, record: TrialRecord) -> Result:
+        if record.status == "failed" and record.failure:
+            return record.failure
+        value = self.table.value(record)
+        return _UNREPORTED if value is None else value
+
+    def _retries(self, event: Event) -> list[Retry]:
+        if isinstance(event, Opened):
+            return [_next_attempt(record) for record in self.table.running.values()]
+        record = self.table.records[event.trial] if isinstance(event, AttemptEnded) else None
+        if record is None or record.status != "failed" or record.failure is None or record.stopping:
+            return []
+        policy = self._spec.retry
+        if not policy.again(record.failure.kind, record.failed, record.free):
+            return []
+        return [_next_attempt(record, policy.delay_s(record.failed + record.free))]
+
+    def _go_on(self, wanted: Sequence[Verdict], free: int) -> tuple[tuple[int, ...], list[Decision]]:
+        """Asks and decisions that follow from the state after all events."""
+        if self.table.finish:
+            return (), []
+        if end := interruption(self.table, self._spec):
+            if self.table.running:
+                return (), [*self._carry(self._stops(self.table.running))]
+            return (), [*self._carry([end])]
+        stops = self._carry(self._stops(v.trial for v in wanted if isinstance(v, Stop)))
+        fill = self.scheduler.decide(SlotFree(free), self.table) if free > 0 else []
+        verdicts = [*wanted, *fill]
+        resumes = self._carry([v for v in verdicts if isinstance(v, Resume)])
+        asks, starts = self._starts([v for v in verdicts if isinstance(v, New)])
+        self._carry(starts)
+        over = free > 0 and not self.table.running
+        ends = self._carry([natural_end(self.table, self._remaining())] if over else [])
+        return asks, [*stops, *resumes, *starts, *ends]
+
+    def _stops(self, trials: Iterable[int]) -> list[Stop]:
+        running = self.table.running
+        return [Stop(trial=n) for n in sorted(trials) if n in running and not running[n].stopping]
+
+    def _starts(self, news: Sequence[New]) -> tuple[tuple[int, ...], list[Start]]:
+        """New trials within the budget, their parameters asked of the optimizer at once."""
+        news = news[: self._remaining()]
+        n = sum(new.params is None for new in news)
+        asked = iter(self._ask(n) if n else [])
+        starts: list[Start] = []
+        for new in news:
+            params = dict(new.params) if new.params is not None else next(asked, None)
+            if params is None:
+                break
+            starts.append(self._start(len(self.table.records) + len(starts), params, new))
+        return ((n,) if n else ()), starts
+
+    def _start(self, number: int, params: dict[str, JsonValue], new: New) -> Start:
+        seed = derived_seed(self._seed, number, "trial")
+        record = TrialRecord(number, params, seed, until_step=new.until_step)
+        return Start(
+            trial=number,
+            params=params,
+            seed=seed,
+            until_step=new.until_step,
+            resources=self.scheduler.allocate_resources(record),
+            checkpoint_from=new.checkpoint_from,
+        )
+
+    def _ask(self, n: int) -> list[dict[str, JsonValue]]:
+        self.optimizer.next_number = len(self.table.records)
+        return [trial.params for trial in self.optimizer.suggest(n)]
+
+    def _remaining(self) -> int | None:
+        """Trials that may still be started, or None without a limit."""
+        budget = self.table.control.budget
+        limit = self.scheduler.default_trials if budget == Budget() else budget.trials
+        return None if limit is None else max(0, limit - len(self.table.records))
+
+    def _carry(self, decisions: list[DecisionT]) -> list[DecisionT]:
+        for decision in decisions:
+            self.table.carry(decision)
+        return decisions
+
+    def _check_definition(self) -> None:
+        recorded = self.table.spec
+        if recorded and (changes := recorded.differences(self._spec)):
+            raise DefinitionChanged(
+                [*changes, "take another name for another definition"], "the recorded sweep"
+            )
+
+
+def _is_retried(event: Event, retries: Sequence[Retry]) -> bool:
+    """Whether an event ends an attempt that is tried again: nobody learns from it."""
+    return isinstance(event, AttemptEnded) and any(retry.trial == event.trial for retry in retries)
+
+
+def _next_attempt(record: TrialRecord, delay_s: float = 0.0) -> Retry:
+    return Retry(trial=record.number, segment=record.segment, attempt=record.attempt + 1, delay_s=delay_s)
+
+
+def _trial(record: TrialRecord) -> Trial:
+    return Trial(record.params, record.number, record.seed)

@@ -1,0 +1,280 @@
+"""The session lane: a search hosted beside the runner processes that carry out its decisions."""
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from heapq import heapify, heappop, heappush
+from pathlib import Path
+from threading import Event as Flag
+from time import time
+from typing import assert_never
+
+from metta.sweep.contracts.attempts import Attempt, AttemptKey
+from metta.sweep.contracts.budgets import Control
+from metta.sweep.contracts.decisions import Decision, Finish, Resume, Retry, Start, Stop
+from metta.sweep.contracts.errors import StoreFull
+from metta.sweep.contracts.events import (
+    ControlChanged,
+    Event,
+    Reported,
+    SegmentEnded,
+    Stopped,
+    Tick,
+    TrialEvent,
+)
+from metta.sweep.contracts.sweeps import Progress, SessionResult
+from metta.sweep.contracts.trials import Resources
+from metta.sweep.runners.pool import Pool
+from metta.sweep.search.search import Answer, Search
+from metta.sweep.stores.files import FileStore
+
+FULL_WAIT_S = 1.0
+"""After a write that found no room, so long until the next try."""
+
+
+class _Closed(Exception):
+    """Somebody closed the session while it waited."""
+
+
+class Session:
+    """Hosts one search and one pool until the search is over.
+
+    ``run`` works in one thread; ``set_control``, ``close`` and ``progress`` may be used from others.
+
+    Args:
+        search: What decides.
+        pool: What carries out; the session closes it.
+        store: Where attempts have their folders.
+        sweep_id: The sweep's id.
+        resources: What a trial needs, unless the scheduler says otherwise.
+        clock: Tells the time in seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        search: Search,
+        pool: Pool,
+        store: FileStore,
+        sweep_id: str,
+        resources: Resources,
+        clock: Callable[[], float] = time,
+    ) -> None:
+        self._search = search
+        self._pool = pool
+        self._store = store
+        self._sweep_id = sweep_id
+        self._folder = store.sweep_folder(sweep_id)
+        self._resources = resources
+        self._clock = clock
+        self._queue: deque[Attempt] = deque()
+        self._delayed: list[tuple[float, int, Attempt]] = []
+        self._stopped: list[Event] = []
+        self._controls: deque[Control] = deque()
+        self._handover = False
+        self._closed = Flag()
+        self._settled = False
+        self._note = ""
+        self._progress = Progress()
+        self._published_s = 0.0
+
+    def run(self, control: Control) -> SessionResult | None:
+        """Search until the end.
+
+        Args:
+            control: The control in force.
+
+        Returns:
+            How it ended, or None when the session was closed before.
+
+        Raises:
+            LedgerFenced: When a newer session owns the sweep.
+            DefinitionError: When the objective, or the recorded definition, does not allow it to run.
+            StoreError: When the ledger is damaged.
+        """
+        try:
+            return self._run(control)
+        except _Closed:
+            return None
+        finally:
+            self._pool.close()
+
+    def set_control(self, control: Control) -> None:
+        """Tell the search what people want now."""
+        self._controls.append(control)
+        self._pool.wake()
+
+    def close(self) -> None:
+        """End at once, and record nothing: another session goes on from what is recorded."""
+        self._closed.set()
+        self._pool.wake()
+
+    @property
+    def progress(self) -> Progress:
+        """How far it is; a new object whenever there is something to tell."""
+        return self._progress
+
+    def _run(self, control: Control) -> SessionResult:
+        answer = self._durably(lambda: self._search.open(control))
+        events: list[Event] = []
+        while True:
+            self._carry_out(answer.decisions)
+            self._let_go_on(events)
+            self._feed()
+            if reason := self._over():
+                return self._result(reason)
+            self._publish()
+            events = self._next_events()
+            answer = self._advance(answer.cursor, events)
+
+    # --- recording ---
+
+    def _advance(self, cursor: int, events: list[Event]) -> Answer:
+        free = 0 if self._handover else self._free()
+        answer = self._durably(lambda: self._search.advance(cursor, events, free))
+        self._settled = not answer.decisions
+        return answer
+
+    def _durably(self, record: Callable[[], Answer]) -> Answer:
+        """Record, and wait as long as the disk is full: nothing is lost, the runners wait too."""
+        while not self._closed.is_set():
+            try:
+                answer = record()
+            except StoreFull as error:
+                self._note = str(error)
+                self._publish()
+                self._closed.wait(FULL_WAIT_S)
+            else:
+                self._note = ""
+                return answer
+        raise _Closed
+
+    # --- what happened ---
+
+    def _next_events(self) -> list[Event]:
+        """Wait for something to happen, and return all of it."""
+        events: list[Event] = [self._portable(event) for event in self._pool.wait(self._patience_s())]
+        if self._closed.is_set():
+            raise _Closed
+        events += self._stopped
+        self._stopped.clear()
+        while self._controls:
+            control = self._controls.popleft()
+            self._handover = control.handover
+            events.append(ControlChanged(at=self._clock(), control=control))
+        if self._tick_in_s() == 0:
+            events.append(Tick(at=self._clock()))
+        return events
+
+    def _patience_s(self) -> float:
+        """How long nothing has to be done unless something happens."""
+        if self._stopped or self._controls or (self._free() and not self._settled):
+            return 0.0
+        due_s = [self._publishing_in_s()]
+        if self._delayed:
+            due_s.append(max(0.0, self._delayed[0][0] - self._clock()))
+        if (tick_s := self._tick_in_s()) is not None:
+            due_s.append(tick_s)
+        return min(due_s)
+
+    def _tick_in_s(self) -> float | None:
+        """Seconds until the time budget has to be judged."""
+        left_s, at = self._search.next_tick_s, self._search.table.at
+        return None if left_s is None or at is None else max(0.0, at + left_s - self._clock())
+
+    def _portable(self, event: TrialEvent) -> TrialEvent:
+        """Checkpoints below the sweep's folder are named relative to it, so that it can be moved."""
+        if not isinstance(event, Reported | SegmentEnded) or event.checkpoint is None:
+            return event
+        path = Path(event.checkpoint)
+        if not path.is_relative_to(self._folder):
+            return event
+        return event.model_copy(update={"checkpoint": path.relative_to(self._folder).as_posix()})
+
+    # --- what was decided ---
+
+    def _carry_out(self, decisions: Iterable[Decision]) -> None:
+        for decision in decisions:
+            match decision:
+                case Start() | Resume():
+                    self._queue.append(self._attempt(decision.trial))
+                case Retry(delay_s=delay_s):
+                    attempt = self._attempt(decision.trial)
+                    heappush(self._delayed, (self._clock() + delay_s, attempt.trial, attempt))
+                case Stop():
+                    self._stop(decision.trial)
+                case Finish():
+                    pass  # the loop looks at the table
+                case _:
+                    assert_never(decision)
+
+    def _attempt(self, trial: int) -> Attempt:
+        record = self._search.table.records[trial]
+        return Attempt(
+            trial=trial,
+            segment=record.segment,
+            attempt=record.attempt,
+            params=record.params,
+            seed=record.seed,
+            folder=str(self._store.attempt_folder(self._sweep_id, record.key)),
+            until_step=record.until_step,
+            # joined to an absolute path, the folder is dropped
+            resume_from=str(self._folder / record.checkpoint) if record.checkpoint else None,
+            resources=record.resources or self._resources,
+        )
+
+    def _stop(self, trial: int) -> None:
+        """Stop a trial, or take back an attempt that has not begun."""
+        waiting = [a for a in (*self._queue, *(a for _, _, a in self._delayed)) if a.trial == trial]
+        if not waiting:
+            self._pool.stop(self._search.table.records[trial].key)
+            return
+        self._queue = deque(a for a in self._queue if a.trial != trial)
+        self._delayed = [entry for entry in self._delayed if entry[1] != trial]
+        heapify(self._delayed)
+        self._stopped += [
+            Stopped(at=self._clock(), trial=trial, segment=a.segment, attempt=a.attempt) for a in waiting
+        ]
+
+    def _let_go_on(self, events: Iterable[Event]) -> None:
+        """Trials wait in ``report`` until their report is recorded and answered."""
+        for event in events:
+            if isinstance(event, Reported):
+                self._pool.answer(AttemptKey(event.trial, event.segment, event.attempt))
+
+    def _feed(self) -> None:
+        while self._delayed and self._delayed[0][0] <= self._clock():
+            self._queue.append(heappop(self._delayed)[2])
+        for _ in range(min(len(self._queue), self._pool.free())):
+            self._pool.start(self._queue.popleft())
+
+    def _free(self) -> int:
+        return max(0, self._pool.free() - len(self._queue))
+
+    # --- telling ---
+
+    def _over(self) -> str | None:
+        finish = self._search.table.finish
+        if self._handover and not self._search.table.running:
+            return "handover"
+        return finish.reason if finish else None
+
+    def _result(self, reason: str) -> SessionResult:
+        table = self._search.table
+        return SessionResult(
+            progress=table.progress(),
+            reason=reason,
+            message=table.finish.message if table.finish else "",
+            control=table.control,
+            ledger=self._search.ledger.uri,
+        )
+
+    def _publish(self) -> None:
+        """Tell how far it is: often at first, then each time the sweep has become 1 % older."""
+        note = self._note or self._pool.waiting_for
+        if self._publishing_in_s() > 0 and note == self._progress.note:
+            return
+        self._published_s = self._clock()
+        self._progress = self._search.table.progress().model_copy(update={"note": note})
+
+    def _publishing_in_s(self) -> float:
+        interval_s = max(5.0, self._search.table.elapsed_s / 100)
+        return max(0.0, self._published_s + interval_s - self._clock())

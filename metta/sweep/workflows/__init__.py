@@ -1,0 +1,1 @@
+"""Durable workflows: deterministic, without user code and without work for the CPU."""
