@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from metta.sweep.contracts.trials import Observation as Observation
     from metta.sweep.contracts.trials import Resources as Resources
     from metta.sweep.contracts.trials import Trial as Trial
+    from metta.sweep.contracts.trials import current_trial as current_trial
 
 __all__, __getattr__ = lazy(
     __name__,
@@ -41,6 +42,6 @@ __all__, __getattr__ = lazy(
         ],
         "contracts.failures": ["RetryPolicy"],
         "contracts.spaces": ["SearchSpace"],
-        "contracts.trials": ["Observation", "Resources", "Trial"],
+        "contracts.trials": ["Observation", "Resources", "Trial", "current_trial"],
     },
 )

@@ -3,12 +3,15 @@
 import inspect
 from collections.abc import Mapping
 from importlib import import_module
+from pathlib import Path
+from traceback import extract_tb
 from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Self, TypeAlias, TypeVar
 
 from pydantic import BeforeValidator, Field, JsonValue
 
-from metta.sweep.contracts.errors import DefinitionError, nearest
+from metta.sweep.contracts.errors import DefinitionError, DefinitionReached, nearest
+from metta.sweep.contracts.importing import GUARD, attribute, import_script, importing
 from metta.sweep.contracts.models import Wire, json_ready, unknown_name
 from metta.sweep.contracts.references import Reference
 
@@ -109,19 +112,33 @@ def create(kind: type[ConfiguredT], spec: ComponentSpec) -> ConfiguredT:
 
 
 def load(text: str) -> Any:
-    """What a reference to a module's attribute names.
+    """What a reference to a module's or script's attribute names.
 
     Raises:
-        DefinitionError: When it cannot be imported.
+        DefinitionError: When it cannot be imported, with what its import raised.
     """
     reference = Reference.parse(text)
     try:
-        found: Any = import_module(reference.target)
-        for part in reference.name.split("."):
-            found = getattr(found, part)
-    except (ImportError, AttributeError) as error:
-        raise DefinitionError([f"{text} cannot be imported: {error}"], "the reference") from error
-    return found
+        if reference.kind == "script":
+            module = import_script(Path(reference.target))
+        else:
+            with importing():
+                module = import_module(reference.target)
+    except DefinitionError:
+        raise
+    except DefinitionReached:
+        problem = f"{text} cannot be imported: its module runs a sweep when it is imported. {GUARD}"
+        raise DefinitionError([problem], "the reference") from None
+    except Exception as error:  # importing runs user code, which may raise anything
+        problem = f"{text} cannot be imported: {_where(error)}{type(error).__name__}: {error}"
+        raise DefinitionError([problem], "the reference") from error
+    return attribute(module, reference.name, text)
+
+
+def _where(error: Exception) -> str:
+    """File and line that raised, when it was not the import itself."""
+    frames = [f for f in extract_tb(error.__traceback__) if "importlib" not in f.filename]
+    return f"{frames[-1].filename}:{frames[-1].lineno}: " if len(frames) > 1 else ""
 
 
 def _unknown(signature: inspect.Signature, options: Mapping[str, object]) -> list[str]:

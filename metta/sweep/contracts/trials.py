@@ -1,6 +1,7 @@
 """Trials: one set of parameters, tried once."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -132,6 +133,30 @@ class Trial:
 
     def __repr__(self) -> str:
         return f"Trial(number={self.number}, params={self.params})"
+
+
+_current: list[Trial] = []
+
+
+@contextmanager
+def running(trial: Trial) -> Iterator[None]:
+    """Within it, ``current_trial()`` is this trial."""
+    _current.append(trial)
+    try:
+        yield
+    finally:
+        _current.pop()
+
+
+def current_trial() -> Trial:
+    """The trial that runs in this process.
+
+    Raises:
+        RuntimeError: When none does.
+    """
+    if not _current:
+        raise RuntimeError("no trial runs in this process; call it from within an objective")
+    return _current[-1]
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,5 +52,4 @@ def process_pool(input: SessionInput, search: Search, store: FileStore, code: Co
         slots=min(executor.max_parallel, search.scheduler.max_parallel or executor.max_parallel),
         max_trials_per_process=executor.max_trials_per_process,
         timeout_s=input.spec.timeout or executor.timeout,
-        ahead=search.optimizer.result_blind,
     )

@@ -1,0 +1,1 @@
+"""Runner processes: they execute trials, and whatever happens in one of them stays there."""

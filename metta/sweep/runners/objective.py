@@ -1,0 +1,41 @@
+"""Objectives in a runner: the environment they expect, and how they are loaded."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from metta.sweep.contracts.attempts import Code
+from metta.sweep.contracts.components import load
+from metta.sweep.contracts.errors import DefinitionError
+from metta.sweep.contracts.objectives import caller_of
+from metta.sweep.contracts.trials import Trial
+
+
+def enter(code: Code) -> None:
+    """Make this process look as if the user had started the program here."""
+    if code.cwd is not None:
+        os.chdir(code.cwd)
+    if code.argv:
+        sys.argv = list(code.argv)
+    sys.path[:0] = [entry for entry in code.path if entry not in sys.path]
+
+
+def loaded(code: Code) -> Callable[[Trial], Any]:
+    """The objective, ready to be called with a trial.
+
+    Raises:
+        DefinitionError: When it cannot be loaded or called, with the reason.
+    """
+    return caller_of(_by_value(Path(code.value)) if code.value else load(code.objective))
+
+
+def _by_value(path: Path) -> Any:
+    import cloudpickle  # 10 ms that other runners need not pay
+
+    try:
+        return cloudpickle.loads(path.read_bytes())
+    except Exception as error:  # unpickling runs user code, which may raise anything
+        problem = f"the function that was sent by value cannot be loaded: {type(error).__name__}: {error}"
+        raise DefinitionError([problem], "the objective") from error

@@ -1,0 +1,1 @@
+"""Artifact stores, and the ledger of a sweep on top of them."""

@@ -1,0 +1,81 @@
+"""The artifact store on a file system: ledgers, folders of attempts, and functions by value."""
+
+import os
+from hashlib import sha256
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from urllib.parse import quote, unquote
+
+from metta.sweep.contracts.attempts import AttemptKey
+from metta.sweep.stores.ledgers import FileLedger, sync_folder
+
+LEDGER = "ledger.jsonl"
+
+
+class FileStore:
+    """Everything a project's sweeps record, below one folder.
+
+    ::
+
+        <root>/sweeps/<id>/ledger.jsonl
+        <root>/sweeps/<id>/trials/<n>/seg-<k>/try-<a>/
+        <root>/values/<hash>.pkl
+
+    Args:
+        root: The folder; made when something is put into it.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+
+    def names(self) -> list[str]:
+        """Sweeps that are recorded here."""
+        return sorted(unquote(path.parent.name) for path in self.root.glob(f"sweeps/*/{LEDGER}"))
+
+    def sweep_folder(self, sweep_id: str) -> Path:
+        """Folder of a sweep; it need not exist."""
+        # dots are safe except in "." and "..", which quote leaves as they are
+        name = quote(sweep_id, safe="") if sweep_id.strip(".") else sweep_id.replace(".", "%2E")
+        return self.root / "sweeps" / name
+
+    def ledger(self, sweep_id: str) -> FileLedger:
+        """The ledger of a sweep, which may be empty."""
+        return FileLedger(self.sweep_folder(sweep_id) / LEDGER)
+
+    def attempt_folder(self, sweep_id: str, key: AttemptKey) -> Path:
+        """The folder that one attempt alone writes to; it need not exist."""
+        return self.sweep_folder(sweep_id) / str(key)
+
+    def put_value(self, data: bytes) -> str:
+        """Keep bytes under the hash of their content.
+
+        Returns:
+            The hash, 64 hexadecimal digits.
+        """
+        name = sha256(data).hexdigest()
+        path = self.value_path(name)
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_durably(path, data)
+        return name
+
+    def value_path(self, name: str) -> Path:
+        """Where the value of a hash lies."""
+        return self.root / "values" / f"{name}.pkl"
+
+    def prepare(self) -> None:
+        """Make the root, and keep version control out of it."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        ignore = self.root / ".gitignore"
+        if not ignore.exists():
+            ignore.write_text("*\n", "utf-8")
+
+
+def write_durably(path: Path, data: bytes) -> None:
+    """Write a file so that after any crash there is all of it or nothing."""
+    with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", delete=False) as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    Path(file.name).replace(path)
+    sync_folder(path.parent)
