@@ -154,7 +154,5 @@ async def _is_closed(handle: _Handle) -> bool:
 
 def _told(error: Exception) -> ApplicationError:
     """An error for the workflow: only what another try can mend is tried again."""
-    mendable = isinstance(error, OSError | StoreError) and not isinstance(
-        error, LedgerCorrupt
-    )
+    mendable = isinstance(error, OSError | StoreError) and not isinstance(error, LedgerCorrupt)
     return ApplicationError(str(error), type=type(error).__name__, non_retryable=not mendable)

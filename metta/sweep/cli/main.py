@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -24,8 +24,12 @@ Name = Annotated[str, typer.Argument(help="Name of the sweep.", show_default=Fal
 
 @app.command()
 def run(
-    file: Annotated[str, typer.Argument(metavar="FILE[:NAME]", help="A script, and which of its experiments.")],
-    budget: Annotated[int | None, typer.Option(help="Trials to start, instead of the script's budget.")] = None,
+    file: Annotated[
+        str, typer.Argument(metavar="FILE[:NAME]", help="A script, and which of its experiments.")
+    ],
+    budget: Annotated[
+        int | None, typer.Option(help="Trials to start, instead of the script's budget.")
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the sweep.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the sweep of this name.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="In this process: breakpoints work.")] = False,
@@ -37,7 +41,7 @@ def run(
     path, _, variable = file.rpartition(":") if not file.endswith(".py") else (file, "", "")
     experiment, options = experiment_in(Path(path or file), variable or None)
     given = {"budget": budget, "name": name, "resume": resume or None, "debug": debug or None}
-    merged = options | {key: value for key, value in given.items() if value is not None}
+    merged: dict[str, Any] = options | {key: value for key, value in given.items() if value is not None}
     Output(json).results(experiment.run(**merged))
 
 
@@ -97,12 +101,17 @@ def stop(name: Name, json: Json = False) -> None:
 
 @app.command()
 def dev(
-    stop: Annotated[bool, typer.Option("--stop", help="Stop the server and all workers of this project.")] = False,
+    stop: Annotated[
+        bool, typer.Option("--stop", help="Stop the server and all workers of this project.")
+    ] = False,
 ) -> None:
     """Run a server, its UI and a worker for this project until Ctrl-C."""
+    from rich.console import Console
+
+    from metta.sweep.client.settings import Settings
     from metta.sweep.worker.dev import run_dev, stop_dev
 
-    stop_dev() if stop else run_dev()
+    (stop_dev if stop else run_dev)(Settings.load(), Console())
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -50,7 +50,9 @@ class Output:
         if progress.best:
             self._console.print(leaderboard(progress.best, progress.metric or ""))
         running = status.state == "running"
-        self._next(f"sweep attach {name}" if running else f"sweep run FILE --name {name} --resume --budget N", ui)
+        self._next(
+            f"sweep attach {name}" if running else f"sweep run FILE --name {name} --resume --budget N", ui
+        )
 
     def overview(self, statuses: Sequence[tuple[str, SweepStatus]]) -> None:
         """All sweeps of a project."""
@@ -63,7 +65,12 @@ class Output:
         for name, status in statuses:
             progress = status.progress
             best = value_text(progress.best[0].value) if progress.best else ""
-            cells = (str(progress.counts.started), duration_text(progress.elapsed_s), progress.metric or "", best)
+            cells = (
+                str(progress.counts.started),
+                duration_text(progress.elapsed_s),
+                progress.metric or "",
+                best,
+            )
             table.add_row(name, status.state, *cells)
         self._console.print(table if statuses else "no sweeps yet")
         self._next("sweep show NAME" if statuses else "sweep run FILE")

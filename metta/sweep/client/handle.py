@@ -15,11 +15,20 @@ from metta.sweep.client.keeper import Keeper
 from metta.sweep.client.loop import call
 from metta.sweep.client.results import Results, table_of
 from metta.sweep.contracts.budgets import Budget, Control, budget_from
-from metta.sweep.contracts.errors import DefinitionError, ServerError, SweepEnded, SweepFailed, SweepNotFound
+from metta.sweep.contracts.errors import (
+    DefinitionError,
+    ServerError,
+    SweepEnded,
+    SweepFailed,
+    SweepNotFound,
+)
 from metta.sweep.contracts.sweeps import SweepResult, SweepState, SweepStatus
 from metta.sweep.stores.files import FileStore
 
 RPC_TIMEOUT = timedelta(seconds=10)
+
+POLL = timedelta(seconds=5)
+"""While a result is waited for, it is looked this often whether the worker lives."""
 
 STATES: dict[WorkflowExecutionStatus | None, SweepState] = {
     WorkflowExecutionStatus.RUNNING: "running",
@@ -44,7 +53,7 @@ class SweepHandle:
 
     def __init__(self, sweep_id: str, store: FileStore, client: Client, keeper: Keeper) -> None:
         self.sweep_id = sweep_id
-        self.keeper = keeper
+        self._keeper = keeper
         self.ledger = store.ledger(sweep_id)
         self._known = store.names
         self._handle = client.get_workflow_handle(sweep_id, result_type=SweepResult)
@@ -52,7 +61,7 @@ class SweepHandle:
     @property
     def ui(self) -> str:
         """Address of the sweep's page in the Temporal UI; empty where it is not known."""
-        return self.keeper.page(self.sweep_id)
+        return self._keeper.page(self.sweep_id)
 
     def status(self) -> SweepStatus:
         """Where the sweep stands: how far it is as the ledger tells it, whether it runs as Temporal does.
@@ -89,9 +98,7 @@ class SweepHandle:
             DefinitionError: When the budget is wrong.
             SweepEnded: When the sweep is over.
         """
-        limits = budget.model_dump(exclude_unset=True) if isinstance(budget, Budget) else budget
-        budget_from(limits)
-        return call(self._update("set_budget", limits))
+        return call(self.change_budget(budget_from(budget) if isinstance(budget, int) else budget))
 
     def stop(self) -> Control:
         """Stop the running trials and end the sweep; what is recorded stays.
@@ -105,6 +112,10 @@ class SweepHandle:
         """The results, which may still be pending: reading them waits for the end of the sweep."""
         return Results(self.sweep_id, self.ledger, wait=lambda: call(self.finished()), waiting=self.finished)
 
+    async def change_budget(self, budget: Budget) -> Control:
+        """What ``set_budget`` does."""
+        return await self._update("set_budget", budget.model_dump(exclude_unset=True))
+
     async def finished(self) -> SweepResult:
         """Wait for the end of the sweep, and keep its server and worker alive meanwhile.
 
@@ -113,13 +124,14 @@ class SweepHandle:
         """
         while True:
             try:
-                return await self._handle.result(rpc_timeout=RPC_TIMEOUT)
+                result: SweepResult = await self._handle.result(rpc_timeout=POLL)
+                return result
             except WorkflowFailureError as error:
                 raise _failure(self.sweep_id, error) from None
             except RPCError as error:
                 if error.status is RPCStatusCode.NOT_FOUND:
                     raise SweepNotFound(self.sweep_id, self._known()) from None
-                await self.keeper.check()  # the poll timed out, or the server is away
+                await self._keeper.check(self.sweep_id)  # the poll timed out, or the server is away
 
     async def _state(self) -> SweepState | None:
         try:
@@ -132,7 +144,7 @@ class SweepHandle:
 
     async def _update(self, name: str, *args: object) -> Control:
         try:
-            return await self._handle.execute_update(
+            control: Control = await self._handle.execute_update(
                 name, args=args, result_type=Control, rpc_timeout=RPC_TIMEOUT
             )
         except WorkflowUpdateFailedError as error:
@@ -141,6 +153,7 @@ class SweepHandle:
             if error.status is RPCStatusCode.NOT_FOUND:
                 raise self._gone() from None
             raise ServerError(f"the Temporal server does not answer: {error}") from error
+        return control
 
     def _gone(self) -> SweepEnded | SweepNotFound:
         if not self.ledger.exists():

@@ -1,18 +1,36 @@
 """The keeper: sees to it that a sweep of the embedded mode has a server and a worker."""
 
+import asyncio
 from urllib.parse import quote
 
 from metta.sweep.client.launches import Launches
-from metta.sweep.client.server import EmbeddedServer
+from metta.sweep.client.server import NAMESPACE, EmbeddedServer
 from metta.sweep.client.settings import Settings
 
 
 class Keeper:
-    """Starts again whatever a running sweep needs and somebody killed; does nothing on a remote cluster.
+    """Starts again what a running sweep needs and somebody killed; leaves remote clusters alone.
 
     Args:
         settings: Which server, and where launches are recorded.
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+        self._embedded = settings.is_embedded
+        self._server = EmbeddedServer(settings.store / "server")
+        self._launches = Launches(settings.store)
+
+    async def check(self, sweep_id: str) -> None:
+        """Start the server and the worker of a sweep unless they live.
+
+        Raises:
+            ServerError: When the server cannot be started.
+        """
+        if self._embedded:
+            await asyncio.to_thread(self._server.ensure)
+            await asyncio.to_thread(self._launches.reopen, sweep_id)
+
+    def page(self, sweep_id: str) -> str:
+        """Address of a sweep's page in the UI of the embedded server; empty where that is not known."""
+        found = self._server.find() if self._embedded else None
+        return f"{found.ui}/namespaces/{NAMESPACE}/workflows/{quote(sweep_id, safe='')}" if found else ""

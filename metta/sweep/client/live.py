@@ -87,6 +87,7 @@ def leaderboard(rows: tuple[Row, ...] | list[Row], metric: str) -> Table:
         table.add_column(name)
     for row in rows:
         params = (value_text(row.params[name]) if name in row.params else "" for name in names)
-        table.add_row(str(row.trial), value_text(row.value), "" if row.step is None else str(row.step), *params)
+        table.add_row(
+            str(row.trial), value_text(row.value), "" if row.step is None else str(row.step), *params
+        )
     return table
-

@@ -33,6 +33,14 @@ class Results:
         self._wait = wait
         self._waiting = waiting
 
+    @classmethod
+    def of(cls, sweep_id: str, ledger: Ledger) -> "Results":
+        """Results of a sweep that is over."""
+
+        async def over() -> None: ...
+
+        return cls(sweep_id, ledger, wait=lambda: None, waiting=over)
+
     def __await__(self) -> Generator[Any, None, "Results"]:
         yield from self._waiting().__await__()
         return self

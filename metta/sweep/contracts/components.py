@@ -37,15 +37,12 @@ def _full_form(data: Any) -> Any:
 Component: TypeAlias = Annotated[ComponentSpec, BeforeValidator(_full_form)]
 
 
-class Configured:
-    """Remembers the arguments it was made with, so that another process can make it again.
+class Checked:
+    """A class whose constructor tells of unknown arguments with the nearest known one.
 
     Raises:
         DefinitionError: At construction, for unknown or missing arguments.
     """
-
-    registry: ClassVar[Mapping[str, str]] = MappingProxyType({})
-    """Every component of this kind by its short name: ``module:Class``."""
 
     _arguments: dict[str, Any]
 
@@ -62,6 +59,13 @@ class Configured:
             raise DefinitionError([str(error)], cls.__name__) from None
         made._arguments = dict(list(bound.arguments.items())[1:])
         return made
+
+
+class Configured(Checked):
+    """Remembers the arguments it was made with, so that another process can make it again."""
+
+    registry: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    """Every component of this kind by its short name: ``module:Class``."""
 
     def spec(self, reference: str | None = None) -> ComponentSpec:
         """This object as plain data.

@@ -71,6 +71,9 @@ class NameInUse(DefinitionError):
 class DefinitionChanged(DefinitionError):
     """A sweep is continued with a definition that differs from the recorded one."""
 
+    def __init__(self, name: str, changes: Sequence[str]) -> None:
+        super().__init__([*changes, "another definition needs another name"], f"the sweep {name}")
+
 
 class SweepFailed(SweepError):
     """A sweep ended without a usable result; the message holds the commonest cause."""

@@ -12,9 +12,7 @@ Goal: TypeAlias = Literal["maximize", "minimize"]
 BARE = "value"
 """Name of the metric of a trial that returns a bare number."""
 
-COSTS = frozenset(
-    ["loss", "error", "latency", "regret", "cost", "time", "mse", "rmse", "mae", "perplexity"]
-)
+COSTS = frozenset(["loss", "error", "latency", "regret", "cost", "time", "mse", "rmse", "mae", "perplexity"])
 """Names that read as costs, alone or after an underscore."""
 
 

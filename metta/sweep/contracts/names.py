@@ -34,6 +34,4 @@ def name_problem(name: str) -> str | None:
     """
     if NAME.fullmatch(name):
         return None
-    return (
-        f"name {name!r} has to be letters, digits, '.', '_' and '-', at most 100, a letter or digit first"
-    )
+    return f"name {name!r} has to be letters, digits, '.', '_' and '-', at most 100, a letter or digit first"

@@ -20,6 +20,14 @@ from metta.sweep.contracts.references import Reference
 from metta.sweep.contracts.spaces import SearchSpace
 from metta.sweep.contracts.trials import Resources
 
+SEARCH_ATTRIBUTES = {
+    "SweepStatus": "Keyword",
+    "SweepBest": "Double",
+    "SweepTrials": "Int",
+    "SweepMetric": "Keyword",
+}
+"""What lists of sweeps can be filtered by in Temporal."""
+
 TrialStatus: TypeAlias = Literal["running", "paused", "completed", "failed", "stopped"]
 
 

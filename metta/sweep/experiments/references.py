@@ -38,7 +38,9 @@ def spec_of(component: Configured) -> ComponentSpec:
     """
     reference = reference_of(type(component))
     if reference.kind == "value":
-        problem = f"{reference.name} is defined inside a function or notebook; define it in a module or script"
+        problem = (
+            f"{reference.name} is defined inside a function or notebook; define it in a module or script"
+        )
         raise DefinitionError([problem], reference.name)
     return component.spec(str(reference))
 

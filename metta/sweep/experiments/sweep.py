@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from metta.sweep.contracts.budgets import Budget, budget_from
-from metta.sweep.contracts.components import Configured
+from metta.sweep.contracts.components import Checked
 from metta.sweep.contracts.distributions import Distribution
 from metta.sweep.contracts.errors import DefinitionError, DefinitionReached
 from metta.sweep.contracts.failures import RetryPolicy
@@ -31,7 +31,7 @@ CLIENT = "metta.sweep"
 """Stamp of inputs that were checked here."""
 
 
-class SweepExperiment(Configured):
+class SweepExperiment(Checked):
     """Tries an objective with many parameters and keeps every result.
 
     ::
@@ -79,7 +79,7 @@ class SweepExperiment(Configured):
         base_experiment: AnyObjective | None = None,
     ) -> None:
         self.name = name
-        self.objective = base_experiment if objective is None else objective
+        self.objective: Any = base_experiment if objective is None else objective
         space = getattr(optimizer, "search_space", None) if search_space is None else search_space
         components = {"optimizer": optimizer, "scheduler": scheduler, "executor": executor}
         given = {
@@ -99,7 +99,9 @@ class SweepExperiment(Configured):
             *problems_of_objective(self.objective, bare_allowed=bool(metric or goal)),
         ]
         try:
-            self.spec = parse(SweepSpec, {k: v for k, v in given.items() if v is not None}, "the sweep")
+            self._spec: SweepSpec = parse(
+                SweepSpec, {k: v for k, v in given.items() if v is not None}, "the sweep"
+            )
         except DefinitionError as error:
             problems += error.problems
         if problems:
@@ -135,7 +137,7 @@ class SweepExperiment(Configured):
         if debug:
             from metta.sweep.experiments.debugging import debugged
 
-            return debugged(name or self.name or generated_name(), self._input(budget, resume), self.objective)
+            return debugged(self._called(name), self._input(budget, resume), self.objective)
         from metta.sweep.client.following import followed
 
         return followed(self.start(budget, resume=resume, name=name))
@@ -148,8 +150,8 @@ class SweepExperiment(Configured):
         from metta.sweep.client.sweeps import Sweeps
 
         definition = self._input(budget, resume)
-        value = self.objective if Reference.parse(definition.objective).kind == "value" else None
-        return Sweeps().start(name or self.name or generated_name(), definition, value)
+        by_value = Reference.parse(definition.objective).kind == "value"
+        return Sweeps().start(self._called(name), definition, self.objective if by_value else None)
 
     @staticmethod
     def attach(name: str) -> "SweepHandle":
@@ -164,15 +166,18 @@ class SweepExperiment(Configured):
 
         return Sweeps().attach(name)
 
+    def _called(self, name: str | None) -> str:
+        if name is not None and (problem := name_problem(name)):
+            raise DefinitionError([problem], "the sweep")
+        return name or self.name or generated_name()
+
     def _input(self, budget: Budget | int | None, resume: bool) -> SweepInput:
         limits = budget if isinstance(budget, Budget) else budget_from({} if budget is None else budget)
-        given = {name: getattr(self.spec, name) for name in SweepSpec.model_fields}
+        given: dict[str, Any] = {name: getattr(self._spec, name) for name in SweepSpec.model_fields}
         objective = self.objective if isinstance(self.objective, str) else str(reference_of(self.objective))
-        return SweepInput(
-            **(given | {"objective": objective}), budget=limits, resume=resume, client=CLIENT
-        )
+        return SweepInput(**(given | {"objective": objective}), budget=limits, resume=resume, client=CLIENT)
 
     def _only_defined(self, **options: object) -> None:
         """End the import of the script here, when all that is wanted is what it defines."""
         if is_importing():
-            raise DefinitionReached(self, {key: value for key, value in options.items() if value is not None})
+            raise DefinitionReached(self, {name: value for name, value in options.items() if value})

@@ -32,7 +32,7 @@ class InlinePool(Pool):
         """Run attempts until the pool is closed."""
         while attempt := self._attempts.get():
             self._reports = 0
-            outcome = outcome_of(attempt, self._call, lambda *report: self._send(attempt, *report))
+            outcome = outcome_of(attempt, self._call, partial(self._send, attempt))
             self._events.put(outcome.event(attempt, time()))
 
     def free(self) -> int:
@@ -74,9 +74,7 @@ class InlinePool(Pool):
         self._attempts.put(None)
         self._answers.put("stop")
 
-    def _send(
-        self, attempt: Attempt, step: int, metrics: dict[str, float], checkpoint: str | None
-    ) -> Answer:
+    def _send(self, attempt: Attempt, step: int, metrics: dict[str, float], checkpoint: str | None) -> Answer:
         self._events.put(reported(attempt, self._reports, step, metrics, checkpoint))
         self._reports += 1
         return self._answers.get()

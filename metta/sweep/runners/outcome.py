@@ -123,9 +123,7 @@ def _ended(reporter: _Reporter, returned: Any) -> Outcome:
         return Outcome(reporter.end, step=reporter.step or 0, checkpoint=reporter.checkpoint)
     metrics = metrics_from(returned)
     if metrics is None and reporter.step is None:
-        message = (
-            "it returned nothing and reported nothing; return a number or a dict, or call trial.report"
-        )
+        message = "it returned nothing and reported nothing; return a number or a dict, or call trial.report"
         return Outcome("failed", failure=("no_result", message, ""))
     return Outcome("completed", metrics=metrics)
 

@@ -25,10 +25,7 @@ def target_reached(table: TrialTable) -> bool:
     target = table.control.budget.target
     best = table.value(table.best) if table.best else None
     return bool(
-        table.objective
-        and target is not None
-        and best is not None
-        and table.objective.reached(best, target)
+        table.objective and target is not None and best is not None and table.objective.reached(best, target)
     )
 
 
@@ -62,9 +59,7 @@ def all_failed(table: TrialTable) -> str:
     count = f"all of the {table.failed} finished trials failed" if table.failed > 1 else "the trial failed"
     if common is None:
         return count
-    told = (
-        f"{count}, most often with: {common.message}" if table.failed > 1 else f"{count}: {common.message}"
-    )
+    told = f"{count}, most often with: {common.message}" if table.failed > 1 else f"{count}: {common.message}"
     return f"{told}\n\n{common.traceback}".rstrip()
 
 

@@ -70,6 +70,7 @@ class Search:
     ) -> None:
         self.ledger = ledger
         self._spec = spec
+        self._sweep_id = sweep_id
         self._seed = sweep_id if spec.seed is None else spec.seed
         self._writer = writer
         self._clock = clock
@@ -281,9 +282,7 @@ class Search:
     def _check_definition(self) -> None:
         recorded = self.table.spec
         if recorded and (changes := recorded.differences(self._spec)):
-            raise DefinitionChanged(
-                [*changes, "take another name for another definition"], "the recorded sweep"
-            )
+            raise DefinitionChanged(self._sweep_id, changes)
 
 
 def _is_retried(event: Event, retries: Sequence[Retry]) -> bool:

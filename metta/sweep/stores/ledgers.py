@@ -130,9 +130,7 @@ class FileLedger(Ledger):
             chunk = Chunk.model_validate_json(body + b"}")
         except ValidationError as error:
             problem = error.errors(include_url=False)[0]
-            raise LedgerCorrupt(
-                self._path, number + 1, offset, f"it is no chunk: {problem['msg']}"
-            ) from None
+            raise LedgerCorrupt(self._path, number + 1, offset, f"it is no chunk: {problem['msg']}") from None
         if chunk.n != number:
             raise LedgerCorrupt(self._path, number + 1, offset, f"it says that it is chunk {chunk.n}")
         return chunk

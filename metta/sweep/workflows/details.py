@@ -30,4 +30,3 @@ def row_text(row: Row) -> str:
     """A line of the table; numbers with four digits, for people."""
     params = ", ".join(f"{name}={value_text(value)}" for name, value in row.params.items())
     return f"| {row.trial} | {value_text(row.value)} | {params.replace('|', '/')} |"
-

@@ -1,0 +1,109 @@
+"""Connections to Temporal: to the project's embedded server, or to the one that the configuration names."""
+
+import asyncio
+from datetime import timedelta
+from time import monotonic
+from typing import Any
+
+from google.protobuf.duration_pb2 import Duration
+from temporalio.api.enums.v1 import IndexedValueType
+from temporalio.api.namespace.v1 import NamespaceConfig
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
+from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, UpdateNamespaceRequest
+from temporalio.client import Client
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.service import RPCError, RPCStatusCode
+
+from metta.sweep.client.server import NAMESPACE, EmbeddedServer
+from metta.sweep.client.settings import Settings
+from metta.sweep.contracts.errors import ServerError
+from metta.sweep.contracts.sweeps import SEARCH_ATTRIBUTES
+
+RETENTION = timedelta(days=365)
+"""A sweep of last summer is still to be found in the UI."""
+
+READY_S = 20.0
+POLL_S = 0.02
+KINDS = {
+    "Keyword": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
+    "Double": IndexedValueType.INDEXED_VALUE_TYPE_DOUBLE,
+    "Int": IndexedValueType.INDEXED_VALUE_TYPE_INT,
+}
+
+
+async def connect(settings: Settings, **options: Any) -> Client:
+    """Connect to the server of the settings; the embedded one is started if need be.
+
+    Args:
+        settings: Which server.
+        **options: More arguments for ``Client.connect``, such as plugins.
+
+    Raises:
+        ServerError: When it cannot be reached.
+    """
+    if settings.is_embedded:
+        info = await asyncio.to_thread(EmbeddedServer(settings.store / "server").ensure)
+        return await _when_ready(info.address, options)
+    arguments: dict[str, Any] = {**settings.connect, "data_converter": pydantic_data_converter, **options}
+    try:
+        return await asyncio.wait_for(Client.connect(**arguments), READY_S)
+    except (RuntimeError, RPCError, TimeoutError) as error:
+        raise ServerError(
+            f"the Temporal server at {settings.connect['target_host']} cannot be reached: {error}."
+            " Check TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE and temporal.toml"
+        ) from error
+
+
+async def _when_ready(address: str, options: dict[str, Any]) -> Client:
+    """The embedded server opens its port before it can do everything."""
+    deadline = monotonic() + READY_S
+    while True:
+        try:
+            arguments = {"data_converter": pydantic_data_converter, **options}
+            client = await Client.connect(address, namespace=NAMESPACE, **arguments)
+            await _keep_for_a_year(client)
+        except (RuntimeError, RPCError) as error:
+            if monotonic() > deadline:
+                raise ServerError(f"the embedded Temporal server does not become ready: {error}") from error
+            await asyncio.sleep(POLL_S)
+        else:
+            return client
+
+
+async def _keep_for_a_year(client: Client) -> None:
+    service = client.workflow_service
+    wanted = Duration()
+    wanted.FromTimedelta(RETENTION)
+    found = await service.describe_namespace(DescribeNamespaceRequest(namespace=NAMESPACE))
+    if found.config.workflow_execution_retention_ttl != wanted:
+        config = NamespaceConfig(workflow_execution_retention_ttl=wanted)
+        await service.update_namespace(UpdateNamespaceRequest(namespace=NAMESPACE, config=config))
+
+
+async def ensure_search_attributes(client: Client) -> None:
+    """Register the search attributes of sweeps where they are missing.
+
+    Raises:
+        ServerError: When that is not allowed; says how an administrator does it.
+    """
+    service = client.operator_service
+    try:
+        found = await service.list_search_attributes(ListSearchAttributesRequest(namespace=client.namespace))
+        missing = {
+            name: kind for name, kind in SEARCH_ATTRIBUTES.items() if name not in found.custom_attributes
+        }
+        if missing:
+            await service.add_search_attributes(
+                AddSearchAttributesRequest(
+                    namespace=client.namespace,
+                    search_attributes={name: KINDS[kind] for name, kind in missing.items()},
+                )
+            )
+    except RPCError as error:
+        if error.status is RPCStatusCode.ALREADY_EXISTS:
+            return
+        commands = " ".join(f"--name {name} --type {kind}" for name, kind in SEARCH_ATTRIBUTES.items())
+        raise ServerError(
+            f"the search attributes of sweeps cannot be registered: {error.message}. Let somebody who may"
+            f" run `temporal operator search-attribute create --namespace {client.namespace} {commands}`"
+        ) from error
