@@ -36,14 +36,11 @@ SPACE = {
 def digits() -> list[Any]:
     """Images and labels for training and validation; a process loads them once."""
     images, labels = load_digits(return_X_y=True)
-    return train_test_split(images / 16.0, labels, test_size=0.25, random_state=0, stratify=labels)
+    return list(train_test_split(images / 16.0, labels, test_size=0.25, random_state=0, stratify=labels))
 
 
-def network(trial: Trial) -> MLPClassifier:
-    """A new network, or the one of the checkpoint that the trial goes on from."""
-    if trial.resume_from:
-        return joblib.load(trial.resume_from)
-    params = trial.params
+def network(params: dict[str, Any], seed: int) -> MLPClassifier:
+    """A network that has not learnt anything yet."""
     return MLPClassifier(
         hidden_layer_sizes=(params["hidden"],),
         learning_rate_init=params["learning_rate"],
@@ -51,7 +48,7 @@ def network(trial: Trial) -> MLPClassifier:
         alpha=params["alpha"],
         solver=params["solver"],
         momentum=params.get("sgd.momentum", 0.9),
-        random_state=trial.seed,
+        random_state=seed,
     )
 
 
@@ -59,13 +56,13 @@ def train(trial: Trial) -> None:
     """Train epoch by epoch, and report the accuracy on the validation set after each."""
     warnings.simplefilter("ignore", ConvergenceWarning)
     train_x, valid_x, train_y, valid_y = digits()
-    model = network(trial)
-    first = getattr(model, "epochs_", 0)
-    for epoch in range(first + 1, EPOCHS + 1):
+    done, model = (
+        joblib.load(trial.resume_from) if trial.resume_from else (0, network(trial.params, trial.seed))
+    )
+    for epoch in range(done + 1, EPOCHS + 1):
         model.partial_fit(train_x, train_y, classes=range(10))
-        model.epochs_ = epoch
-        checkpoint = trial.checkpoint_dir / "network.joblib"
-        joblib.dump(model, checkpoint)
+        checkpoint = trial.checkpoint_dir / f"epoch-{epoch}.joblib"
+        joblib.dump((epoch, model), checkpoint)
         trial.report(step=epoch, accuracy=model.score(valid_x, valid_y), checkpoint=checkpoint)
 
 

@@ -375,9 +375,7 @@ def test_true_and_false_are_different_from_numbers() -> None:
 
 
 @given(st.sampled_from(sorted(TYPES)), st.lists(st.none() | st.booleans() | json_value, max_size=4))
-def test_constructors_never_raise_and_problems_always_answers(
-    kind: str, arguments: list[JsonValue]
-) -> None:
+def test_constructors_never_raise_and_problems_always_answers(kind: str, arguments: list[JsonValue]) -> None:
     cls = TYPES[kind]
     required = 1 if cls in (Choice, Constant) else 2
     distribution = _bad(cls, *[*arguments, None, None][:required])

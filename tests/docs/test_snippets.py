@@ -36,9 +36,7 @@ def script_of(page: str) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
-PAGES_WITH_SNIPPETS = [
-    page for page in PAGES if page.exists() and script_of(page.read_text("utf-8")).strip()
-]
+PAGES_WITH_SNIPPETS = [page for page in PAGES if page.exists() and script_of(page.read_text("utf-8")).strip()]
 
 
 @pytest.mark.timeout(LIMIT_S + 30)

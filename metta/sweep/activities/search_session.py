@@ -94,12 +94,22 @@ class SearchSessions:
         return hosted
 
     async def _attend(self, hosted: HostedSession, handle: _Handle) -> SessionResult | None:
-        exchange: asyncio.Task[None] | None = None
-        while not hosted.done.done():
-            activity.heartbeat()
-            if exchange is None or exchange.done():  # a server that hangs must not silence the heartbeat
-                exchange = asyncio.create_task(_exchange(hosted, handle))
-            await asyncio.wait([hosted.done], timeout=POLL_S)
+        shutdown = asyncio.create_task(activity.wait_for_worker_shutdown())
+        exchange = asyncio.create_task(_exchange(hosted, handle))
+        try:
+            while not hosted.done.done() and not shutdown.done():
+                activity.heartbeat()
+                if exchange.done():  # a server that hangs must not silence the heartbeat
+                    exchange = asyncio.create_task(_exchange(hosted, handle))
+                await asyncio.wait(
+                    [hosted.done, shutdown], timeout=POLL_S, return_when=asyncio.FIRST_COMPLETED
+                )
+        finally:
+            shutdown.cancel()
+            exchange.cancel()
+        if not hosted.done.done():  # another worker goes on from what is recorded
+            hosted.close()
+            await _over(hosted)
         return hosted.done.result()
 
     async def _leave(self, hosted: HostedSession, handle: _Handle) -> None:
@@ -107,10 +117,10 @@ class SearchSessions:
         details = activity.cancellation_details()
         if details and details.cancel_requested:
             hosted.stop()
-            await asyncio.wait([hosted.done])
+            await _over(hosted)
         elif details and (details.worker_shutdown or details.paused):
             hosted.close()
-            await asyncio.wait([hosted.done])
+            await _over(hosted)
         elif hosted.attendants == 1:
             log.info("the server does not know the session of %s for now: it goes on", hosted.sweep_id)
             watcher = asyncio.create_task(self._watch(hosted, handle))
@@ -131,6 +141,13 @@ class SearchSessions:
     def _drop(self, hosted: HostedSession) -> None:
         if self._hosted.get(hosted.sweep_id) is hosted:
             del self._hosted[hosted.sweep_id]
+
+
+async def _over(hosted: HostedSession) -> None:
+    """Wait for the end of a session that was told to end, and let the server know that it still lives."""
+    while not hosted.done.done():
+        activity.heartbeat()
+        await asyncio.wait([hosted.done], timeout=POLL_S)
 
 
 async def _exchange(hosted: HostedSession, handle: _Handle) -> None:

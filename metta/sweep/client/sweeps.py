@@ -16,10 +16,11 @@ from metta.sweep.client.handle import SweepHandle
 from metta.sweep.client.keeper import Keeper
 from metta.sweep.client.launches import Launches
 from metta.sweep.client.loop import call
-from metta.sweep.client.results import table_of
+from metta.sweep.client.results import Results, table_of
 from metta.sweep.client.server import EmbeddedServer
 from metta.sweep.client.settings import Settings
 from metta.sweep.contracts.attempts import Code
+from metta.sweep.contracts.budgets import Budget
 from metta.sweep.contracts.errors import DefinitionChanged, DefinitionError, NameInUse
 from metta.sweep.contracts.references import Reference
 from metta.sweep.contracts.sweeps import SweepInput, SweepState, SweepStatus
@@ -69,12 +70,13 @@ class Sweeps:
                 ],
                 f"the sweep {name}",
             )
-        recorded = self._recorded(name, definition)
+        wanted = definition.budget
+        definition = self.continued(name, definition)
         if value is not None:
             definition = definition.model_copy(update={"objective": self._put(definition.objective, value)})
         self._store.prepare()
         self._launches.open(name, code_here())  # while it starts, the connection is made
-        return call(self._started(name, definition, recorded))
+        return call(self._started(name, definition, wanted))
 
     def attach(self, name: str) -> SweepHandle:
         """The handle of a sweep that was started before.
@@ -90,17 +92,31 @@ class Sweeps:
         """All sweeps that are recorded, by name; asks no server."""
         return [(name, self._status(name)) for name in self._store.names()]
 
-    def _recorded(self, name: str, definition: SweepInput) -> TrialTable | None:
-        """What is recorded under a name, if anything; refuses what does not go with it."""
+    @property
+    def folder(self) -> Path:
+        """Folder of the artifact store."""
+        return self._store.root
+
+    def results(self, name: str) -> Results:
+        """What is recorded of a sweep that is over."""
+        return Results.of(name, self._store.ledger(name))
+
+    def continued(self, name: str, definition: SweepInput) -> SweepInput:
+        """A definition, with the recorded limits where it continues a sweep and gives none.
+
+        Raises:
+            NameInUse: When the sweep exists and is not to be resumed.
+            DefinitionChanged: When it exists with another definition.
+        """
         ledger = self._store.ledger(name)
         if not ledger.exists():
-            return None
+            return definition
         if not definition.resume:
             raise NameInUse(name)
         table = table_of(ledger)
         if table.spec and (changes := table.spec.differences(definition)):
             raise DefinitionChanged(name, changes)
-        return table
+        return definition.model_copy(update={"budget": table.control.budget.changed(definition.budget)})
 
     def _put(self, objective: str, value: Callable[..., object]) -> str:
         import cloudpickle  # 10 ms that nobody else pays
@@ -108,12 +124,9 @@ class Sweeps:
         reference = Reference.parse(objective)
         return str(reference._replace(target=self._store.put_value(cloudpickle.dumps(value))))
 
-    async def _started(self, name: str, definition: SweepInput, recorded: TrialTable | None) -> SweepHandle:
+    async def _started(self, name: str, definition: SweepInput, wanted: Budget) -> SweepHandle:
         client = await connect(self._settings)
         handle = self._handle(name, client)
-        wanted = definition.budget
-        if recorded:  # limits that are not given stay
-            definition = definition.model_copy(update={"budget": recorded.control.budget.changed(wanted)})
         try:
             await client.start_workflow(
                 "Sweep",

@@ -30,7 +30,7 @@ def name_problem(name: str) -> str | None:
     """Why a sweep cannot be called so, or None.
 
     >>> name_problem("digits"), name_problem("a b")
-    (None, "name 'a b' has to be letters, digits, dots, dashes and underscores, at most 100 of them")
+    (None, "name 'a b' has to be letters, digits, '.', '_' and '-', at most 100, a letter or digit first")
     """
     if NAME.fullmatch(name):
         return None

@@ -118,7 +118,8 @@ class Trial:
 
         Args:
             step: Counts what was done so far, such as epochs; rises from report to report.
-            checkpoint: File or folder from which the trial can go on after this step.
+            checkpoint: File or folder from which the trial can go on after this step. Give each one a
+                name of its own: the one before is deleted once this one is recorded, not earlier.
             **metrics: Finite numbers by name, at least one.
 
         Raises:

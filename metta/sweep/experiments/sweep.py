@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
-from metta.sweep.contracts.budgets import Budget, budget_from
+from metta.sweep.contracts.budgets import Budget, Control, budget_from
 from metta.sweep.contracts.components import Checked
 from metta.sweep.contracts.distributions import Distribution
 from metta.sweep.contracts.errors import DefinitionError, DefinitionReached
@@ -14,7 +15,7 @@ from metta.sweep.contracts.models import parse
 from metta.sweep.contracts.names import generated_name, name_problem
 from metta.sweep.contracts.references import Reference
 from metta.sweep.contracts.spaces import SearchSpace
-from metta.sweep.contracts.sweeps import SweepInput, SweepSpec
+from metta.sweep.contracts.sweeps import SessionInput, SweepInput, SweepSpec
 from metta.sweep.contracts.trials import Resources
 from metta.sweep.executors.base import Executor
 from metta.sweep.experiments.references import problems_of_objective, reference_of, spec_of
@@ -135,9 +136,7 @@ class SweepExperiment(Checked):
         """
         self._only_defined(budget=budget, resume=resume, debug=debug, name=name)
         if debug:
-            from metta.sweep.experiments.debugging import debugged
-
-            return debugged(self._called(name), self._input(budget, resume), self.objective)
+            return self._debugged(self._called(name), self._input(budget, resume))
         from metta.sweep.client.following import followed
 
         return followed(self.start(budget, resume=resume, name=name))
@@ -166,6 +165,21 @@ class SweepExperiment(Checked):
 
         return Sweeps().attach(name)
 
+    def _debugged(self, name: str, definition: SweepInput) -> "Results":
+        from metta.sweep.client.sweeps import Sweeps, code_here
+        from metta.sweep.search.debugging import debugged
+
+        sweeps = Sweeps()
+        budget = sweeps.continued(name, definition).budget
+        session = SessionInput(
+            sweep_id=name,
+            spec=definition.spec,
+            control=Control(run=f"debug-{uuid4().hex}", budget=budget),
+            resume=definition.resume,
+        )
+        debugged(session, sweeps.folder, code_here(), self.objective)
+        return sweeps.results(name)
+
     def _called(self, name: str | None) -> str:
         if name is not None and (problem := name_problem(name)):
             raise DefinitionError([problem], "the sweep")
@@ -175,7 +189,8 @@ class SweepExperiment(Checked):
         limits = budget if isinstance(budget, Budget) else budget_from({} if budget is None else budget)
         given: dict[str, Any] = {name: getattr(self._spec, name) for name in SweepSpec.model_fields}
         objective = self.objective if isinstance(self.objective, str) else str(reference_of(self.objective))
-        return SweepInput(**(given | {"objective": objective}), budget=limits, resume=resume, client=CLIENT)
+        given |= {"objective": objective, "budget": limits, "resume": resume, "client": CLIENT}
+        return SweepInput.model_validate(given)
 
     def _only_defined(self, **options: object) -> None:
         """End the import of the script here, when all that is wanted is what it defines."""

@@ -1,6 +1,7 @@
 """The inline pool: trials run in the calling thread, so that prints and breakpoints work."""
 
 from collections.abc import Callable
+from functools import partial
 from queue import Empty, Queue
 from time import time
 from typing import Any

@@ -1,8 +1,10 @@
 """Outcomes: an objective is called, and what comes of it is given a name."""
 
 import os
+from bdb import BdbQuit
 from collections.abc import Callable
 from pathlib import Path
+from shutil import rmtree
 from time import monotonic, time
 from traceback import extract_tb, format_exception_only, format_list
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -74,9 +76,11 @@ class _Reporter:
             return
         self.step = step
         if checkpoint is not None:
+            checkpoint = checkpoint.absolute()
             sync(checkpoint)  # durable before the record that names it
-            self.checkpoint = str(checkpoint.absolute())
-        answer = self._send(step, metrics, str(checkpoint.absolute()) if checkpoint else None)
+        answer = self._send(step, metrics, str(checkpoint) if checkpoint else None)
+        if checkpoint is not None:
+            self._supersede(checkpoint)
         until = self._attempt.until_step
         if answer == "stop":
             self.end = "stopped"
@@ -84,6 +88,17 @@ class _Reporter:
             self.end = "paused"
         if self.end:
             raise TrialInterrupted
+
+    def _supersede(self, checkpoint: Path) -> None:
+        """Keep the last recorded checkpoint of this attempt; nobody goes on from the ones before."""
+        before = Path(self.checkpoint) if self.checkpoint else None
+        self.checkpoint = str(checkpoint)
+        if before in (None, checkpoint) or not before.is_relative_to(self._attempt.folder):
+            return
+        if before.is_dir():
+            rmtree(before)
+        else:
+            before.unlink(missing_ok=True)
 
 
 def outcome_of(attempt: Attempt, call: Callable[[Trial], Any], send: Send) -> Outcome:
@@ -113,6 +128,8 @@ def outcome_of(attempt: Attempt, call: Callable[[Trial], Any], send: Send) -> Ou
         ended = _ended(reporter, returned)
     except TrialInterrupted:
         ended = Outcome(reporter.end or "stopped", step=reporter.step or 0, checkpoint=reporter.checkpoint)
+    except (KeyboardInterrupt, BdbQuit):
+        raise  # somebody at the keyboard of run(debug=True) wants out; runner processes ignore Ctrl-C
     except BaseException as error:  # user code may raise anything, SystemExit included
         ended = Outcome("failed", failure=failure_of(error))
     return ended._replace(seconds=monotonic() - began)

@@ -40,7 +40,7 @@ def failure(table: TrialTable, spec: SweepSpec) -> str | None:
 
 def undecided_metric(table: TrialTable) -> str:
     """What to add when trials return numbers, but none of them is the one that counts."""
-    names = next(sorted(r.metrics) for r in table.records if r.metrics)
+    names = sorted(next(r.metrics for r in table.records if r.metrics))
     if names == [BARE]:
         return (
             "the objective returns a bare number, and nothing says whether more or less of it is better:"

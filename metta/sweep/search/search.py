@@ -11,7 +11,7 @@ from metta.sweep.contracts.chunks import Chunk
 from metta.sweep.contracts.components import create
 from metta.sweep.contracts.decisions import Decision, Resume, Retry, Start, Stop
 from metta.sweep.contracts.errors import ChunkTaken, DefinitionChanged, LedgerFenced, StoreError
-from metta.sweep.contracts.events import AttemptEnded, Created, Event, Opened, SegmentEnded
+from metta.sweep.contracts.events import AttemptEnded, Created, Event, Opened, SegmentEnded, Stopped
 from metta.sweep.contracts.failures import Failure
 from metta.sweep.contracts.records import TrialRecord
 from metta.sweep.contracts.seeds import derived_seed
@@ -91,7 +91,7 @@ class Search:
             created = Created(at=at, spec=self._spec)
             opened = Opened(at=at, epoch=self._epoch, control=control)
             try:
-                return self._advance(-1, [created, opened], free=0)
+                return self._advance(-1, [created, opened, *self._stopped(at)], free=0)
             except ChunkTaken:  # somebody else opened it at the same time: the later one owns it
                 self._rebuild()
 
@@ -166,6 +166,14 @@ class Search:
         missed = [decision for chunk in self.ledger.read(cursor) for decision in chunk.decisions]
         return Answer(missed, self.head)
 
+    def _stopped(self, at: float) -> list[Stopped]:
+        """Trials that the session before was told to stop have ended with it."""
+        return [
+            Stopped(at=at, trial=r.number, segment=r.segment, attempt=r.attempt)
+            for r in self.table.running.values()
+            if r.stopping
+        ]
+
     # --- deciding ---
 
     def _decide(self, events: Iterable[Event], free: int) -> Chunk:
@@ -208,7 +216,7 @@ class Search:
 
     def _retries(self, event: Event) -> list[Retry]:
         if isinstance(event, Opened):
-            return [_next_attempt(record) for record in self.table.running.values()]
+            return [_next_attempt(r) for r in self.table.running.values() if not r.stopping]
         record = self.table.records[event.trial] if isinstance(event, AttemptEnded) else None
         if record is None or record.status != "failed" or record.failure is None or record.stopping:
             return []

@@ -39,33 +39,37 @@ class MettaSweepPlugin(SimplePlugin):
     """
 
     def __init__(self, store: Path | str = ".metta-sweep", code: Code | None = None) -> None:
-        self._store = FileStore(Path(store))
-        self._code = code or Code(objective="")
+        # shared by all workers of this process: one adopts the session that another has parked
+        self._sessions = SearchSessions(FileStore(Path(store)), code or Code(objective=""))
+        self._workers = 0
         super().__init__(
             "metta.sweep",
             data_converter=_with_pydantic,
             workflow_runner=_with_passthrough,
             workflows=[Sweep],
+            activities=[self._sessions.run_search_session],
+            run_context=self._attended,
             # a wrong input or a mistake of the user ends a workflow; other errors of workflow code
             # are ours, and wait for a mended worker
             workflow_failure_exception_types=[ValidationError, SweepError, ExceptionGroup],
         )
 
     def configure_worker(self, config: WorkerConfig) -> WorkerConfig:
-        """Add the activities of this worker, and close its sessions when it ends."""
-        sessions = SearchSessions(self._store, self._code)
-        self.activities = [sessions.run_search_session]
-        self.run_context = lambda: _closing(sessions)
-        config.setdefault("graceful_shutdown_timeout", GRACE)
+        """Give sessions time to be closed when a worker ends."""
+        if not config.get("graceful_shutdown_timeout"):  # the engine's own default is none
+            config["graceful_shutdown_timeout"] = GRACE
         return super().configure_worker(config)
 
-
-@asynccontextmanager
-async def _closing(sessions: SearchSessions) -> AsyncIterator[None]:
-    try:
-        yield
-    finally:
-        await sessions.close()
+    @asynccontextmanager
+    async def _attended(self) -> AsyncIterator[None]:
+        """Close the sessions that are left when the last worker ends."""
+        self._workers += 1
+        try:
+            yield
+        finally:
+            self._workers -= 1
+            if self._workers == 0:
+                await self._sessions.close()
 
 
 def _with_pydantic(converter: DataConverter | None) -> DataConverter:
