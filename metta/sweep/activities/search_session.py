@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from datetime import timedelta
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from temporalio import activity
 from temporalio.client import (
@@ -95,15 +95,14 @@ class SearchSessions:
 
     async def _attend(self, hosted: HostedSession, handle: _Handle) -> SessionResult | None:
         shutdown = asyncio.create_task(activity.wait_for_worker_shutdown())
+        either: list[asyncio.Future[Any]] = [hosted.done, shutdown]
         exchange = asyncio.create_task(_exchange(hosted, handle))
         try:
             while not hosted.done.done() and not shutdown.done():
                 activity.heartbeat()
                 if exchange.done():  # a server that hangs must not silence the heartbeat
                     exchange = asyncio.create_task(_exchange(hosted, handle))
-                await asyncio.wait(
-                    [hosted.done, shutdown], timeout=POLL_S, return_when=asyncio.FIRST_COMPLETED
-                )
+                await asyncio.wait(either, timeout=POLL_S, return_when=asyncio.FIRST_COMPLETED)
         finally:
             shutdown.cancel()
             exchange.cancel()

@@ -67,9 +67,16 @@ def end(pid: int, lock: Path, patience_s: float) -> bool:
                 os.kill(pid, sign)
             else:
                 os.killpg(os.getpgid(pid), sign)
-        deadline = monotonic() + patience_s
-        while monotonic() < deadline:
-            if not is_held(lock):
-                return True
-            sleep(POLL_S)
+        if wait_until_free(lock, patience_s):
+            return True
     return False
+
+
+def wait_until_free(lock: Path, patience_s: float) -> bool:
+    """Wait until nobody holds a lock; False when somebody still does."""
+    deadline = monotonic() + patience_s
+    while is_held(lock):
+        if monotonic() >= deadline:
+            return False
+        sleep(POLL_S)
+    return True

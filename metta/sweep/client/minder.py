@@ -15,13 +15,19 @@ from time import monotonic, sleep
 IDLE_S = float(os.environ.get("METTA_SWEEP_IDLE_S", "3600"))
 """So long without a running workflow or a client, and the server ends."""
 
+POLL_S = 0.25
+"""So soon after its server the minder is gone, too."""
+
 
 def main(binary: str, folder: Path) -> None:
     """Look after a server until it is gone, or until it is idle for too long."""
     info = json.loads((folder / "server.json").read_text("utf-8"))
-    used = monotonic()
+    used = looked = monotonic()
     while _is_held(folder / "alive.lock"):
-        sleep(min(60.0, IDLE_S / 4))
+        sleep(POLL_S)
+        if monotonic() - looked < min(60.0, IDLE_S / 4):
+            continue
+        looked = monotonic()
         if _is_held(folder / "clients.lock") or _has_work(binary, info["address"]):
             used = monotonic()
         elif monotonic() - used >= IDLE_S and _is_held(folder / "alive.lock"):

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from filelock import FileLock
 
-from metta.sweep.client.detached import POLL_S, end, spawn_detached
+from metta.sweep.client.detached import POLL_S, end, spawn_detached, wait_until_free
 from metta.sweep.client.locks import held, is_held
 from metta.sweep.contracts.errors import ServerError
 from metta.sweep.contracts.sweeps import SEARCH_ATTRIBUTES
@@ -77,6 +77,7 @@ class EmbeddedServer:
         found = self.find()
         if found and not end(found.pid, self._alive, STOP_S):
             raise ServerError(f"the Temporal server, process {found.pid}, does not end")
+        wait_until_free(self._folder / "minder.lock", STOP_S)  # it ends with the server
         return found is not None
 
     @contextmanager

@@ -1,0 +1,73 @@
+"""What tests share: a folder for the project under test, and real Temporal servers."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from time import monotonic, sleep
+
+import psutil
+import pytest
+from rich.console import Console
+
+from metta.sweep.client.server import NAMESPACE, EmbeddedServer
+from metta.sweep.client.settings import Settings
+from metta.sweep.worker.dev import stop_dev
+
+GONE_S = 10.0
+"""A process that was killed is gone by then, on a busy machine too."""
+
+
+@pytest.fixture(autouse=True)
+def _alone(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of this machine's settings, and none of the slots that other sweeps on it use."""
+    for name in list(os.environ):
+        if name.startswith(("TEMPORAL_", "METTA_SWEEP_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("TMPDIR", str(tmp_path_factory.mktemp("machine")))
+    monkeypatch.setenv("TEMPORAL_CONFIG_FILE", os.devnull)
+    monkeypatch.setattr(tempfile, "tempdir", None)
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A project of its own, in which the test stands; none of its processes outlive the test."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    (folder / "pyproject.toml").write_text("", "utf-8")
+    monkeypatch.chdir(folder)
+    yield folder
+    os.chdir(folder)  # the test may have gone elsewhere
+    stop_dev(Settings.load(folder), Console(quiet=True))
+    assert leftovers(folder) == []
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """A Temporal server for all tests that only need one, as the settings that lead to it."""
+    folder = tmp_path_factory.mktemp("server")
+    embedded = EmbeddedServer(folder / "server")
+    address = embedded.ensure().address
+    yield Settings(folder, {"target_host": address, "namespace": NAMESPACE})
+    embedded.stop()
+
+
+def leftovers(folder: Path) -> list[str]:
+    """Command lines of the processes that speak of a folder, or stand in it, after a while to go."""
+    deadline = monotonic() + GONE_S
+    while (found := _speaking_of(str(folder))) and monotonic() < deadline:
+        sleep(0.05)
+    return found
+
+
+def _speaking_of(folder: str) -> list[str]:
+    found = []
+    for process in psutil.process_iter():
+        try:
+            command = " ".join(process.cmdline())
+            stands_there = process.pid != os.getpid() and process.cwd().startswith(folder)
+        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+            continue
+        if folder in command or stands_there:
+            found.append(f"{process.pid} {command}")
+    return found
