@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from metta.sweep.contracts.trials import Trial as Trial
     from metta.sweep.contracts.trials import current_trial as current_trial
 
-__all__, __getattr__ = lazy(
+__all__, __getattr__, __dir__ = lazy(
     __name__,
     {
         "contracts.budgets": ["Budget"],

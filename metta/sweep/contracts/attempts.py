@@ -58,6 +58,7 @@ class Code(Wire):
         cwd: Working directory; None keeps the process's own.
         path: ``sys.path`` entries to put in front.
         value: File that holds the objective by value (cloudpickle), when the reference is a value.
+        fingerprint: Changes when the objective's code does; empty when that is not known.
     """
 
     objective: str
@@ -65,3 +66,4 @@ class Code(Wire):
     cwd: str | None = None
     path: tuple[str, ...] = ()
     value: str | None = None
+    fingerprint: str = ""

@@ -1,9 +1,8 @@
 """How much a sweep may spend, and what people may change while it runs."""
 
-from typing import Annotated, TypeAlias
+from pydantic import Field, JsonValue, model_validator
 
-from pydantic import BeforeValidator, Field, JsonValue
-
+from metta.sweep.contracts.errors import shown
 from metta.sweep.contracts.models import Edge, Wire, parse
 
 
@@ -24,6 +23,16 @@ class Budget(Edge):
     hours: float | None = Field(default=None, gt=0)
     seconds: float | None = Field(default=None, gt=0)
     target: float | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_trials(cls, value: object) -> object:
+        """A bare number is a number of trials."""
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            return {"trials": value}
+        if isinstance(value, (dict, Budget)):
+            return value
+        raise ValueError(f'write a number of trials, or limits such as {{"hours": 2}}, got {shown(value)}')
 
     @property
     def time_s(self) -> float | None:
@@ -46,16 +55,6 @@ class Budget(Edge):
         return self.model_copy(update=given)
 
 
-def _from_trials(value: object) -> object:
-    """A bare number is a number of trials."""
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return {"trials": value} if is_number else value
-
-
-AnyBudget: TypeAlias = Annotated[Budget, BeforeValidator(_from_trials)]
-"""A budget, or the number of trials for short."""
-
-
 def budget_from(value: JsonValue) -> Budget:
     """A budget as people write it: a number of trials, or limits by name.
 
@@ -65,7 +64,7 @@ def budget_from(value: JsonValue) -> Budget:
     Raises:
         DefinitionError: With every mistake.
     """
-    return parse(Budget, _from_trials(value), "the budget")
+    return parse(Budget, value, "the budget")
 
 
 class Control(Wire):
@@ -73,7 +72,7 @@ class Control(Wire):
 
     Args:
         run: Temporal run id that counts the versions.
-        version: Counts the changes within a run, from 0.
+        version: Counts the changes, from 0.
         budget: The limits in force.
         stop: Whether the sweep is to end now.
         handover: Whether the session is to let its trials end and return, for the workflow to go on

@@ -1,19 +1,23 @@
 """Components: optimizers, schedulers and executors as plain data, and back."""
 
 import inspect
-from collections.abc import Mapping
+from abc import ABCMeta
+from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
+from inspect import Parameter
 from pathlib import Path
 from traceback import extract_tb
 from types import MappingProxyType
-from typing import Annotated, Any, ClassVar, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeAlias, TypeVar
 
-from pydantic import BeforeValidator, Field, JsonValue
+from pydantic import BaseModel, BeforeValidator, Field, JsonValue, ValidationError
 
-from metta.sweep.contracts.errors import DefinitionError, DefinitionReached, nearest
+from metta.sweep.contracts.distributions import Distribution, same
+from metta.sweep.contracts.errors import DefinitionError, DefinitionReached, nearest, shown
 from metta.sweep.contracts.importing import GUARD, attribute, import_script, importing
 from metta.sweep.contracts.models import Wire, json_ready, unknown_name
 from metta.sweep.contracts.references import Reference
+from metta.sweep.contracts.spaces import SearchSpace
 
 ConfiguredT = TypeVar("ConfiguredT", bound="Configured")
 
@@ -27,38 +31,54 @@ class ComponentSpec(Wire):
 
 def _full_form(data: Any) -> Any:
     """Accepts ``"random"`` and ``{"type": "local", "max_parallel": 2}`` beside the full form."""
-    if isinstance(data, str):
-        return {"type": data}
-    if isinstance(data, dict) and "type" in data and "options" not in data:
-        return {"type": data["type"], "options": {k: v for k, v in data.items() if k != "type"}}
-    return data
+    match data:
+        case str():
+            return {"type": data}
+        case {"type": name, **options} if "options" not in options:
+            return {"type": name, "options": options}
+        case dict() | ComponentSpec():
+            return data
+    raise ValueError(
+        f'write a name, or an object such as {{"type": "batch", "batch_size": 8}}, got {shown(data)}'
+    )
 
 
 Component: TypeAlias = Annotated[ComponentSpec, BeforeValidator(_full_form)]
 
 
-class Checked:
-    """A class whose constructor tells of unknown arguments with the nearest known one.
+class _CheckedType(ABCMeta):
+    """Checks the arguments of a call of the class, before anything of it runs.
+
+    A metaclass, because ``__new__`` is also called for copies and for what is unpickled.
+    """
+
+    if not TYPE_CHECKING:  # the checkers are to see the constructor's arguments, not this signature
+
+        def __call__(cls, *args: object, **options: object) -> object:
+            parameters = list(inspect.signature(cls.__init__).parameters.values())[1:]
+            named = dict(zip(_by_position(parameters), args, strict=False))
+            problems = [
+                *(f"it does not define {name}" for name in sorted(cls.__abstractmethods__)),
+                *_mistakes(parameters, len(args), named, options),
+            ]
+            if problems:
+                raise DefinitionError(problems, cls.__name__)
+            made = super().__call__(*args, **options)
+            # past __setattr__, which a frozen dataclass forbids
+            object.__setattr__(made, "_arguments", {**named, **options})
+            object.__setattr__(made, "_nameless", args[len(named) :])
+            return made
+
+
+class Checked(metaclass=_CheckedType):
+    """A class that tells all mistakes in the arguments of its constructor at once.
 
     Raises:
-        DefinitionError: At construction, for unknown or missing arguments.
+        DefinitionError: At construction, for unknown arguments (with the nearest name) and missing ones.
     """
 
     _arguments: dict[str, Any]
-
-    def __new__(cls, *args: Any, **options: Any) -> Self:
-        """Bind the arguments before ``__init__`` sees them."""
-        signature = inspect.signature(cls.__init__)
-        problems = _unknown(signature, options)
-        if problems:
-            raise DefinitionError(problems, cls.__name__)
-        made = super().__new__(cls)
-        try:
-            bound = signature.bind(made, *args, **options)
-        except TypeError as error:
-            raise DefinitionError([str(error)], cls.__name__) from None
-        made._arguments = dict(list(bound.arguments.items())[1:])
-        return made
+    _nameless: tuple[Any, ...]
 
 
 class Configured(Checked):
@@ -67,32 +87,45 @@ class Configured(Checked):
     registry: ClassVar[Mapping[str, str]] = MappingProxyType({})
     """Every component of this kind by its short name: ``module:Class``."""
 
-    def spec(self, reference: str | None = None) -> ComponentSpec:
-        """This object as plain data.
+    def spec(self, refer: Callable[[type], str] | None = None) -> ComponentSpec:
+        """This object as plain data, and components among its arguments too.
 
         Args:
-            reference: Where another process finds its class; None goes by the class's module.
+            refer: Says where another process finds a class; None goes by the class's module.
+
+        Raises:
+            DefinitionError: When an argument is not plain data.
         """
         kind = type(self)
         path = f"{kind.__module__}:{kind.__qualname__}"
-        short = next((name for name, target in self.registry.items() if target == path), reference or path)
-        options = {name: json_ready(value) for name, value in self._arguments.items() if value is not None}
-        return ComponentSpec(type=short, options=options)
+        short = next((name for name, target in self.registry.items() if target == path), None)
+        problems = [f"{shown(value)} stands behind *; give it by name" for value in self._nameless]
+        try:
+            made = ComponentSpec(type=short or (refer(kind) if refer else path), options=self._options(refer))
+        except ValidationError as error:
+            wrong = dict.fromkeys(str(detail["loc"][1]) for detail in error.errors())
+            problems += [f"{name} has to be plain JSON, got {shown(self._arguments[name])}" for name in wrong]
+        else:
+            if not problems:
+                return made
+        reason = "another process could not make it again"
+        raise DefinitionError([f"{problem}: {reason}" for problem in problems], kind.__name__)
+
+    def _options(self, refer: Callable[[type], str] | None) -> dict[str, Any]:
+        """The arguments that are not at their defaults."""
+        parameters = inspect.signature(type(self).__init__).parameters
+        defaults = {name: _plain(p.default, refer) for name, p in parameters.items()}
+        plain = {name: _plain(value, refer) for name, value in self._arguments.items()}
+        return {n: value for n, value in plain.items() if n not in defaults or not same(value, defaults[n])}
 
 
-def check_counts(owner: type, **counts: int | None) -> None:
-    """Check arguments that count something.
-
-    Raises:
-        DefinitionError: With every one that is neither None nor a whole number of at least 1.
-    """
-    problems = [
+def count_problems(**counts: object) -> list[str]:
+    """What is wrong with arguments that count something: each is None or a whole number of at least 1."""
+    return [
         f"{name} has to be a whole number of at least 1, got {value!r}"
         for name, value in counts.items()
         if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1)
     ]
-    if problems:
-        raise DefinitionError(problems, owner.__name__)
 
 
 def create(kind: type[ConfiguredT], spec: ComponentSpec) -> ConfiguredT:
@@ -105,7 +138,8 @@ def create(kind: type[ConfiguredT], spec: ComponentSpec) -> ConfiguredT:
     Raises:
         DefinitionError: When the name is unknown, or its arguments are wrong.
     """
-    what = kind.__name__.lower()
+    # the class that has the registry: LocalExecutor and its like are all executors
+    what = next(c.__name__ for c in kind.__mro__ if "registry" in vars(c)).lower()
     if spec.type not in kind.registry and ":" not in spec.type:
         problem = f"unknown {what} {spec.type!r}{nearest(spec.type, list(kind.registry))}"
         raise DefinitionError([problem], f"the {what}")
@@ -133,20 +167,60 @@ def load(text: str) -> Any:
     except DefinitionReached:
         problem = f"{text} cannot be imported: its module runs a sweep when it is imported. {GUARD}"
         raise DefinitionError([problem], "the reference") from None
-    except Exception as error:  # importing runs user code, which may raise anything
+    except (Exception, SystemExit) as error:  # importing runs user code, which may raise anything
         problem = f"{text} cannot be imported: {_where(error)}{type(error).__name__}: {error}"
         raise DefinitionError([problem], "the reference") from error
     return attribute(module, reference.name, text)
 
 
-def _where(error: Exception) -> str:
+def _where(error: BaseException) -> str:
     """File and line that raised, when it was not the import itself."""
-    frames = [f for f in extract_tb(error.__traceback__) if "importlib" not in f.filename]
-    return f"{frames[-1].filename}:{frames[-1].lineno}: " if len(frames) > 1 else ""
+    machinery = ("importlib", str(Path(__file__).parent))
+    frames = [f for f in extract_tb(error.__traceback__) if not any(m in f.filename for m in machinery)]
+    return f"{frames[-1].filename}:{frames[-1].lineno}: " if frames else ""
 
 
-def _unknown(signature: inspect.Signature, options: Mapping[str, object]) -> list[str]:
-    takes_any = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
-    known = [name for name in signature.parameters if name != "self"]
-    problems = (unknown_name(name, known) for name in options)
-    return [] if takes_any else [problem for problem in problems if problem]
+def _plain(value: Any, refer: Callable[[type], str] | None) -> Any:
+    """A value as JSON, where it is one of ours or consists of such; any other one as it is."""
+    match value:
+        case Configured():
+            return value.spec(refer).model_dump()
+        case SearchSpace() | Distribution():
+            return value.to_json()
+        case BaseModel():
+            return value.model_dump(mode="json")
+        case Mapping():
+            return {name: _plain(item, refer) for name, item in value.items()}
+        case list() | tuple():
+            return [_plain(item, refer) for item in value]
+    return json_ready(value)
+
+
+_VARIADIC = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+
+
+def _by_position(parameters: list[Parameter]) -> list[str]:
+    return [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+
+
+def _mistakes(
+    parameters: list[Parameter], count: int, named: Mapping[str, object], options: Mapping[str, object]
+) -> Iterator[str]:
+    """What Python would say of a call's arguments one at a time, with the nearest names.
+
+    Args:
+        parameters: What is expected.
+        count: How many arguments came by position.
+        named: Those of them that have a name.
+        options: Arguments that came by name.
+    """
+    kinds = {p.kind for p in parameters}
+    if count > len(named) and Parameter.VAR_POSITIONAL not in kinds:
+        yield f"it takes {len(named)} arguments by position, got {count}"
+    yield from (f"{name} is given twice, by position and by name" for name in options if name in named)
+    if Parameter.VAR_KEYWORD not in kinds:
+        known = [p.name for p in parameters]
+        yield from (problem for name in options if (problem := unknown_name(name, known)))
+    for p in parameters:
+        if p.default is p.empty and p.kind not in _VARIADIC and p.name not in {*named, *options}:
+            yield f"{p.name} is missing"

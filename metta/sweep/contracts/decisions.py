@@ -15,7 +15,8 @@ class Start(Wire):
 
     Args:
         until_step: Last step of its first segment; None lets it run to its own end.
-        checkpoint_from: Checkpoint of another trial to begin from.
+        parent: Number of the trial whose work it carries on.
+        checkpoint_from: Checkpoint of that trial to begin from.
     """
 
     type: Literal["start"] = "start"
@@ -24,6 +25,7 @@ class Start(Wire):
     seed: int
     until_step: int | None = None
     resources: Resources | None = None
+    parent: int | None = None
     checkpoint_from: str | None = None
 
 

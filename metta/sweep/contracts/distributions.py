@@ -19,7 +19,7 @@ from typing import Any, ClassVar, TypeGuard
 
 from pydantic import JsonValue
 
-from metta.sweep.contracts.errors import SpaceError
+from metta.sweep.contracts.errors import SpaceError, shown
 
 _BELOW_ONE = 1 - 2.0**-53
 _MOST = sys.float_info.max
@@ -360,12 +360,6 @@ def same(one: object, other: object) -> bool:
         return one.keys() == other.keys() and all(same(one[k], other[k]) for k in one)
     # an array of numpy answers with an array, which is not True
     return isinstance(one, bool) == isinstance(other, bool) and (one == other) is True
-
-
-def shown(value: object) -> str:
-    """A value as it stands in a message, cut when it is long."""
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _no_number(value: object, number: type[int] | type[float]) -> str | None:

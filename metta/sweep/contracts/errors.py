@@ -45,7 +45,10 @@ class DefinitionError(SweepError):
     def __init__(self, problems: Sequence[str], subject: str = "the sweep") -> None:
         self.problems = tuple(problems)
         self.subject = subject
-        super().__init__(listing(subject, self.problems))
+
+    def __str__(self) -> str:
+        # not handed to `Exception`: its arguments stay those of the constructor, so that it can be pickled
+        return listing(self.subject, self.problems)
 
 
 class SpaceError(DefinitionError):
@@ -92,7 +95,10 @@ class SweepNotFound(SweepError):
     """
 
     def __init__(self, name: str, known: Sequence[str] = ()) -> None:
-        super().__init__(f"there is no sweep {name!r} here{nearest(name, known)}")
+        self.name, self.known = name, known
+
+    def __str__(self) -> str:
+        return f"there is no sweep {self.name!r} here{nearest(self.name, self.known)}"
 
 
 class SweepEnded(SweepError):
@@ -118,11 +124,13 @@ class LedgerCorrupt(StoreError):
     """
 
     def __init__(self, path: Path, line: int, offset: int, why: str) -> None:
-        self.path, self.line, self.offset = path, line, offset
-        super().__init__(
-            f"{path}, line {line} (byte {offset}) is damaged: {why}. Nothing was changed."
+        self.path, self.line, self.offset, self.why = path, line, offset, why
+
+    def __str__(self) -> str:
+        return (
+            f"{self.path}, line {self.line} (byte {self.offset}) is damaged: {self.why}. Nothing was changed."
             f" Restore the file from a backup, or keep what stands before it:"
-            f" `head -c {offset} {path.name} > repaired.jsonl`"
+            f" `head -c {self.offset} {self.path.name} > repaired.jsonl`"
         )
 
 
@@ -187,3 +195,9 @@ def nearest(name: str, known: Sequence[str]) -> str:
     if close := get_close_matches(name, known, n=1):
         return f"; did you mean {close[0]}?"
     return f". Known: {', '.join(sorted(known))}" if known else ""
+
+
+def shown(value: object) -> str:
+    """A value as it stands in a message, cut when it is long."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -3,36 +3,43 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from hashlib import blake2b
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from threading import RLock
 from types import ModuleType
 from typing import Any
 
-from metta.sweep.contracts.errors import DefinitionError, DefinitionReached
+from metta.sweep.contracts.errors import DefinitionError, DefinitionReached, nearest
 
 GUARD = (
     "If it stands below the call of run(), put that call at the end of the script, under"
     ' `if __name__ == "__main__":`'
 )
 
-_importing = False
+_importing = ContextVar("importing", default=False)
+"""Each thread has its own: sweeps of one worker import side by side."""
+
+_one_at_a_time = RLock()
+
+_cut: set[str] = set()
+"""Scripts whose import ended at the experiment that they run."""
 
 
 def is_importing() -> bool:
     """Whether only definitions are wanted: ``run()``, ``start()`` and ``attach()`` end the import."""
-    return _importing
+    return _importing.get()
 
 
 @contextmanager
 def importing() -> Iterator[None]:
     """Within it, the first call that would run an experiment raises ``DefinitionReached``."""
-    global _importing
-    before, _importing = _importing, True
+    token = _importing.set(True)
     try:
         yield
     finally:
-        _importing = before
+        _importing.reset(token)
 
 
 def import_script(path: Path) -> ModuleType:
@@ -47,8 +54,11 @@ def import_script(path: Path) -> ModuleType:
     path = path.resolve()
     # by its path: two scripts of the same name are two modules, in every process the same
     name = f"{path.stem}_{blake2b(str(path).encode(), digest_size=4).hexdigest()}"
-    if name in sys.modules:
-        return sys.modules[name]
+    with _one_at_a_time:  # nobody is to find a module that another thread has imported half
+        return sys.modules[name] if name in sys.modules else _imported(path, name)
+
+
+def _imported(path: Path, name: str) -> ModuleType:
     spec = spec_from_file_location(name, path)
     if not path.is_file() or spec is None or spec.loader is None:
         raise DefinitionError([f"there is no script {str(path)!r}"], "the reference")
@@ -59,7 +69,7 @@ def import_script(path: Path) -> ModuleType:
         with importing():
             spec.loader.exec_module(module)
     except DefinitionReached:
-        pass  # what stands above the call is defined, and that is what was wanted
+        _cut.add(name)  # what stands above the call is defined, and that is what was wanted
     except BaseException:
         del sys.modules[name]
         raise
@@ -75,7 +85,14 @@ def attribute(module: ModuleType, name: str, text: str) -> Any:
     found: Any = module
     for part in name.split("."):
         if not hasattr(found, part):
-            problem = f"{text}: there is no {name!r} in {module.__file__}. {GUARD}"
-            raise DefinitionError([problem], "the reference")
+            where = getattr(module, "__file__", None) or module.__name__
+            hint = f". {GUARD}" if module.__name__ in _cut else nearest(part, _own_names(found, module))
+            raise DefinitionError([f"{text}: there is no {name!r} in {where}{hint}"], "the reference")
         found = getattr(found, part)
     return found
+
+
+def _own_names(thing: object, module: ModuleType) -> list[str]:
+    """What a module or class defines itself, beside what it imported."""
+    names = getattr(thing, "__dict__", {}).items()
+    return [n for n, v in names if getattr(v, "__module__", None) == module.__name__ and n[0] != "_"]

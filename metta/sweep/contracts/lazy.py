@@ -4,8 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 
 
-def lazy(package: str, homes: Mapping[str, Sequence[str]]) -> tuple[list[str], Callable[[str], object]]:
-    """``__all__`` and ``__getattr__`` for a package that re-exports names lazily.
+def lazy(
+    package: str, homes: Mapping[str, Sequence[str]]
+) -> tuple[list[str], Callable[[str], object], Callable[[], list[str]]]:
+    """``__all__``, ``__getattr__`` and ``__dir__`` for a package that re-exports names lazily.
 
     Args:
         package: The package's ``__name__``.
@@ -18,4 +20,5 @@ def lazy(package: str, homes: Mapping[str, Sequence[str]]) -> tuple[list[str], C
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         return getattr(import_module(home_of[name]), name)
 
-    return sorted(home_of), get
+    names = sorted(home_of)
+    return names, get, lambda: names

@@ -1,10 +1,10 @@
 """Metrics: what trials return, which of them counts, and in which direction."""
 
-import math
 from collections.abc import Collection, Mapping
 from typing import Any, Literal, NamedTuple, Self, TypeAlias
 
-from metta.sweep.contracts.errors import BadMetric
+from metta.sweep.contracts.distributions import is_number
+from metta.sweep.contracts.errors import BadMetric, shown
 from metta.sweep.contracts.models import json_ready
 
 Goal: TypeAlias = Literal["maximize", "minimize"]
@@ -22,7 +22,7 @@ def inferred_goal(metric: str) -> Goal:
     >>> inferred_goal("val_loss"), inferred_goal("accuracy"), inferred_goal("times")
     ('minimize', 'maximize', 'maximize')
     """
-    return "minimize" if metric.rsplit("_", 1)[-1] in COSTS else "maximize"
+    return "minimize" if metric.rsplit("_", 1)[-1].lower() in COSTS else "maximize"
 
 
 class Objective(NamedTuple):
@@ -80,7 +80,7 @@ def checked_metrics(metrics: Mapping[str, Any]) -> dict[str, float]:
         BadMetric: When there is none, or one is not a finite number.
     """
     if not metrics:
-        raise BadMetric("the dict of metrics is empty; put at least one number into it")
+        raise BadMetric("there is no metric; give at least one number by name")
     return {str(name): _number(f"metric {name!r}", value) for name, value in metrics.items()}
 
 
@@ -88,7 +88,7 @@ def _number(what: str, value: Any) -> float:
     plain = json_ready(value)
     if isinstance(plain, bool) or not isinstance(plain, (int, float)):
         kind = type(value).__name__
-        raise BadMetric(f"{what} is {plain!r} ({kind}); return a number or a dict of numbers")
-    if not math.isfinite(plain):
-        raise BadMetric(f"{what} is {plain}; a metric has to be finite")
+        raise BadMetric(f"{what} is {shown(plain)} ({kind}); return a number or a dict of numbers")
+    if not is_number(plain):  # a whole number may be too large for a float as well
+        raise BadMetric(f"{what} is {shown(plain)}; a metric has to be finite")
     return float(plain)

@@ -1,13 +1,12 @@
 """Base of all contracts: strict where people write them, lenient where machines exchange them."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from types import UnionType
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any, TypeVar, dataclass_transform, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic._internal._model_construction import ModelMetaclass
 
-from metta.sweep.contracts.errors import DefinitionError, nearest
+from metta.sweep.contracts.errors import DefinitionError, nearest, shown
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -18,6 +17,7 @@ class Wire(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
 
+@dataclass_transform(kw_only_default=True, field_specifiers=(Field,))  # pydantic's own is not inherited
 class _EdgeType(ModelMetaclass):
     """Makes the constructor strict and its errors readable; validation of data stays pydantic's.
 
@@ -27,13 +27,17 @@ class _EdgeType(ModelMetaclass):
     if not TYPE_CHECKING:  # the checkers are to see the fields as arguments, not this signature
 
         def __call__(cls, *args: object, **fields: object) -> object:
-            unknown = [unknown_name(name, cls.model_fields) for name in fields]
-            if problems := [problem for problem in unknown if problem]:
-                raise DefinitionError(problems, cls.__name__)
+            problems = [problem for name in fields if (problem := unknown_name(name, cls.model_fields))]
+            if args:
+                first = next(iter(cls.model_fields))
+                problems.append(f"give its values by name: {cls.__name__}({first}={shown(args[0])})")
             try:
-                return super().__call__(*args, **fields)
+                made = super().__call__(**fields)
             except ValidationError as error:
-                raise DefinitionError(list(problems_of(error, cls)), cls.__name__) from None
+                problems += problems_of(error, cls)
+            if problems:
+                raise DefinitionError(problems, cls.__name__)
+            return made
 
 
 class Edge(Wire, metaclass=_EdgeType):
@@ -79,8 +83,8 @@ def problems_of(error: ValidationError, model: type[BaseModel]) -> Iterator[str]
             for line in str(detail.get("ctx", {}).get("error")).splitlines():
                 yield f"{where}: {line}" if where else line
         else:
-            message = detail["msg"][0].lower() + detail["msg"][1:]
-            yield f"{where}: {message}, got {detail['input']!r}"
+            message = f"{detail['msg'][0].lower()}{detail['msg'][1:]}, got {shown(detail['input'])}"
+            yield f"{where}: {message}" if where else message
 
 
 def _fields_at(model: type[BaseModel], path: Sequence[str]) -> Iterator[str]:
@@ -88,7 +92,7 @@ def _fields_at(model: type[BaseModel], path: Sequence[str]) -> Iterator[str]:
     models = [model]
     for name in path:
         fields = [m.model_fields[name] for m in models if name in m.model_fields]
-        # a union's error path also names the member that was tried: it leads no deeper
+        # an index, or the member of a union that was tried, leads no deeper
         models = [m for field in fields for m in _models_in(field.annotation)] or models
     for found in models:
         yield from found.model_fields
@@ -97,9 +101,8 @@ def _fields_at(model: type[BaseModel], path: Sequence[str]) -> Iterator[str]:
 def _models_in(annotation: object) -> Iterator[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation
-    elif get_origin(annotation) in (Annotated, Union, UnionType):
-        for member in get_args(annotation):
-            yield from _models_in(member)
+    for member in get_args(annotation):
+        yield from _models_in(member)
 
 
 def json_ready(value: Any) -> Any:

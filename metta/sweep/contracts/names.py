@@ -26,12 +26,12 @@ def generated_name() -> str:
     return f"{random.choice(ADJECTIVES)}-{random.choice(NOUNS)}-{random.randrange(1000, 10000)}"
 
 
-def name_problem(name: str) -> str | None:
+def name_problem(name: object) -> str | None:
     """Why a sweep cannot be called so, or None.
 
     >>> name_problem("digits"), name_problem("a b")
     (None, "name 'a b' has to be letters, digits, '.', '_' and '-', at most 100, a letter or digit first")
     """
-    if NAME.fullmatch(name):
+    if isinstance(name, str) and NAME.fullmatch(name):
         return None
     return f"name {name!r} has to be letters, digits, '.', '_' and '-', at most 100, a letter or digit first"

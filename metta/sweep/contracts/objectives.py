@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
+from inspect import Parameter
 from typing import Any, get_origin
 
 from metta.sweep.contracts.errors import DefinitionError
@@ -16,20 +17,19 @@ def problems_of(objective: Any) -> list[str]:
     if not callable(objective):
         return [f"the objective {objective!r} cannot be called; {FORMS}"]
     try:
-        parameters = inspect.signature(objective).parameters.values()
+        parameters = list(inspect.signature(objective).parameters.values())
     except (TypeError, ValueError):  # some callables written in C tell nothing
         return []
     name = getattr(objective, "__qualname__", repr(objective))
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     if not positional and not any(p.kind is p.VAR_POSITIONAL for p in parameters):
-        return [f"the objective {name} takes no argument; {FORMS}"]
-    required = [p.name for p in parameters if p.default is p.empty and p.kind not in _VARIADIC]
+        how = "arguments only by name" if parameters else "no argument"
+        return [f"the objective {name} takes {how}; {FORMS}"]
+    variadic = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+    required = [p.name for p in parameters if p.default is p.empty and p.kind not in variadic]
     if len(required) > 1:
         return [f"the objective {name} needs {', '.join(required)}, but it gets one argument; {FORMS}"]
     return []
-
-
-_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 def caller_of(objective: Any) -> Callable[[Trial], Any]:
@@ -50,18 +50,31 @@ def caller_of(objective: Any) -> Callable[[Trial], Any]:
 
 
 def _takes_params(objective: Any) -> bool:
-    """By annotation, else by the parameter's name."""
+    """By annotation where it says so, else by the parameter's name."""
     try:
-        first = next(iter(inspect.signature(objective).parameters.values()))
-    except (TypeError, ValueError, StopIteration):
+        first = next(iter(_signature(objective).parameters.values()))
+    except (TypeError, ValueError):
         return False
-    annotation = first.annotation
-    if annotation is inspect.Parameter.empty:
-        return first.name in ("params", "config")
-    if isinstance(annotation, str):
-        return annotation.rpartition(".")[2].partition("[")[0].lower() in ("dict", "mapping")
-    kind = get_origin(annotation) or annotation
-    return isinstance(kind, type) and issubclass(kind, Mapping)
+    said = _KINDS.get(_head(first.annotation)) if isinstance(first.annotation, str) else first.annotation
+    kind = get_origin(said) or said
+    if isinstance(kind, type) and issubclass(kind, (Mapping, Trial)):
+        return issubclass(kind, Mapping)
+    return first.name in ("params", "config")
+
+
+_KINDS = {"dict": dict, "mapping": Mapping, "trial": Trial}
+
+
+def _head(annotation: str) -> str:
+    """The bare name of a type: ``dict`` of ``typing.Dict[str, t.Any]``."""
+    return annotation.partition("[")[0].rpartition(".")[2].strip(" '\"").lower()
+
+
+def _signature(objective: Any) -> inspect.Signature:
+    try:
+        return inspect.signature(objective, eval_str=True)
+    except Exception:  # annotations may name what only type checkers import, or be no code at all
+        return inspect.signature(objective)
 
 
 async def _awaited(awaitable: Awaitable[Any]) -> Any:

@@ -1,8 +1,7 @@
 """Records: what is known of each trial, folded from the ledger."""
 
 from dataclasses import dataclass, field
-
-from pydantic import JsonValue
+from typing import Any
 
 from metta.sweep.contracts.attempts import AttemptKey
 from metta.sweep.contracts.failures import Failure
@@ -19,6 +18,7 @@ class TrialRecord:
         params: Its active parameters.
         seed: Its seed.
         resources: What it was given; None means what the sweep says.
+        parent: Number of the trial whose work it carries on, or None.
         status: What became of it so far.
         segment: Segment it is in, from 0.
         attempt: Attempt of that segment, from 1.
@@ -36,9 +36,11 @@ class TrialRecord:
     """
 
     number: int
-    params: dict[str, JsonValue]
+    # JSON by contract, yet Any here, as in Trial: `trial.params["lr"] * 2` is to pass a type checker
+    params: dict[str, Any]
     seed: int
     resources: Resources | None = None
+    parent: int | None = None
     status: TrialStatus = "running"
     segment: int = 0
     attempt: int = 1

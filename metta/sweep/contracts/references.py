@@ -13,7 +13,8 @@ class Reference(NamedTuple):
 
     Args:
         kind: ``module`` is imported by its name, ``script`` by its path, ``value`` comes out of the store.
-        target: The module, the path of the script, or the hash of the value.
+        target: The module, the path of the script, or the hash of the value; a value that is not in
+            the store yet has none.
         name: The attribute, dots allowed; for a value only what people call it.
     """
 
@@ -31,11 +32,12 @@ class Reference(NamedTuple):
         Raises:
             DefinitionError: When it has none of these forms.
         """
-        value, _, name = text.removeprefix("value:").partition(":")
+        prefix, _, rest = text.partition(":")
+        value, _, name = rest.partition(":")
         target, _, attribute = text.rpartition(":")
-        if text.startswith("value:") and value and name:
+        if prefix == "value" and name:
             return cls("value", value, name)
-        if target.endswith(".py") and attribute.isidentifier():
+        if target.endswith(".py") and _dotted(attribute):
             return cls("script", target, attribute)
         if _dotted(target) and _dotted(attribute):
             return cls("module", target, attribute)

@@ -18,8 +18,8 @@ from typing import Any, NamedTuple, Self
 from pydantic import GetCoreSchemaHandler, JsonValue
 from pydantic_core import CoreSchema, core_schema
 
-from metta.sweep.contracts.distributions import TYPES, Choice, Constant, Distribution, same, shown
-from metta.sweep.contracts.errors import SpaceError, nearest
+from metta.sweep.contracts.distributions import TYPES, Choice, Constant, Distribution, same
+from metta.sweep.contracts.errors import SpaceError, nearest, shown
 
 _NAME = re.compile(r"[\w/-]+(\.[\w/-]+)*")
 

@@ -1,5 +1,6 @@
 """Sweeps: the definition, the input and the result of the workflow, and what can be asked of it."""
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self, TypeAlias, cast
 
 from pydantic import (
@@ -10,8 +11,9 @@ from pydantic import (
     model_validator,
 )
 
-from metta.sweep.contracts.budgets import AnyBudget, Budget, Control
+from metta.sweep.contracts.budgets import Budget, Control
 from metta.sweep.contracts.components import Component, ComponentSpec
+from metta.sweep.contracts.distributions import same
 from metta.sweep.contracts.errors import SpaceError
 from metta.sweep.contracts.failures import RetryPolicy
 from metta.sweep.contracts.metrics import Goal
@@ -77,12 +79,12 @@ class SweepSpec(Wire):
         next, and a metric or goal that was left open may be said later.
         """
         mine, theirs = self._searched(), other._searched()
-        open_ = {name for name in ("metric", "goal") if mine[name] is None}
-        return [
-            f"{name} was {mine[name]!r} and is now {theirs[name]!r}"
-            for name in mine
-            if mine[name] != theirs[name] and name not in open_
-        ]
+        for name in ("metric", "goal"):
+            theirs[name] = mine[name] and theirs[name]
+        found = [*_differences("", mine, theirs)]
+        if not found and self.search_space != other.search_space:  # it decides what a seed draws
+            return ["search_space has its parameters in another order"]
+        return found
 
     def _searched(self) -> dict[str, JsonValue]:
         fields = {"search_space", "optimizer", "scheduler", "metric", "goal", "seed"}
@@ -90,33 +92,19 @@ class SweepSpec(Wire):
         return {"objective": objective, **self.model_dump(mode="json", include=fields)}
 
 
-class SweepInput(SweepSpec):
-    """Input of the workflow ``Sweep``; plain JSON of these fields starts one from any Temporal client.
-
-    Args:
-        budget: Limits to begin with; a number is a number of trials.
-        resume: Whether a sweep of this id may exist already and is then continued.
-        client: Stamp of the program that wrote the input. JSON without it was written by a
-            person, and is read strictly.
-        control: The control in force, when this run continues an earlier one.
-    """
-
-    budget: AnyBudget = Budget()
-    resume: bool = False
-    client: str = ""
-    control: Control | None = None
-
-    @model_validator(mode="wrap")
-    @classmethod
-    def _strict_for_people(cls, data: Any, handler: ValidatorFunctionWrapHandler) -> Self:
-        if isinstance(data, dict) and "client" not in data:
-            return parse(cls, data | {"client": "json"}, "the sweep's JSON")
-        return cast("Self", handler(data))
-
-    @property
-    def spec(self) -> SweepSpec:
-        """The definition alone."""
-        return SweepSpec.model_construct(**{name: getattr(self, name) for name in SweepSpec.model_fields})
+def _differences(path: str, mine: JsonValue, theirs: JsonValue) -> Iterator[str]:
+    """What differs at the leaves of two JSON values."""
+    if isinstance(mine, dict) and isinstance(theirs, dict):
+        for name in dict.fromkeys([*mine, *theirs]):
+            where = f"{path}.{name}" if path else name
+            if name not in theirs:
+                yield f"{where} was {mine[name]!r} and is now gone"
+            elif name not in mine:
+                yield f"{where} is new: {theirs[name]!r}"
+            else:
+                yield from _differences(where, mine[name], theirs[name])
+    elif not same(mine, theirs):
+        yield f"{path} was {mine!r} and is now {theirs!r}"
 
 
 class Row(Wire):
@@ -156,6 +144,37 @@ class Progress(Wire):
     metric: str | None = None
     goal: Goal | None = None
     note: str = ""
+
+
+class SweepInput(SweepSpec):
+    """Input of the workflow ``Sweep``; plain JSON of these fields starts one from any Temporal client.
+
+    Args:
+        budget: Limits to begin with; a number is a number of trials.
+        resume: Whether a sweep of this id may exist already and is then continued.
+        client: Stamp of the program that wrote the input. JSON without it was written by a
+            person, and is read strictly.
+        control: The control in force, when this run continues an earlier one.
+        progress: How far that one was.
+    """
+
+    budget: Budget = Budget()
+    resume: bool = False
+    client: str = ""
+    control: Control | None = None
+    progress: Progress = Progress()
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _strict_for_people(cls, data: Any, handler: ValidatorFunctionWrapHandler) -> Self:
+        if isinstance(data, dict) and "client" not in data:
+            return parse(cls, data | {"client": "json"}, "the sweep's JSON")
+        return cast("Self", handler(data))
+
+    @property
+    def spec(self) -> SweepSpec:
+        """The definition alone."""
+        return SweepSpec.model_construct(**{name: getattr(self, name) for name in SweepSpec.model_fields})
 
 
 class SessionInput(Wire):

@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import accumulate
+from operator import index
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, SupportsIndex, TypeAlias
 
 from pydantic import Field, JsonValue
 
@@ -124,13 +125,14 @@ class Trial:
 
         Raises:
             BadMetric: When a metric is not a finite number.
+            TypeError: When the step is not a whole number.
             TrialInterrupted: When the trial is to end here. Let it pass.
         """
-        numbers = checked_metrics(metrics)
-        if self._report_to is None:
-            self.reports.append((step, numbers))
-        else:
-            self._report_to(int(step), numbers, Path(checkpoint) if checkpoint else None)
+        numbers, whole = checked_metrics(metrics), _whole(step)
+        if self._report_to is not None:
+            self._report_to(whole, numbers, Path(checkpoint) if checkpoint else None)
+        elif not self.reports or whole > self.reports[-1][0]:
+            self.reports.append((whole, numbers))
 
     def __repr__(self) -> str:
         return f"Trial(number={self.number}, params={self.params})"
@@ -170,3 +172,10 @@ class Observation:
 
 def _join(prefix: str, part: str) -> str:
     return f"{prefix}.{part}"
+
+
+def _whole(step: SupportsIndex) -> int:
+    try:
+        return index(step)
+    except TypeError:
+        raise TypeError(f"step has to be a whole number, got {step!r}") from None

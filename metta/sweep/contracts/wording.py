@@ -18,9 +18,9 @@ def duration_text(seconds: float) -> str:
     >>> duration_text(7.3), duration_text(83), duration_text(7260)
     ('7.3 s', '1 min 23 s', '2 h 1 min')
     """
-    if seconds < 60:
+    if round(seconds, 1) < 60:
         return f"{seconds:.1f} s"
-    minutes, rest = divmod(int(seconds), 60)
+    minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 

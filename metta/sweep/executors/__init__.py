@@ -8,4 +8,4 @@ if TYPE_CHECKING:
     from metta.sweep.executors.base import Executor as Executor
     from metta.sweep.executors.local import LocalExecutor as LocalExecutor
 
-__all__, __getattr__ = lazy(__name__, {"base": ["Executor"], "local": ["LocalExecutor"]})
+__all__, __getattr__, __dir__ = lazy(__name__, {"base": ["Executor"], "local": ["LocalExecutor"]})

@@ -2,7 +2,8 @@
 
 import os
 
-from metta.sweep.contracts.components import check_counts
+from metta.sweep.contracts.components import count_problems
+from metta.sweep.contracts.distributions import is_number
 from metta.sweep.contracts.errors import DefinitionError
 from metta.sweep.executors.base import Executor
 
@@ -23,11 +24,11 @@ class LocalExecutor(Executor):
         max_trials_per_process: int | None = None,
         timeout: float | None = None,
     ) -> None:
-        check_counts(type(self), max_parallel=max_parallel, max_trials_per_process=max_trials_per_process)
-        if timeout is not None and not timeout > 0:
-            raise DefinitionError(
-                [f"timeout has to be a positive number of seconds, got {timeout!r}"], type(self).__name__
-            )
+        problems = count_problems(max_parallel=max_parallel, max_trials_per_process=max_trials_per_process)
+        if timeout is not None and not (is_number(timeout) and timeout > 0):
+            problems.append(f"timeout has to be a positive number of seconds, got {timeout!r}")
+        if problems:
+            raise DefinitionError(problems, type(self).__name__)
         self.max_parallel = max_parallel or len(os.sched_getaffinity(0))
         self.max_trials_per_process = max_trials_per_process
         self.timeout = timeout

@@ -8,4 +8,4 @@ if TYPE_CHECKING:
     from metta.sweep.optimizers.base import Optimizer as Optimizer
     from metta.sweep.optimizers.random import RandomOptimizer as RandomOptimizer
 
-__all__, __getattr__ = lazy(__name__, {"base": ["Optimizer"], "random": ["RandomOptimizer"]})
+__all__, __getattr__, __dir__ = lazy(__name__, {"base": ["Optimizer"], "random": ["RandomOptimizer"]})

@@ -22,17 +22,19 @@ class Optimizer(Configured, ABC):
 
         optimizer.setup(space, objectives, seed=7)
         [trial] = optimizer.suggest(1)
-        optimizer.observe(trial, {"accuracy": 0.93})    # in the order of the ledger
+        optimizer.observe(trial, 0.93)                               # in the order of the ledger
         optimizer.observe(other, Failure(kind="oom", message="..."))
-        optimizer.suggest(2)                            # may return fewer: then it is exhausted
+        optimizer.suggest(2)                  # may return fewer: nothing else to try, as far as is known
 
     After a crash a new object is brought to the same state. One that is ``stateless`` is told every
     observation; any other one has every ``suggest`` and ``observe`` repeated in the recorded order.
     So all randomness has to come from ``rng``.
 
+    A subclass needs no ``__init__``, and one that has it need not call this one.
+
     Args:
         search_space: Where to search; optional when the experiment has one.
-        seed: Seed of its randomness; a search sets it.
+        seed: Seed of its randomness; None takes the sweep's.
     """
 
     registry: ClassVar[Mapping[str, str]] = OPTIMIZERS
@@ -40,10 +42,14 @@ class Optimizer(Configured, ABC):
     """Whether observations alone, in their order, rebuild it."""
     result_blind: ClassVar[bool] = False
     """Whether its suggestions ignore results, so that it can be asked ahead."""
+    all_metrics: ClassVar[bool] = False
+    """Whether a search tells it all metrics by name, ``cost`` among them, instead of the one that counts."""
 
     search_space: SearchSpace | None = None
     objectives: tuple[Objective, ...] = ()
-    seed: int | str = 0
+    seed: int | str | None = None
+    trials: int | None = None
+    """Trials that the sweep was begun with, for those that divide them up; None when nobody said."""
     next_number: int = 0
     """Number of the trial that is suggested next; a search keeps it up to date."""
 
@@ -55,17 +61,25 @@ class Optimizer(Configured, ABC):
     ) -> None:
         if search_space is not None:
             self.search_space = SearchSpace.of(search_space)
-        self.seed = seed or 0
+        self.seed = seed
 
-    def setup(self, space: SearchSpace, objectives: tuple[Objective, ...], seed: int | str) -> None:
+    def setup(
+        self,
+        space: SearchSpace,
+        objectives: tuple[Objective, ...],
+        seed: int | str,
+        trials: int | None = None,
+    ) -> None:
         """Say what is searched, and for what; called once, before all else.
 
         Args:
             space: Where to search.
             objectives: Metrics and directions; empty while they are still unknown.
-            seed: Seed of the sweep.
+            seed: Seed of the sweep; an own one comes first.
+            trials: Trials that the sweep is begun with, or None.
         """
-        self.search_space, self.objectives, self.seed = space, objectives, seed
+        self.search_space, self.objectives, self.trials = space, objectives, trials
+        self.seed = seed if self.seed is None else self.seed
 
     @abstractmethod
     def suggest(self, n: int) -> list[Trial]:
@@ -73,10 +87,15 @@ class Optimizer(Configured, ABC):
 
     @abstractmethod
     def observe(self, trial: Trial, result: Result) -> None:
-        """Learn what became of a trial: its value, its metrics or its failure."""
+        """Learn what became of a trial, which need not be one of its own.
+
+        Args:
+            trial: The trial. When it is observed again, the later result takes the place of the former.
+            result: Its value, its metrics or its failure.
+        """
 
     def remember(self, trial: Trial) -> None:
-        """Learn, while being rebuilt without ``suggest``, that a trial was suggested earlier."""
+        """Learn of a trial under way that this object did not suggest: a scheduler did, or one before it."""
 
     @property
     def space(self) -> SearchSpace:
@@ -91,4 +110,4 @@ class Optimizer(Configured, ABC):
 
     def rng(self, number: int, purpose: str = "suggest") -> Random:
         """Randomness for one trial and one purpose, the same in every process."""
-        return Random(derived_seed(self.seed, number, purpose))
+        return Random(derived_seed(0 if self.seed is None else self.seed, number, purpose))

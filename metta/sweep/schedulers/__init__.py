@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from metta.sweep.schedulers.batch import BatchScheduler as BatchScheduler
     from metta.sweep.schedulers.batch import SynchronousBatchScheduler as SynchronousBatchScheduler
 
-__all__, __getattr__ = lazy(
+__all__, __getattr__, __dir__ = lazy(
     __name__,
     {
         "asynchronous": ["AsynchronousScheduler"],

@@ -7,11 +7,13 @@ from typing import ClassVar, Protocol, TypeAlias
 
 from pydantic import JsonValue
 
-from metta.sweep.contracts.components import Configured, check_counts
+from metta.sweep.contracts.components import Configured, count_problems
 from metta.sweep.contracts.decisions import Resume, Stop
+from metta.sweep.contracts.errors import DefinitionError
 from metta.sweep.contracts.events import Event, Reported
 from metta.sweep.contracts.metrics import Objective
 from metta.sweep.contracts.records import TrialRecord
+from metta.sweep.contracts.spaces import SearchSpace
 from metta.sweep.contracts.trials import Resources
 from metta.sweep.schedulers.registry import SCHEDULERS
 
@@ -30,11 +32,13 @@ class New:
     Args:
         until_step: Last step of its first segment; None lets it run to its own end.
         params: Its parameters; None asks the optimizer.
-        checkpoint_from: Checkpoint of another trial to begin from.
+        parent: Number of the trial whose work it carries on.
+        checkpoint_from: Checkpoint of that trial to begin from.
     """
 
     until_step: int | None = None
     params: Mapping[str, JsonValue] | None = None
+    parent: int | None = None
     checkpoint_from: str | None = None
 
 
@@ -67,7 +71,7 @@ class View(Protocol):
 class Scheduler(Configured, ABC):
     """Decides how long trials run, and what runs next. Pure: data in, verdicts out.
 
-    A search calls ``decide`` with each recorded event, then with ``SlotFree``::
+    A search calls ``setup``, then ``decide`` with each recorded event, then with ``SlotFree``::
 
         decide(SlotFree(2), view)           -> [New(), New()]
         decide(Reported(trial=0, ...), view) -> [Stop(trial=0)]
@@ -76,7 +80,10 @@ class Scheduler(Configured, ABC):
 
     A rule that only ends trials overrides ``should_stop``; one that only sizes them overrides
     ``allocate_resources``; any other one overrides ``decide``. After a crash a new object is told all
-    recorded events again, but no ``SlotFree``: state may be kept of events alone.
+    recorded events again, but no ``SlotFree``: state may be kept of events alone, and what was made of
+    slots stands in the records. Randomness comes from ``derived_seed(self.seed, number, purpose)``.
+
+    A subclass needs no ``__init__``, and one that has it need not call this one.
 
     Args:
         max_parallel: Trials that may run at the same time; None leaves it to the executor.
@@ -84,10 +91,22 @@ class Scheduler(Configured, ABC):
 
     registry: ClassVar[Mapping[str, str]] = SCHEDULERS
     max_parallel: int | None = None
+    search_space: SearchSpace | None = None
+    seed: int | str = 0
 
     def __init__(self, max_parallel: int | None = None) -> None:
-        check_counts(type(self), max_parallel=max_parallel)
+        if problems := count_problems(max_parallel=max_parallel):
+            raise DefinitionError(problems, type(self).__name__)
         self.max_parallel = max_parallel
+
+    def setup(self, space: SearchSpace, seed: int | str) -> None:
+        """Say what is searched; called once, before all else.
+
+        Args:
+            space: Where to search, for schedulers that make parameters themselves.
+            seed: Seed of the sweep.
+        """
+        self.search_space, self.seed = space, seed
 
     def decide(self, event: Event | SlotFree, view: View) -> list[Verdict]:
         """What an event calls for.

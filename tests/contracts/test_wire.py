@@ -1,0 +1,212 @@
+"""Everything on the wire: it survives JSON unchanged, and old and new programs understand each other."""
+
+import inspect
+import json
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import Any, get_args
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+
+from metta.sweep import contracts
+from metta.sweep.contracts.attempts import Attempt, Code
+from metta.sweep.contracts.budgets import Budget, Control
+from metta.sweep.contracts.chunks import Chunk
+from metta.sweep.contracts.components import ComponentSpec
+from metta.sweep.contracts.decisions import Decision, Finish, Resume, Retry, Start, Stop
+from metta.sweep.contracts.events import (
+    Completed,
+    ControlChanged,
+    Created,
+    Event,
+    Failed,
+    Opened,
+    Reported,
+    SegmentEnded,
+    Stopped,
+    Tick,
+)
+from metta.sweep.contracts.failures import Failure, FailureKind, RetryPolicy
+from metta.sweep.contracts.models import Edge, Wire
+from metta.sweep.contracts.spaces import SearchSpace
+from metta.sweep.contracts.sweeps import (
+    Counts,
+    Progress,
+    Row,
+    SessionInput,
+    SessionResult,
+    SweepInput,
+    SweepResult,
+    SweepSpec,
+    SweepStatus,
+)
+from metta.sweep.contracts.trials import Resources
+
+FLOATS = st.floats(allow_nan=False, allow_infinity=False)
+ABOVE_0 = st.floats(min_value=0, exclude_min=True, allow_infinity=False)
+COUNTS = st.integers(0, 10**6)
+NAMES = st.text(max_size=4)
+JSON: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | FLOATS | NAMES,
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(NAMES, inner, max_size=2),
+    max_leaves=4,
+)
+PARAMS = st.dictionaries(NAMES, JSON, max_size=2)
+METRICS = st.dictionaries(NAMES, FLOATS, max_size=2)
+
+
+MODELS: dict[type[Wire], st.SearchStrategy[Any]] = {}
+"""Values of each model; a new one needs nothing else here."""
+
+
+def wire(model: type[Wire], /, **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    MODELS[model] = st.builds(model, **fields)
+    return MODELS[model]
+
+
+def maybe(some: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.none() | some
+
+
+def tuples(some: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.lists(some, max_size=2).map(tuple)
+
+
+RESOURCES = wire(Resources, cpu=ABOVE_0, gpu=st.integers(0, 8), memory_gib=maybe(ABOVE_0))
+LIMITS = {"trials": st.integers(1), "hours": ABOVE_0, "seconds": ABOVE_0, "target": FLOATS}
+BUDGETS = MODELS[Budget] = st.fixed_dictionaries({}, optional=LIMITS).map(Budget.model_validate)
+CONTROLS = wire(Control, run=NAMES, version=COUNTS, budget=BUDGETS, stop=st.booleans())
+KINDS = st.sampled_from(get_args(FailureKind))
+FAILURES = wire(Failure, kind=KINDS, message=NAMES, traceback=NAMES)
+POLICIES = wire(RetryPolicy, max_attempts=st.integers(1), non_retryable=tuples(KINDS))
+COMPONENTS = wire(ComponentSpec, type=NAMES, options=PARAMS)
+SPACE = SearchSpace.from_json(
+    {"x": {"type": "uniform", "low": 0, "high": 1}, "y": {"type": "constant", "value": [1]}}
+)
+SPEC: dict[str, st.SearchStrategy[Any]] = {
+    "objective": NAMES,
+    "search_space": st.just(SPACE),
+    "optimizer": COMPONENTS,
+    "metric": maybe(NAMES),
+    "goal": st.sampled_from([None, "minimize", "maximize"]),
+    "seed": maybe(st.integers()),
+    "retry": POLICIES,
+    "timeout": maybe(ABOVE_0),
+    "resources": RESOURCES,
+}
+SPECS = wire(SweepSpec, **SPEC)
+ATTEMPT = {"trial": COUNTS, "segment": COUNTS, "attempt": COUNTS}
+FACT: dict[str, st.SearchStrategy[Any]] = {"at": FLOATS, **ATTEMPT}
+ROWS = wire(Row, trial=COUNTS, value=FLOATS, step=maybe(COUNTS), params=PARAMS)
+ALL_COUNTS = wire(Counts, started=COUNTS, running=COUNTS)
+PROGRESS = wire(Progress, counts=ALL_COUNTS, best=maybe(tuples(ROWS)), elapsed_s=FLOATS, note=NAMES)
+EVENTS: list[st.SearchStrategy[Any]] = [
+    wire(Created, at=FLOATS, spec=SPECS),
+    wire(Opened, at=FLOATS, epoch=COUNTS, control=CONTROLS),
+    wire(ControlChanged, at=FLOATS, control=CONTROLS),
+    wire(Tick, at=FLOATS),
+    wire(Reported, **FACT, seq=COUNTS, step=COUNTS, metrics=METRICS, checkpoint=maybe(NAMES)),
+    wire(SegmentEnded, **FACT, seconds=FLOATS, step=COUNTS, checkpoint=maybe(NAMES)),
+    wire(Completed, **FACT, seconds=FLOATS, metrics=maybe(METRICS)),
+    wire(Failed, **FACT, failure=FAILURES),
+    wire(Stopped, **FACT),
+]
+DECISIONS: list[st.SearchStrategy[Any]] = [
+    wire(
+        Start,
+        trial=COUNTS,
+        params=PARAMS,
+        seed=COUNTS,
+        until_step=maybe(COUNTS),
+        resources=maybe(RESOURCES),
+        parent=maybe(COUNTS),
+        checkpoint_from=maybe(NAMES),
+    ),
+    wire(Resume, trial=COUNTS, segment=COUNTS, until_step=maybe(COUNTS), resources=maybe(RESOURCES)),
+    wire(Stop, trial=COUNTS),
+    wire(Retry, **ATTEMPT, delay_s=FLOATS),
+    wire(Finish, reason=st.sampled_from(["budget", "failed"]), message=NAMES),
+]
+wire(Attempt, **ATTEMPT, params=PARAMS, seed=COUNTS, folder=NAMES, resume_from=maybe(NAMES))
+wire(Code, objective=NAMES, argv=tuples(NAMES), cwd=maybe(NAMES), path=tuples(NAMES), value=maybe(NAMES))
+wire(SweepInput, **SPEC, budget=BUDGETS, resume=st.booleans(), client=NAMES, control=maybe(CONTROLS))
+wire(SessionInput, sweep_id=NAMES, spec=SPECS, control=CONTROLS, resume=st.booleans())
+wire(SessionResult, progress=PROGRESS, reason=NAMES, message=NAMES, control=CONTROLS, ledger=NAMES)
+wire(SweepStatus, state=st.sampled_from(["running", "failed"]), progress=PROGRESS, control=CONTROLS)
+wire(SweepResult, sweep_id=NAMES, reason=NAMES, ledger=NAMES, progress=PROGRESS)
+wire(
+    Chunk,
+    n=COUNTS,
+    writer=NAMES,
+    epoch=COUNTS,
+    events=tuples(st.one_of(EVENTS)),
+    asks=tuples(COUNTS),
+    decisions=tuples(st.one_of(DECISIONS)),
+)
+
+ALL = pytest.mark.parametrize("model", MODELS)
+FEW = settings(max_examples=30)
+
+
+@ALL
+@FEW
+@given(data=st.data())
+def test_it_survives_json_unchanged(model: type[Wire], data: st.DataObject) -> None:
+    value = data.draw(MODELS[model])
+    read = model.model_validate_json(value.model_dump_json(by_alias=True))
+    assert read == value
+    assert read.model_dump(mode="json") == value.model_dump(mode="json")
+
+
+@ALL
+@FEW
+@given(data=st.data())
+def test_fields_of_a_newer_program_are_passed_over(model: type[Wire], data: st.DataObject) -> None:
+    value = data.draw(MODELS[model])
+    newer = json.loads(value.model_dump_json(by_alias=True)) | {"nonesuch": [1]}
+    assert model.model_validate_json(json.dumps(newer)) == value
+
+
+@ALL
+@settings(max_examples=1)
+@given(data=st.data())
+def test_it_is_frozen(model: type[Wire], data: st.DataObject) -> None:
+    value = data.draw(MODELS[model])
+    with pytest.raises(ValidationError, match="frozen"):
+        setattr(value, next(iter(model.model_fields)), None)
+
+
+@given(st.one_of(EVENTS))
+def test_an_event_tells_its_own_type(event: Wire) -> None:
+    adapter: TypeAdapter[Event] = TypeAdapter(Event)
+    assert adapter.validate_json(event.model_dump_json()) == event
+
+
+@given(st.one_of(DECISIONS))
+def test_a_decision_tells_its_own_type(decision: Wire) -> None:
+    adapter: TypeAdapter[Decision] = TypeAdapter(Decision)
+    assert adapter.validate_json(decision.model_dump_json()) == decision
+
+
+@given(BUDGETS)
+def test_a_budget_still_knows_which_limits_were_given(budget: Budget) -> None:
+    given_limits = budget.model_dump_json(exclude_unset=True)
+    assert Budget.model_validate_json(given_limits).model_fields_set == budget.model_fields_set
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_numbers_that_json_does_not_have_stay_out(number: float) -> None:
+    with pytest.raises(ValidationError, match="finite number"):
+        Reported(at=0, trial=0, seq=0, step=0, metrics={"loss": number})
+
+
+def test_no_model_escapes_these_tests() -> None:
+    modules = [import_module(f"{contracts.__name__}.{m.name}") for m in iter_modules(contracts.__path__)]
+    classes = {cls for module in modules for _, cls in inspect.getmembers(module, inspect.isclass)}
+    models = {
+        cls for cls in classes if issubclass(cls, Wire) and cls not in (Wire, Edge) and cls.__name__[0] != "_"
+    }
+    assert models == set(MODELS)
