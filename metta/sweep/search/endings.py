@@ -2,14 +2,13 @@
 
 from metta.sweep.contracts.decisions import Finish
 from metta.sweep.contracts.metrics import BARE
-from metta.sweep.contracts.sweeps import SweepSpec
 from metta.sweep.stores.trials import TrialTable
 
 
-def interruption(table: TrialTable, spec: SweepSpec) -> Finish | None:
+def interruption(table: TrialTable) -> Finish | None:
     """Why running trials are to be stopped now, or None."""
     budget = table.control.budget
-    if problem := failure(table, spec):
+    if problem := failure(table):
         return Finish(reason="failed", message=problem)
     if table.control.stop:
         return Finish(reason="stopped")
@@ -23,19 +22,17 @@ def interruption(table: TrialTable, spec: SweepSpec) -> Finish | None:
 def target_reached(table: TrialTable) -> bool:
     """Whether the best value is as good as the budget's target."""
     target = table.control.budget.target
-    best = table.value(table.best) if table.best else None
-    return bool(
-        table.objective and target is not None and best is not None and table.objective.reached(best, target)
-    )
+    if target is None or table.objective is None or (best := table.best) is None:
+        return False
+    value = table.value(best)
+    return value is not None and table.objective.reached(value, target)
 
 
-def failure(table: TrialTable, spec: SweepSpec) -> str | None:
+def failure(table: TrialTable) -> str | None:
     """Why it makes no sense to go on, or None."""
-    if table.completed and table.objective is None:
+    if table.succeeded and table.objective is None:
         return undecided_metric(table)
-    if table.completed == 0 and table.failed_since_open >= spec.max_failures:
-        return all_failed(table)
-    return None
+    return all_failed(table) if table.has_only_failed else None
 
 
 def undecided_metric(table: TrialTable) -> str:
@@ -65,6 +62,6 @@ def all_failed(table: TrialTable) -> str:
 
 def natural_end(table: TrialTable, remaining: int | None) -> Finish:
     """How a sweep ends that has nothing left to run; ``remaining`` trials were still allowed."""
-    if table.completed == 0 and table.failed:
+    if table.best is None and table.failed:
         return Finish(reason="failed", message=all_failed(table))
     return Finish(reason="budget" if remaining == 0 else "exhausted")

@@ -36,8 +36,7 @@ def host(input: SessionInput, store: FileStore, code: Code, pool: Pool | None = 
     return Session(
         search,
         pool or process_pool(input, search, store, code),
-        store,
-        input.sweep_id,
+        store.sweep_folder(input.sweep_id),
         input.spec.resources,
     )
 

@@ -11,8 +11,9 @@ from metta.sweep.contracts.chunks import Chunk
 from metta.sweep.contracts.components import create
 from metta.sweep.contracts.decisions import Decision, Resume, Retry, Start, Stop
 from metta.sweep.contracts.errors import ChunkTaken, DefinitionChanged, LedgerFenced, StoreError
-from metta.sweep.contracts.events import AttemptEnded, Created, Event, Opened, SegmentEnded, Stopped
+from metta.sweep.contracts.events import AttemptEnded, Created, Event, Opened, Stopped
 from metta.sweep.contracts.failures import Failure
+from metta.sweep.contracts.models import json_ready
 from metta.sweep.contracts.records import TrialRecord
 from metta.sweep.contracts.seeds import derived_seed
 from metta.sweep.contracts.sweeps import SweepSpec
@@ -25,6 +26,7 @@ from metta.sweep.stores.trials import TrialTable
 
 DecisionT = TypeVar("DecisionT", bound=Decision)
 
+_NO_LIMITS = Budget()
 _UNREPORTED = Failure(kind="cancelled", message="it was stopped before its first report")
 
 
@@ -86,12 +88,18 @@ class Search:
         """
         while True:
             self._check_definition()
+            if self.head < 0:
+                self._setup(control.budget)
+            recorded = self.table.control
+            if recorded.run == control.run and recorded.version > control.version:
+                control = recorded  # an attempt that is tried again brings what was wanted at first
             self._epoch = self.table.epoch + 1
             at = self._clock()
             created = Created(at=at, spec=self._spec)
             opened = Opened(at=at, epoch=self._epoch, control=control)
             try:
-                return self._advance(-1, [created, opened, *self._stopped(at)], free=0)
+                # what was decided before is carried out, or is over and decided anew by this chunk
+                return self._advance(self.head, [created, opened, *self._stopped(at)], free=0)
             except ChunkTaken:  # somebody else opened it at the same time: the later one owns it
                 self._rebuild()
 
@@ -117,11 +125,11 @@ class Search:
 
     @property
     def next_tick_s(self) -> float | None:
-        """Seconds from the last event to the end of the time budget; None without one."""
+        """Seconds from the last event until the time budget is used up; None when that cannot happen."""
         limit_s = self.table.control.budget.time_s
-        if limit_s is None or self.table.finish:
-            return None
-        return max(0.0, limit_s - self.table.elapsed_s)
+        if limit_s is None or self.table.finish or self.table.elapsed_s >= limit_s:
+            return None  # what is used up is judged already
+        return limit_s - self.table.elapsed_s
 
     # --- the fold ---
 
@@ -131,40 +139,41 @@ class Search:
         self.head = -1
         self.optimizer = create(Optimizer, self._spec.optimizer)
         self.scheduler = create(Scheduler, self._spec.scheduler)
-        self.optimizer.setup(self._spec.search_space, (), self._seed)
         for chunk in self.ledger.read():
             self._repeat(chunk)
 
+    def _setup(self, begun_with: Budget) -> None:
+        """Say what is searched, when the first session opens."""
+        self.optimizer.setup(self._spec.search_space, (), self._seed, begun_with.trials)
+        self.scheduler.setup(self._spec.search_space, self._seed)
+
     def _repeat(self, chunk: Chunk) -> None:
-        retries = [d for d in chunk.decisions if isinstance(d, Retry)]
+        if chunk.n == 0:
+            self._setup(next(e.control.budget for e in chunk.events if isinstance(e, Opened)))
+        retried = {d.trial for d in chunk.decisions if isinstance(d, Retry)}
         for event in chunk.events:
             self.table.apply(event)
-            if not _is_retried(event, retries):
+            if not (isinstance(event, AttemptEnded) and event.trial in retried):
                 self._tell(event)  # for what they keep; the verdicts are recorded
-        if not self.optimizer.stateless:
-            for n in chunk.asks:
-                self._ask(n)
-        for decision in chunk.decisions:
-            self.table.carry(decision)
-            if isinstance(decision, Start) and self.optimizer.stateless:
-                self.optimizer.remember(_trial(self.table.records[decision.trial]))
+        asked = 0 if self.optimizer.stateless else sum(len(self._ask(n)) for n in chunk.asks)
+        self._carry(list(chunk.decisions))
+        self._remember([d for d in chunk.decisions if isinstance(d, Start)][asked:])
         self.head = chunk.n
 
     def _advance(self, cursor: int, events: Iterable[Event], free: int) -> Answer:
-        known = self.head
+        missed = [] if cursor == self.head else [d for c in self.ledger.read(cursor) for d in c.decisions]
+        free -= sum(isinstance(decision, Start | Resume | Retry) for decision in missed)
         try:
             chunk = self._decide(events, free)
-            if chunk.events or chunk.decisions:
+            # an ask that found nothing has changed an optimizer that is rebuilt by asking again
+            if chunk.events or chunk.decisions or (chunk.asks and not self.optimizer.stateless):
                 self.ledger.commit(chunk)
                 self.head = chunk.n
         except StoreError as error:
             if not isinstance(error, ChunkTaken):
                 self._rebuild()  # the fold holds what was not recorded
             raise
-        if cursor == known:
-            return Answer(list(chunk.decisions), self.head)
-        missed = [decision for chunk in self.ledger.read(cursor) for decision in chunk.decisions]
-        return Answer(missed, self.head)
+        return Answer([*missed, *chunk.decisions], self.head)
 
     def _stopped(self, at: float) -> list[Stopped]:
         """Trials that the session before was told to stop have ended with it."""
@@ -178,41 +187,45 @@ class Search:
 
     def _decide(self, events: Iterable[Event], free: int) -> Chunk:
         news: list[Event] = []
-        decisions: list[Decision] = []
+        retries: list[Retry] = []
         wanted: list[Verdict] = []
         for event in events:
-            if self.table.is_news(event):
-                self.table.apply(event)
-                news.append(event)
-                retries = self._retries(event)
-                decisions += retries
-                if not _is_retried(event, retries):
-                    wanted += self._tell(event)
-        self._carry(decisions)
-        asks, rest = self._go_on(wanted, free)
+            if not self.table.is_news(event):
+                continue
+            self.table.apply(event)
+            news.append(event)
+            again = self._retries(event)
+            retries += again
+            if not (isinstance(event, AttemptEnded) and again):  # nobody learns from what is tried again
+                wanted += self._tell(event)
+        self._carry(retries)
+        asks, rest = self._go_on(wanted, free - sum(retry.delay_s == 0 for retry in retries))
         return Chunk(
             n=self.head + 1,
             writer=self._writer,
             epoch=self._epoch,
             events=tuple(news),
             asks=asks,
-            decisions=(*decisions, *rest),
+            decisions=(*retries, *rest),
         )
 
     def _tell(self, event: Event) -> list[Verdict]:
         """Tell the optimizer of a trial that is over, and the scheduler of everything."""
         if self.table.objective:
             self.optimizer.objectives = (self.table.objective,)
-        if isinstance(event, AttemptEnded) and not isinstance(event, SegmentEnded):
+        if isinstance(event, AttemptEnded):
             record = self.table.records[event.trial]
-            self.optimizer.observe(_trial(record), self._result(record))
+            if record.status != "paused":
+                self.optimizer.observe(self._trial(record), self._result(record))
         return self.scheduler.decide(event, self.table)
 
     def _result(self, record: TrialRecord) -> Result:
         if record.status == "failed" and record.failure:
             return record.failure
         value = self.table.value(record)
-        return _UNREPORTED if value is None else value
+        if value is None:
+            return _UNREPORTED
+        return {"cost": record.seconds, **record.metrics} if self.optimizer.all_metrics else value
 
     def _retries(self, event: Event) -> list[Retry]:
         if isinstance(event, Opened):
@@ -229,17 +242,20 @@ class Search:
         """Asks and decisions that follow from the state after all events."""
         if self.table.finish:
             return (), []
-        if end := interruption(self.table, self._spec):
+        if end := interruption(self.table):
             if self.table.running:
                 return (), [*self._carry(self._stops(self.table.running))]
             return (), [*self._carry([end])]
         stops = self._carry(self._stops(v.trial for v in wanted if isinstance(v, Stop)))
-        fill = self.scheduler.decide(SlotFree(free), self.table) if free > 0 else []
-        verdicts = [*wanted, *fill]
-        resumes = self._carry([v for v in verdicts if isinstance(v, Resume)])
-        asks, starts = self._starts([v for v in verdicts if isinstance(v, New)])
-        self._carry(starts)
-        over = free > 0 and not self.table.running
+        resumes = self._resumes(wanted)
+        news = self._affordable(wanted)
+        spare = free - len(resumes) - len(news)
+        if spare > 0:
+            fill = self.scheduler.decide(SlotFree(spare), self.table)
+            resumes += self._resumes(fill)
+            news = self._affordable([*news, *fill])
+        asks, starts = self._starts(news)
+        over = spare > 0 and not self.table.running
         ends = self._carry([natural_end(self.table, self._remaining())] if over else [])
         return asks, [*stops, *resumes, *starts, *ends]
 
@@ -247,20 +263,30 @@ class Search:
         running = self.table.running
         return [Stop(trial=n) for n in sorted(trials) if n in running and not running[n].stopping]
 
-    def _starts(self, news: Sequence[New]) -> tuple[tuple[int, ...], list[Start]]:
-        """New trials within the budget, their parameters asked of the optimizer at once."""
-        news = news[: self._remaining()]
-        n = sum(new.params is None for new in news)
-        asked = iter(self._ask(n) if n else [])
-        starts: list[Start] = []
-        for new in news:
-            params = dict(new.params) if new.params is not None else next(asked, None)
-            if params is None:
-                break
-            starts.append(self._start(len(self.table.records) + len(starts), params, new))
-        return ((n,) if n else ()), starts
+    def _resumes(self, verdicts: Iterable[Verdict]) -> list[Resume]:
+        resumes: list[Resume] = []
+        for resume in (v for v in verdicts if isinstance(v, Resume)):
+            record = self.table.records[resume.trial]
+            if record.status == "paused":  # a second verdict on the same trial changes nothing
+                resumes += self._carry([resume.model_copy(update={"segment": record.segment + 1})])
+        return resumes
 
-    def _start(self, number: int, params: dict[str, JsonValue], new: New) -> Start:
+    def _affordable(self, verdicts: Iterable[Verdict]) -> list[New]:
+        return [v for v in verdicts if isinstance(v, New)][: self._remaining()]
+
+    def _starts(self, news: Sequence[New]) -> tuple[tuple[int, ...], list[Start]]:
+        """New trials: first those of the optimizer, which is asked for all at once, then the scheduler's."""
+        to_ask = [new for new in news if new.params is None]
+        given = [(new, dict(new.params)) for new in news if new.params is not None]
+        # fewer than asked: nothing else is left to try
+        asked = list(zip(to_ask, self._ask(len(to_ask)) if to_ask else [], strict=False))
+        first = len(self.table.records)
+        starts = [self._start(n, *pair) for n, pair in enumerate([*asked, *given], first)]
+        self._carry(starts)
+        self._remember(starts[len(asked) :])
+        return ((len(to_ask),) if to_ask else ()), starts
+
+    def _start(self, number: int, new: New, params: dict[str, JsonValue]) -> Start:
         seed = derived_seed(self._seed, number, "trial")
         record = TrialRecord(number, params, seed, until_step=new.until_step)
         return Start(
@@ -269,17 +295,27 @@ class Search:
             seed=seed,
             until_step=new.until_step,
             resources=self.scheduler.allocate_resources(record),
+            parent=new.parent,
             checkpoint_from=new.checkpoint_from,
         )
 
+    def _remember(self, starts: Iterable[Start]) -> None:
+        """Tell the optimizer of trials that it did not suggest itself."""
+        for start in starts:
+            self.optimizer.remember(self._trial(self.table.records[start.trial]))
+
+    def _trial(self, record: TrialRecord) -> Trial:
+        resources = record.resources or self._spec.resources
+        return Trial(record.params, record.number, record.seed, resources=resources)
+
     def _ask(self, n: int) -> list[dict[str, JsonValue]]:
         self.optimizer.next_number = len(self.table.records)
-        return [trial.params for trial in self.optimizer.suggest(n)]
+        return [json_ready(trial.params) for trial in self.optimizer.suggest(n)[:n]]
 
     def _remaining(self) -> int | None:
         """Trials that may still be started, or None without a limit."""
         budget = self.table.control.budget
-        limit = self.scheduler.default_trials if budget == Budget() else budget.trials
+        limit = self.scheduler.default_trials if budget == _NO_LIMITS else budget.trials
         return None if limit is None else max(0, limit - len(self.table.records))
 
     def _carry(self, decisions: list[DecisionT]) -> list[DecisionT]:
@@ -293,14 +329,5 @@ class Search:
             raise DefinitionChanged(self._sweep_id, changes)
 
 
-def _is_retried(event: Event, retries: Sequence[Retry]) -> bool:
-    """Whether an event ends an attempt that is tried again: nobody learns from it."""
-    return isinstance(event, AttemptEnded) and any(retry.trial == event.trial for retry in retries)
-
-
 def _next_attempt(record: TrialRecord, delay_s: float = 0.0) -> Retry:
     return Retry(trial=record.number, segment=record.segment, attempt=record.attempt + 1, delay_s=delay_s)
-
-
-def _trial(record: TrialRecord) -> Trial:
-    return Trial(record.params, record.number, record.seed)

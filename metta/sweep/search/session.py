@@ -3,9 +3,10 @@
 from collections import deque
 from collections.abc import Callable, Iterable
 from heapq import heapify, heappop, heappush
+from math import inf
 from pathlib import Path
 from threading import Event as Flag
-from time import time
+from time import monotonic, time
 from typing import assert_never
 
 from metta.sweep.contracts.attempts import Attempt, AttemptKey
@@ -25,10 +26,12 @@ from metta.sweep.contracts.sweeps import Progress, SessionResult
 from metta.sweep.contracts.trials import Resources
 from metta.sweep.runners.pool import Pool
 from metta.sweep.search.search import Answer, Search
-from metta.sweep.stores.files import FileStore
 
 FULL_WAIT_S = 1.0
 """After a write that found no room, so long until the next try."""
+
+PUBLISH_S = 5.0
+"""Not more often it is told how far the sweep is, unless it begins or ceases to wait for something."""
 
 
 class _Closed(Exception):
@@ -43,26 +46,22 @@ class Session:
     Args:
         search: What decides.
         pool: What carries out; the session closes it.
-        store: Where attempts have their folders.
-        sweep_id: The sweep's id.
+        folder: The sweep's folder, below which attempts have theirs.
         resources: What a trial needs, unless the scheduler says otherwise.
-        clock: Tells the time in seconds since 1970.
+        clock: Tells the time in seconds since 1970; events are given it, nothing waits by it.
     """
 
     def __init__(
         self,
         search: Search,
         pool: Pool,
-        store: FileStore,
-        sweep_id: str,
+        folder: Path,
         resources: Resources,
         clock: Callable[[], float] = time,
     ) -> None:
         self._search = search
         self._pool = pool
-        self._store = store
-        self._sweep_id = sweep_id
-        self._folder = store.sweep_folder(sweep_id)
+        self._folder = folder
         self._resources = resources
         self._clock = clock
         self._queue: deque[Attempt] = deque()
@@ -74,7 +73,7 @@ class Session:
         self._settled = False
         self._note = ""
         self._progress = Progress()
-        self._published_s = 0.0
+        self._published_at = -inf
 
     def run(self, control: Control) -> SessionResult | None:
         """Search until the end.
@@ -96,6 +95,7 @@ class Session:
             return None
         finally:
             self._pool.close()
+            self._search.ledger.close()
 
     def set_control(self, control: Control) -> None:
         """Tell the search what people want now."""
@@ -152,8 +152,6 @@ class Session:
     def _next_events(self) -> list[Event]:
         """Wait for something to happen, and return all of it."""
         events: list[Event] = [self._portable(event) for event in self._pool.wait(self._patience_s())]
-        if self._closed.is_set():
-            raise _Closed
         events += self._stopped
         self._stopped.clear()
         while self._controls:
@@ -170,7 +168,7 @@ class Session:
             return 0.0
         due_s = [self._publishing_in_s()]
         if self._delayed:
-            due_s.append(max(0.0, self._delayed[0][0] - self._clock()))
+            due_s.append(max(0.0, self._delayed[0][0] - monotonic()))
         if (tick_s := self._tick_in_s()) is not None:
             due_s.append(tick_s)
         return min(due_s)
@@ -198,7 +196,7 @@ class Session:
                     self._queue.append(self._attempt(decision.trial))
                 case Retry(delay_s=delay_s):
                     attempt = self._attempt(decision.trial)
-                    heappush(self._delayed, (self._clock() + delay_s, attempt.trial, attempt))
+                    heappush(self._delayed, (monotonic() + delay_s, attempt.trial, attempt))
                 case Stop():
                     self._stop(decision.trial)
                 case Finish():
@@ -214,7 +212,7 @@ class Session:
             attempt=record.attempt,
             params=record.params,
             seed=record.seed,
-            folder=str(self._store.attempt_folder(self._sweep_id, record.key)),
+            folder=f"{self._folder}/{record.key}",
             until_step=record.until_step,
             # joined to an absolute path, the folder is dropped
             resume_from=str(self._folder / record.checkpoint) if record.checkpoint else None,
@@ -241,7 +239,7 @@ class Session:
                 self._pool.answer(AttemptKey(event.trial, event.segment, event.attempt))
 
     def _feed(self) -> None:
-        while self._delayed and self._delayed[0][0] <= self._clock():
+        while self._delayed and self._delayed[0][0] <= monotonic():
             self._queue.append(heappop(self._delayed)[2])
         for _ in range(min(len(self._queue), self._pool.free())):
             self._pool.start(self._queue.popleft())
@@ -252,10 +250,10 @@ class Session:
     # --- telling ---
 
     def _over(self) -> str | None:
-        finish = self._search.table.finish
-        if self._handover and not self._search.table.running:
-            return "handover"
-        return finish.reason if finish else None
+        table = self._search.table
+        if table.finish:
+            return table.finish.reason
+        return "handover" if self._handover and not table.running else None
 
     def _result(self, reason: str) -> SessionResult:
         table = self._search.table
@@ -268,13 +266,13 @@ class Session:
         )
 
     def _publish(self) -> None:
-        """Tell how far it is: often at first, then each time the sweep has become 1 % older."""
+        """Tell how far it is: at most each time that the sweep has become 1 % older."""
         note = self._note or self._pool.waiting_for
         if self._publishing_in_s() > 0 and note == self._progress.note:
             return
-        self._published_s = self._clock()
+        self._published_at = monotonic()
         self._progress = self._search.table.progress().model_copy(update={"note": note})
 
     def _publishing_in_s(self) -> float:
-        interval_s = max(5.0, self._search.table.elapsed_s / 100)
-        return max(0.0, self._published_s + interval_s - self._clock())
+        interval_s = max(PUBLISH_S, self._search.table.elapsed_s / 100)
+        return max(0.0, self._published_at + interval_s - monotonic())

@@ -37,3 +37,7 @@ class Ledger(ABC):
         Raises:
             LedgerCorrupt: When a chunk does not match its checksum.
         """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give back what is held open; the next call opens it again."""

@@ -6,10 +6,13 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from urllib.parse import quote, unquote
 
-from metta.sweep.contracts.attempts import AttemptKey
-from metta.sweep.stores.ledgers import FileLedger, sync_folder
+from metta.sweep.contracts.errors import DefinitionError
+from metta.sweep.stores.ledgers import FileLedger, sync_folder, told
 
 LEDGER = "ledger.jsonl"
+
+NAME_BYTES = 255
+"""Longest name of a folder on common file systems."""
 
 
 class FileStore:
@@ -30,33 +33,43 @@ class FileStore:
 
     def names(self) -> list[str]:
         """Sweeps that are recorded here."""
-        return sorted(unquote(path.parent.name) for path in self.root.glob(f"sweeps/*/{LEDGER}"))
+        files = self.root.glob(f"sweeps/*/{LEDGER}")
+        return sorted(unquote(file.parent.name) for file in files if FileLedger(file).exists())
 
     def sweep_folder(self, sweep_id: str) -> Path:
-        """Folder of a sweep; it need not exist."""
+        """Folder of a sweep; it need not exist.
+
+        Raises:
+            DefinitionError: When there can be no folder of that name.
+        """
         # dots are safe except in "." and "..", which quote leaves as they are
         name = quote(sweep_id, safe="") if sweep_id.strip(".") else sweep_id.replace(".", "%2E")
+        if not 0 < len(name) <= NAME_BYTES:
+            raise DefinitionError(
+                [f"a folder is named after it: it needs 1 to {NAME_BYTES} bytes, got {len(name)}"],
+                "the sweep's id",
+            )
         return self.root / "sweeps" / name
 
     def ledger(self, sweep_id: str) -> FileLedger:
         """The ledger of a sweep, which may be empty."""
         return FileLedger(self.sweep_folder(sweep_id) / LEDGER)
 
-    def attempt_folder(self, sweep_id: str, key: AttemptKey) -> Path:
-        """The folder that one attempt alone writes to; it need not exist."""
-        return self.sweep_folder(sweep_id) / str(key)
-
     def put_value(self, data: bytes) -> str:
         """Keep bytes under the hash of their content.
 
         Returns:
             The hash, 64 hexadecimal digits.
+
+        Raises:
+            StoreError: When it cannot be written.
         """
         name = sha256(data).hexdigest()
         path = self.value_path(name)
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_durably(path, data)
+        with told(path, "written"):
+            if not path.exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_durably(path, data)
         return name
 
     def value_path(self, name: str) -> Path:
@@ -64,18 +77,28 @@ class FileStore:
         return self.root / "values" / f"{name}.pkl"
 
     def prepare(self) -> None:
-        """Make the root, and keep version control out of it."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        ignore = self.root / ".gitignore"
-        if not ignore.exists():
-            ignore.write_text("*\n", "utf-8")
+        """Make the root, and keep version control out of it.
+
+        Raises:
+            StoreError: When it cannot be made.
+        """
+        with told(self.root, "made"):
+            self.root.mkdir(parents=True, exist_ok=True)
+            sync_folder(self.root.parent)  # or a crash of the machine could lose all of it
+            ignore = self.root / ".gitignore"
+            if not ignore.exists():
+                ignore.write_text("*\n", "utf-8")
 
 
 def write_durably(path: Path, data: bytes) -> None:
     """Write a file so that after any crash there is all of it or nothing."""
     with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", delete=False) as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    Path(file.name).replace(path)
+        try:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+            Path(file.name).replace(path)
+        except BaseException:
+            Path(file.name).unlink()
+            raise
     sync_folder(path.parent)

@@ -17,6 +17,9 @@ from metta.sweep.stores.base import Ledger
 CRC_BYTES = len(',"crc":"00000000"}\n')
 READ_BYTES = 1 << 20
 
+FULL = {errno.ENOSPC, errno.EDQUOT}
+FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
+
 
 class FileLedger(Ledger):
     """One append-only file.
@@ -43,12 +46,12 @@ class FileLedger(Ledger):
 
     def exists(self) -> bool:
         """Whether anything was committed to it."""
-        return self._path.exists() and self._path.stat().st_size > 0
+        return next(self._finished(0, 0), None) is not None
 
     def commit(self, chunk: Chunk) -> None:
         """Make a chunk number ``chunk.n``; see ``Ledger.commit``. Takes a lock and an fsync."""
         line = line_of(chunk)
-        with _told(self._path), self._locked() as file:
+        with told(self._path, "written"), self._locked() as file:
             self._read_on(file)
             if chunk.n < self._lines:
                 self._check_mine(file, chunk, line)
@@ -59,20 +62,19 @@ class FileLedger(Ledger):
 
     def read(self, after: int = -1) -> Iterator[Chunk]:
         """All chunks above ``after``; what is being written meanwhile may or may not be among them."""
-        if not self._path.exists():
-            return
-        first, start = self._read if self._read[0] <= after + 1 else (0, 0)
-        with self._path.open("rb") as file:
-            for number, offset, line in _lines(file.fileno(), start, first):
-                if number > after:
-                    yield self._chunk(number, offset, line)
-                self._read = (number + 1, offset + len(line))
+        start = self._read if self._read[0] <= after + 1 else (0, 0)
+        for number, offset, line in self._finished(*start):
+            if number > after:
+                yield self._chunk(number, offset, line)
+            self._read = (number + 1, offset + len(line))
 
     def close(self) -> None:
-        """Give back the file; the next commit opens it again."""
+        """Give back the file, and what is known of it; the next commit opens it again."""
         if self._file is not None:
             os.close(self._file)
         self._file, self._offset, self._lines = None, 0, 0
+
+    # --- writing ---
 
     @contextmanager
     def _locked(self) -> Iterator[int]:
@@ -85,16 +87,22 @@ class FileLedger(Ledger):
                 raise StoreError(f"{self._path} was deleted while it was in use; nothing more is written")
             yield file
         finally:
-            flock(file, LOCK_UN)
+            if self._file is not None:  # closing has unlocked it already
+                flock(file, LOCK_UN)
 
     def _read_on(self, file: int) -> None:
         """Learn what others have written, and cut off a line that was never finished."""
         size = os.fstat(file).st_size
+        if size < self._offset:
+            raise StoreError(
+                f"{self._path} has lost its end while it was in use: {size} bytes are left of"
+                f" {self._offset}; nothing more is written"
+            )
         if size == self._offset:
             return
-        for number, offset, line in _lines(file, self._offset, self._lines):
-            self._chunk(number, offset, line)
-            self._offset, self._lines = offset + len(line), number + 1
+        for number, offset, line in _lines(file, self._lines, self._offset):
+            self._check(number, offset, line)
+            self._lines, self._offset = number + 1, offset + len(line)
         if self._offset < size:
             os.ftruncate(file, self._offset)
 
@@ -107,29 +115,42 @@ class FileLedger(Ledger):
         except OSError:
             with suppress(OSError):  # a torn line that stays is cut off by the next writer
                 os.ftruncate(file, self._offset)
-            self._forget(file)
+            self.close()  # after a failed fsync the page cache cannot be trusted: read the file anew
             raise
-        self._offset += len(line)
-        self._lines += 1
-
-    def _forget(self, file: int) -> None:
-        """After a failed fsync the page cache cannot be trusted: read the file anew."""
-        self._file, self._offset, self._lines = None, 0, 0
-        os.close(file)
+        self._lines, self._offset = self._lines + 1, self._offset + len(line)
 
     def _check_mine(self, file: int, chunk: Chunk, line: bytes) -> None:
+        os.fsync(file)  # whoever wrote it may have died before; it is acted on from here on
         taken = next(found for number, _, found in _lines(file, 0, 0) if number == chunk.n)
         if taken != line:
             raise ChunkTaken(f"chunk {chunk.n} of {self._path} was written by somebody else")
 
-    def _chunk(self, number: int, offset: int, line: bytes) -> Chunk:
-        body, crc = line[:-CRC_BYTES], line[-CRC_BYTES:]
-        if crc != _crc(body):
+    # --- reading ---
+
+    def _finished(self, number: int, offset: int) -> Iterator[tuple[int, int, bytes]]:
+        """Finished lines from an offset on; none when there is no file."""
+        with (
+            told(self._path, "read"),
+            suppress(FileNotFoundError),
+            self._path.open("rb") as file,
+        ):
+            yield from _lines(file.fileno(), number, offset)
+
+    def _check(self, number: int, offset: int, line: bytes) -> None:
+        if line[-CRC_BYTES:] != _crc(line[:-CRC_BYTES]):
             raise LedgerCorrupt(self._path, number + 1, offset, "its checksum does not match")
+
+    def _chunk(self, number: int, offset: int, line: bytes) -> Chunk:
+        self._check(number, offset, line)
         try:
-            chunk = Chunk.model_validate_json(body + b"}")
+            chunk = Chunk.model_validate_json(line[:-CRC_BYTES] + b"}")
         except ValidationError as error:
             problem = error.errors(include_url=False)[0]
+            if problem["loc"] == ("schema",):
+                raise StoreError(
+                    f"{self._path} is written in format {problem['input']}, which this version does not"
+                    " know; read it with the newer version of metta-sweep that wrote it"
+                ) from None
             raise LedgerCorrupt(self._path, number + 1, offset, f"it is no chunk: {problem['msg']}") from None
         if chunk.n != number:
             raise LedgerCorrupt(self._path, number + 1, offset, f"it says that it is chunk {chunk.n}")
@@ -146,25 +167,32 @@ def _crc(body: bytes) -> bytes:
     return b',"crc":"%08x"}\n' % crc32(body)
 
 
-def _lines(file: int, offset: int, number: int) -> Iterator[tuple[int, int, bytes]]:
+def _lines(file: int, number: int, offset: int) -> Iterator[tuple[int, int, bytes]]:
     """Finished lines from an offset on: number, offset and bytes of each."""
-    rest = b""
-    position = offset
-    while block := os.pread(file, READ_BYTES, position):
-        position += len(block)
-        *lines, rest = (rest + block).split(b"\n")
+    size = READ_BYTES
+    # each line is read at once from its beginning: a torn one may meanwhile be cut off and overwritten
+    while block := os.pread(file, size, offset):
+        lines = block.split(b"\n")[:-1]
+        if not lines:
+            if len(block) < size:
+                return
+            size *= 2
         for line in lines:
             yield number, offset, line + b"\n"
             number, offset = number + 1, offset + len(line) + 1
 
 
 def _opened(path: Path) -> int:
-    is_new = not path.exists()
     path.parent.mkdir(parents=True, exist_ok=True)
     file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    if is_new:  # or a crash of the machine could lose the name of what was synced
-        for folder in list(path.parents)[:3]:
+    try:
+        # or a crash of the machine could lose the name of what was synced; always, because who made
+        # the file may have died before this
+        for folder in path.absolute().parents[:3]:
             sync_folder(folder)
+    except OSError:
+        os.close(file)
+        raise
     return file
 
 
@@ -178,11 +206,17 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """Errors of the operating system in the words of this package."""
+def told(path: Path, done: str) -> Iterator[None]:
+    """Errors of the operating system in the words of this package.
+
+    Args:
+        path: What is worked on.
+        done: What is done with it: ``read``, ``written`` or ``made``.
+    """
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in FULL:
             raise StoreFull(f"no room is left for {path}; free some, and it goes on by itself") from error
-        raise StoreError(f"{path} cannot be written: {error.strerror or error}") from error
+        what_to_do = "; allow it, or put the store elsewhere" if error.errno in FORBIDDEN else ""
+        raise StoreError(f"{path} cannot be {done}: {error.strerror or error}{what_to_do}") from error

@@ -1,9 +1,9 @@
 """The trial table: a ledger folded into what is known of each trial."""
 
 from collections import Counter
-from collections.abc import Iterable
-from heapq import nsmallest
-from typing import assert_never
+from heapq import heapify, heappop, heappush, merge
+from itertools import islice
+from typing import TypeAlias, assert_never
 
 from metta.sweep.contracts.budgets import Control
 from metta.sweep.contracts.chunks import Chunk
@@ -22,12 +22,15 @@ from metta.sweep.contracts.events import (
     Tick,
 )
 from metta.sweep.contracts.failures import FREE, Failure
-from metta.sweep.contracts.metrics import Objective
+from metta.sweep.contracts.metrics import BARE, Objective
 from metta.sweep.contracts.records import TrialRecord
 from metta.sweep.contracts.sweeps import Counts, Progress, Row, SweepSpec, TrialStatus
 
 TOP = 20
 """So many trials go into a progress report; all of them stand in the ledger."""
+
+Rank: TypeAlias = tuple[float, int]
+"""Value, turned round where more is better, and number of a trial: the lower the better."""
 
 
 class TrialTable:
@@ -46,12 +49,12 @@ class TrialTable:
         self.objective: Objective | None = None
         self.finish: Finish | None = None
         self.elapsed_s = 0.0
-        self.failed_since_open = 0
+        self.failed_in_run = 0
+        self.succeeded = False
         self._at: float | None = None
         self._counts: Counter[TrialStatus] = Counter()
         self._versions: dict[str, int] = {}
-        self._best: TrialRecord | None = None
-        self._best_rank = (0.0, 0)
+        self._ranks: list[Rank] = []  # a heap of those that do not run; outdated ones are dropped at its top
 
     def apply_chunk(self, chunk: Chunk) -> None:
         """Fold one chunk."""
@@ -87,19 +90,16 @@ class TrialTable:
 
     def apply(self, event: Event) -> None:
         """Fold one event that is news."""
-        if self._at is not None and not isinstance(event, Opened):
-            # before `Opened` nothing worked on the sweep, and clocks may be set back
+        if self._at is not None and not isinstance(event, Created | Opened):
+            # before a session opens nothing works on the sweep, and clocks may be set back
             self.elapsed_s += max(0.0, event.at - self._at)
         self._at = event.at
         match event:
             case Created(spec=spec):
-                self.spec = spec
-                self._resolve_objective({})
-                self._find_best()  # a metric or goal said later ranks what was recorded before
+                self._define(spec)
             case Opened():
                 self.epoch = event.epoch
                 self._take_control(event.control)
-                self.failed_since_open = 0
             case ControlChanged():
                 self._take_control(event.control)
             case Tick():
@@ -111,10 +111,25 @@ class TrialTable:
             case _:
                 assert_never(event)
 
+    def _define(self, spec: SweepSpec) -> None:
+        """A metric or goal that is said later ranks what was recorded before."""
+        self.spec = spec
+        for record in self.records:
+            record.metrics = self._named(record.metrics)
+        known = (self.objective.metric,) if self.objective else self._first_metrics()
+        self.objective = Objective.resolve(spec.metric, spec.goal, known)
+        self._ranks = [rank for r in self.records if not r.running and (rank := self._rank(r))]
+        heapify(self._ranks)
+
     def _take_control(self, control: Control) -> None:
-        self.control = control
+        """What people want now; revokes the end."""
+        known = self._versions.get(control.run)
+        if known is not None and control.version <= known:
+            return  # a session opened again may know less than the one before was told
+        if known is None:  # somebody started the sweep, or continues it
+            self.failed_in_run = 0
         self._versions[control.run] = control.version
-        self.finish = None
+        self.control, self.finish = control, None
 
     def _report(self, record: TrialRecord, event: Reported) -> None:
         record.seq, record.step = event.seq, event.step
@@ -122,10 +137,15 @@ class TrialTable:
         record.checkpoint = event.checkpoint or record.checkpoint
         self._measure(record, event.metrics)
 
+    def _named(self, metrics: dict[str, float]) -> dict[str, float]:
+        """A bare number is the metric that the definition names."""
+        metric = self.spec.metric if self.spec else None
+        return {metric: metrics[BARE]} if metric and list(metrics) == [BARE] else metrics
+
     def _measure(self, record: TrialRecord, metrics: dict[str, float]) -> None:
         record.metrics = {**record.metrics, **metrics}
-        self._resolve_objective(record.metrics)
-        self._consider(record)
+        if self.objective is None and self.spec is not None:
+            self.objective = Objective.resolve(self.spec.metric, self.spec.goal, record.metrics)
 
     def _end(self, record: TrialRecord, event: AttemptEnded) -> None:
         record.seconds += event.seconds
@@ -133,26 +153,28 @@ class TrialTable:
             case SegmentEnded():
                 record.step = event.step
                 record.checkpoint = event.checkpoint or record.checkpoint
-                self._become(record, "paused")
+                self._become(record, "stopped" if record.stopping else "paused")
             case Completed():
-                self._measure(record, event.metrics or {})
-                self._complete(record)
+                self._measure(record, self._named(event.metrics or {}))
+                if shortcoming := self._shortcoming(record):
+                    self._fail(record, shortcoming)
+                else:
+                    self._become(record, "completed")
             case Failed(failure=failure):
                 self._fail(record, failure)
             case Stopped():
                 self._become(record, "stopped")
 
-    def _complete(self, record: TrialRecord) -> None:
+    def _shortcoming(self, record: TrialRecord) -> Failure | None:
+        """Why a trial that came to its end has no result after all."""
+        if not record.metrics:
+            return Failure(kind="no_result", message="the trial gave no metric")
         if self.objective is None or self.objective.metric in record.metrics:
-            self._become(record, "completed")
-            return
+            return None
         got = ", ".join(sorted(record.metrics))
-        self._fail(
-            record,
-            Failure(
-                kind="bad_metric",
-                message=f"the trial gave {got}, but not {self.objective.metric!r}, the metric that counts",
-            ),
+        return Failure(
+            kind="bad_metric",
+            message=f"the trial gave {got}, but not {self.objective.metric!r}, the metric that counts",
         )
 
     def _fail(self, record: TrialRecord, failure: Failure) -> None:
@@ -161,7 +183,7 @@ class TrialTable:
             record.free += 1
         else:
             record.failed += 1
-        self.failed_since_open += 1
+        self.failed_in_run += 1
         self._become(record, "failed")
 
     def _become(self, record: TrialRecord, status: TrialStatus) -> None:
@@ -174,8 +196,13 @@ class TrialTable:
         self.running.pop(record.number, None)
         if status != "paused":
             record.history = []
-        if status == "failed" and record is self._best:
-            self._find_best()
+        if status != "failed":
+            record.failure = None
+            # a trial that is stopped because nothing succeeds is no success
+            if record.metrics and (status == "completed" or not self.has_only_failed):
+                self.succeeded = True
+            if rank := self._rank(record):
+                heappush(self._ranks, rank)
 
     # --- decisions ---
 
@@ -206,6 +233,7 @@ class TrialTable:
             seed=start.seed,
             resources=start.resources,
             until_step=start.until_step,
+            parent=start.parent,
             checkpoint=start.checkpoint_from,
         )
         self.records.append(record)
@@ -214,7 +242,7 @@ class TrialTable:
 
     def _retry(self, record: TrialRecord, attempt: int) -> None:
         if record.status == "failed":
-            self.failed_since_open -= 1  # it counts when its last attempt has failed
+            self.failed_in_run -= 1  # it counts when its last attempt has failed
         record.attempt, record.seq = attempt, -1
         self._become(record, "running")
 
@@ -224,11 +252,6 @@ class TrialTable:
     def at(self) -> float | None:
         """Time of the last event, in seconds since 1970."""
         return self._at
-
-    @property
-    def completed(self) -> int:
-        """How many trials were completed."""
-        return self._counts["completed"]
 
     @property
     def failed(self) -> int:
@@ -241,9 +264,14 @@ class TrialTable:
         return Counts(started=len(self.records), **{str(k): n for k, n in self._counts.items()})
 
     @property
+    def has_only_failed(self) -> bool:
+        """Whether so many trials failed, and none succeeded, that it makes no sense to go on."""
+        return self.spec is not None and not self.succeeded and self.failed_in_run >= self.spec.max_failures
+
+    @property
     def best(self) -> TrialRecord | None:
         """The best trial that has not failed, by its last value; the earlier one of equals."""
-        return self._best
+        return next(iter(self._ranked(1)), None)
 
     def value(self, record: TrialRecord) -> float | None:
         """A trial's last value of the metric that counts, or None."""
@@ -253,7 +281,7 @@ class TrialTable:
         """The best trials, best first; the earlier one of equals."""
         return [
             Row(trial=r.number, value=value, step=r.step, params=r.params, status=r.status)
-            for r in self._ranked(limit)
+            for r in self._ranked(len(self.records) if limit is None else limit)
             if (value := self.value(r)) is not None
         ]
 
@@ -274,32 +302,30 @@ class TrialTable:
         common = counted.most_common(1)
         return next((f for f in failures if (f.kind, f.message) == common[0][0]), None) if common else None
 
-    def _ranked(self, limit: int | None) -> Iterable[TrialRecord]:
-        ranked = [r for r in self.records if r.status != "failed" and self.value(r) is not None]
-        return nsmallest(len(ranked) if limit is None else limit, ranked, key=self._rank)
+    def _first_metrics(self) -> dict[str, float]:
+        return next((r.metrics for r in self.records if r.metrics), {})
 
-    def _rank(self, record: TrialRecord) -> tuple[float, int]:
+    def _ranked(self, limit: int) -> list[TrialRecord]:
+        """The best trials, best first, without sorting all of them."""
+        running = sorted(rank for r in self.running.values() if (rank := self._rank(r)))
+        ranks = merge(self._ranked_ended(limit), running)
+        return [self.records[number] for _, number in islice(ranks, limit)]
+
+    def _ranked_ended(self, limit: int) -> list[Rank]:
+        best: list[Rank] = []
+        while self._ranks and len(best) < limit:
+            rank = heappop(self._ranks)
+            record = self.records[rank[1]]
+            # outdated: it runs again, has another value by now, or stands here twice
+            if not record.running and self._rank(record) == rank and rank not in best[-1:]:
+                best.append(rank)
+        for rank in best:
+            heappush(self._ranks, rank)
+        return best
+
+    def _rank(self, record: TrialRecord) -> Rank | None:
+        """Where a trial stands, or None when it failed or has no value."""
         value = self.value(record)
-        assert value is not None
-        assert self.objective is not None
+        if value is None or self.objective is None or record.status == "failed":
+            return None
         return (-value if self.objective.goal == "maximize" else value, record.number)
-
-    def _consider(self, record: TrialRecord) -> None:
-        """Keep the best trial up to date without sorting all of them."""
-        if self.value(record) is None:
-            return
-        rank = self._rank(record)
-        if self._best is None or rank <= self._best_rank:
-            self._best, self._best_rank = record, rank
-        elif record is self._best:  # its value became worse
-            self._find_best()
-
-    def _find_best(self) -> None:
-        self._best = next(iter(self._ranked(1)), None)
-        if self._best:
-            self._best_rank = self._rank(self._best)
-
-    def _resolve_objective(self, metrics: dict[str, float]) -> None:
-        """Fix which metric counts as soon as that is known."""
-        if self.objective is None and self.spec is not None:
-            self.objective = Objective.resolve(self.spec.metric, self.spec.goal, metrics)
