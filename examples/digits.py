@@ -6,13 +6,11 @@ Each trial trains scikit-learn's MLPClassifier epoch by epoch, reports after eac
 checkpoint: kill anything at any moment, and the trial goes on from its last epoch.
 """
 
-import warnings
 from functools import cache
 from typing import Any
 
 import joblib
 from sklearn.datasets import load_digits
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier
 
@@ -54,16 +52,16 @@ def network(params: dict[str, Any], seed: int) -> MLPClassifier:
 
 def train(trial: Trial) -> None:
     """Train epoch by epoch, and report the accuracy on the validation set after each."""
-    warnings.simplefilter("ignore", ConvergenceWarning)
-    train_x, valid_x, train_y, valid_y = digits()
-    done, model = (
-        joblib.load(trial.resume_from) if trial.resume_from else (0, network(trial.params, trial.seed))
-    )
-    for epoch in range(done + 1, EPOCHS + 1):
-        model.partial_fit(train_x, train_y, classes=range(10))
+    images, valid_images, labels, valid_labels = digits()
+    epoch, model = 0, network(trial.params, trial.seed)
+    if trial.resume_from:
+        epoch, model = joblib.load(trial.resume_from)
+    while epoch < EPOCHS:
+        epoch += 1
+        model.partial_fit(images, labels, classes=range(10))
         checkpoint = trial.checkpoint_dir / f"epoch-{epoch}.joblib"
         joblib.dump((epoch, model), checkpoint)
-        trial.report(step=epoch, accuracy=model.score(valid_x, valid_y), checkpoint=checkpoint)
+        trial.report(step=epoch, accuracy=model.score(valid_images, valid_labels), checkpoint=checkpoint)
 
 
 sweep = SweepExperiment(

@@ -1,15 +1,16 @@
 """The inline pool: trials run in the calling thread, so that prints and breakpoints work."""
 
+import sys
 from collections.abc import Callable
 from functools import partial
 from queue import Empty, Queue
-from time import time
 from typing import Any
 
 from metta.sweep.contracts.attempts import Attempt, AttemptKey
 from metta.sweep.contracts.events import Reported, TrialEvent
 from metta.sweep.contracts.trials import Trial
-from metta.sweep.runners.outcome import Answer, outcome_of, reported
+from metta.sweep.runners.events import ended, reported
+from metta.sweep.runners.outcome import Answer, outcome_of
 from metta.sweep.runners.pool import Pool
 
 
@@ -34,7 +35,10 @@ class InlinePool(Pool):
         while attempt := self._attempts.get():
             self._reports = 0
             outcome = outcome_of(attempt, self._call, partial(self._send, attempt))
-            self._events.put(outcome.event(attempt, time()))
+            if outcome.failure:  # whoever debugs wants to see it now
+                _, message, traceback = outcome.failure
+                print(f"trial {attempt.trial} failed: {message}\n{traceback}".rstrip(), file=sys.stderr)
+            self._events.put(ended(attempt, outcome))
 
     def free(self) -> int:
         """One, when nothing runs."""

@@ -9,6 +9,7 @@ from typing import Any
 from metta.sweep.contracts.attempts import Code
 from metta.sweep.contracts.components import load
 from metta.sweep.contracts.errors import DefinitionError
+from metta.sweep.contracts.importing import importing
 from metta.sweep.contracts.objectives import caller_of
 from metta.sweep.contracts.trials import Trial
 
@@ -35,7 +36,8 @@ def _by_value(path: Path) -> Any:
     import cloudpickle  # 10 ms that other runners need not pay
 
     try:
-        return cloudpickle.loads(path.read_bytes())
+        with importing():
+            return cloudpickle.loads(path.read_bytes())
     except Exception as error:  # unpickling runs user code, which may raise anything
         problem = f"the function that was sent by value cannot be loaded: {type(error).__name__}: {error}"
         raise DefinitionError([problem], "the objective") from error

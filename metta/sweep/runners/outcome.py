@@ -3,20 +3,19 @@
 import os
 from bdb import BdbQuit
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from shutil import rmtree
-from time import monotonic, time
-from traceback import extract_tb, format_exception_only, format_list
+from threading import Lock
+from time import monotonic
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from metta.sweep.contracts.attempts import Attempt
-from metta.sweep.contracts.errors import BadMetric, Infeasible, TrialInterrupted
-from metta.sweep.contracts.events import AttemptEnded, Completed, Failed, Reported, SegmentEnded, Stopped
-from metta.sweep.contracts.failures import Failure, FailureKind
+from metta.sweep.contracts.errors import TrialInterrupted
+from metta.sweep.contracts.failures import FailureKind
 from metta.sweep.contracts.metrics import metrics_from
 from metta.sweep.contracts.trials import Trial, running
-
-TRACEBACK_CHARS = 8000
+from metta.sweep.runners.failures import failure_of
 
 Answer: TypeAlias = Literal["go", "stop"]
 Send: TypeAlias = Callable[[int, dict[str, float], str | None], Answer]
@@ -42,22 +41,6 @@ class Outcome(NamedTuple):
     checkpoint: str | None = None
     failure: tuple[FailureKind, str, str] | None = None
 
-    def event(self, attempt: Attempt, at: float) -> AttemptEnded:
-        """The event that records it."""
-        base: dict[str, Any] = {
-            "at": at,
-            "trial": attempt.trial,
-            "segment": attempt.segment,
-            "attempt": attempt.attempt,
-            "seconds": round(self.seconds, 6),
-        }
-        if self.failure:
-            kind, message, traceback = self.failure
-            return Failed(**base, failure=Failure(kind=kind, message=message, traceback=traceback))
-        if self.kind == "paused":
-            return SegmentEnded(**base, step=self.step, checkpoint=self.checkpoint)
-        return Stopped(**base) if self.kind == "stopped" else Completed(**base, metrics=self.metrics)
-
 
 class _Reporter:
     """Where the reports of one attempt go."""
@@ -65,40 +48,53 @@ class _Reporter:
     def __init__(self, attempt: Attempt, send: Send) -> None:
         self._attempt = attempt
         self._send = send
+        self._lock = Lock()  # threads of the training code report, too
+        self._is_over = False
         self.step: int | None = None
-        self.checkpoint: str | None = None
-        self.end: Literal["paused", "stopped"] | None = None
+        self.checkpoint: Path | None = None
+        self.end: Outcome | None = None
 
     def __call__(self, step: int, metrics: dict[str, float], checkpoint: Path | None) -> None:
-        if self.end:  # training code that caught the interruption and went on
-            raise TrialInterrupted
-        if self.step is not None and step <= self.step:
-            return
-        self.step = step
+        with self._lock:
+            if not self._is_over and (self.step is None or step > self.step):
+                self._report(step, metrics, checkpoint)
+            if self._is_over:  # now, or before: training code may catch the interruption and go on
+                raise TrialInterrupted
+
+    def close(self) -> None:
+        """Wait for the report that is under way, and let no other follow."""
+        with self._lock:
+            self._is_over = True
+
+    def _report(self, step: int, metrics: dict[str, float], checkpoint: Path | None) -> None:
         if checkpoint is not None:
-            checkpoint = checkpoint.absolute()
+            checkpoint = Path(os.path.abspath(checkpoint))
             sync(checkpoint)  # durable before the record that names it
         answer = self._send(step, metrics, str(checkpoint) if checkpoint else None)
+        self.step = step
         if checkpoint is not None:
             self._supersede(checkpoint)
         until = self._attempt.until_step
         if answer == "stop":
-            self.end = "stopped"
+            self.end = Outcome("stopped")
         elif until is not None and step >= until:
-            self.end = "paused"
-        if self.end:
-            raise TrialInterrupted
+            last = str(self.checkpoint) if self.checkpoint else None
+            self.end = Outcome("paused", step=step, checkpoint=last)
+        self._is_over = self.end is not None
 
     def _supersede(self, checkpoint: Path) -> None:
         """Keep the last recorded checkpoint of this attempt; nobody goes on from the ones before."""
-        before = Path(self.checkpoint) if self.checkpoint else None
-        self.checkpoint = str(checkpoint)
-        if before in (None, checkpoint) or not before.is_relative_to(self._attempt.folder):
+        before, self.checkpoint = self.checkpoint, checkpoint
+        if before is None or not before.is_relative_to(self._attempt.folder):
             return
-        if before.is_dir():
-            rmtree(before)
+        if before.is_relative_to(checkpoint) or checkpoint.is_relative_to(before):
+            return  # they share files
+        # what cannot be deleted is left lying: the report stands
+        if before.is_dir() and not before.is_symlink():
+            rmtree(before, ignore_errors=True)
         else:
-            before.unlink(missing_ok=True)
+            with suppress(OSError):
+                before.unlink()
 
 
 def outcome_of(attempt: Attempt, call: Callable[[Trial], Any], send: Send) -> Outcome:
@@ -124,60 +120,25 @@ def outcome_of(attempt: Attempt, call: Callable[[Trial], Any], send: Send) -> Ou
     began = monotonic()
     try:
         with running(trial):
-            returned = call(trial)
-        ended = _ended(reporter, returned)
+            outcome = _returned(call(trial), reporter, attempt)
     except TrialInterrupted:
-        ended = Outcome(reporter.end or "stopped", step=reporter.step or 0, checkpoint=reporter.checkpoint)
+        outcome = Outcome("stopped")
     except (KeyboardInterrupt, BdbQuit):
-        raise  # somebody at the keyboard of run(debug=True) wants out; runner processes ignore Ctrl-C
+        raise  # somebody at the keyboard of run(debug=True) wants out
     except BaseException as error:  # user code may raise anything, SystemExit included
-        ended = Outcome("failed", failure=failure_of(error))
-    return ended._replace(seconds=monotonic() - began)
+        outcome = Outcome("failed", failure=failure_of(error))
+    reporter.close()
+    # one that was told to end has ended so, whatever it returned or raised after that
+    return (reporter.end or outcome)._replace(seconds=monotonic() - began)
 
 
-def _ended(reporter: _Reporter, returned: Any) -> Outcome:
-    if reporter.end:  # it caught the interruption and returned
-        return Outcome(reporter.end, step=reporter.step or 0, checkpoint=reporter.checkpoint)
-    metrics = metrics_from(returned)
-    if metrics is None and reporter.step is None:
+def _returned(result: Any, reporter: _Reporter, attempt: Attempt) -> Outcome:
+    metrics = metrics_from(result)
+    # one that goes on from its last checkpoint may have nothing left to do or to report
+    if metrics is None and reporter.step is None and attempt.resume_from is None:
         message = "it returned nothing and reported nothing; return a number or a dict, or call trial.report"
         return Outcome("failed", failure=("no_result", message, ""))
     return Outcome("completed", metrics=metrics)
-
-
-def failure_of(error: BaseException) -> tuple[FailureKind, str, str]:
-    """Kind, message and traceback of an exception that an objective raised."""
-    message = "".join(format_exception_only(error)).strip()
-    if isinstance(error, Infeasible):
-        return "infeasible", str(error) or "infeasible", ""
-    if isinstance(error, BadMetric):
-        return "bad_metric", str(error), _traceback(error)
-    return ("oom" if isinstance(error, MemoryError) else "user"), message, _traceback(error)
-
-
-def _traceback(error: BaseException) -> str:
-    """The frames of the user's code: those above the call of the objective are ours."""
-    own = str(Path(__file__).parents[1])
-    frames = extract_tb(error.__traceback__)
-    theirs = [frame for frame in frames if not frame.filename.startswith(own)]
-    text = "".join([*format_list(theirs), *format_exception_only(error)])
-    return text[-TRACEBACK_CHARS:]
-
-
-def reported(
-    attempt: Attempt, seq: int, step: int, metrics: dict[str, float], checkpoint: str | None
-) -> Reported:
-    """The event that records a report."""
-    return Reported(
-        at=time(),
-        trial=attempt.trial,
-        segment=attempt.segment,
-        attempt=attempt.attempt,
-        seq=seq,
-        step=step,
-        metrics=metrics,
-        checkpoint=checkpoint,
-    )
 
 
 def sync(path: Path) -> None:
@@ -186,9 +147,12 @@ def sync(path: Path) -> None:
     Raises:
         FileNotFoundError: When there is no such file.
     """
+    if not path.exists():
+        raise FileNotFoundError(f"there is no checkpoint {str(path)!r}; write it before you report it")
     for file in [path, *(path.rglob("*") if path.is_dir() else ()), path.parent]:
-        descriptor = os.open(file, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        if file.is_file() or file.is_dir():  # not a broken link, nor a pipe, whose opening would block
+            descriptor = os.open(file, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)

@@ -28,7 +28,7 @@ class Pool(ABC):
 
     @abstractmethod
     def start(self, attempt: Attempt) -> None:
-        """Run an attempt; ``free()`` was above 0."""
+        """Run an attempt; ``free()`` was above 0, and nothing was waited for since."""
 
     @abstractmethod
     def answer(self, key: AttemptKey) -> None:

@@ -8,18 +8,31 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from multiprocessing.connection import Connection
+from functools import lru_cache
 from pathlib import Path
 from time import monotonic
 from typing import Any, BinaryIO, Literal
 
 from metta.sweep.contracts.attempts import Attempt, Code
 from metta.sweep.contracts.failures import FailureKind
-from metta.sweep.runners.outcome import TRACEBACK_CHARS, Outcome
+from metta.sweep.runners.failures import TRACEBACK_CHARS
+from metta.sweep.runners.outcome import Outcome
 
 LOG = "log.txt"
+
 READ_BYTES = 1 << 16
+"""As much as a pipe holds, so that one read gets all that was written before."""
+
+LOST_S = 1.0
+"""A process that closed its connection is about to die, or else is killed after this time."""
+
+GONE_S = 10.0
+"""So long is waited for the end of a process that was killed."""
+
 VMSTAT = Path("/proc/vmstat")
+
+FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)
+"""Signals that people and machines send to end a process; training code dies of other ones."""
 
 Ending = Literal["stop", "timeout"]
 
@@ -33,12 +46,13 @@ class RunnerProcess:
     """
 
     def __init__(self, code: Code, environment: Mapping[str, str]) -> None:
-        ours, theirs = socket.socketpair()
+        self.connection, theirs = socket.socketpair()
         life, self._life = os.pipe()
-        self.log, output = os.pipe()
-        os.set_blocking(self.log, False)
+        self.output, output = os.pipe()
+        os.set_blocking(self.output, False)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "metta.sweep.runners.runner", str(theirs.fileno()), str(life)],
+            # -P: what lies about in the working directory must not stand in for Python's own modules
+            [sys.executable, "-P", "-m", "metta.sweep.runners.runner", str(theirs.fileno()), str(life)],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -49,87 +63,104 @@ class RunnerProcess:
         theirs.close()
         os.close(life)
         os.close(output)
-        self.connection = Connection(ours.detach())
-        self._send(code.model_dump(mode="json"))
+        # the connection does not tell of its death: children that it has forked hold that open, too
+        self.death = os.pidfd_open(self._process.pid)
+        self._received = b""
         self.ready = False
         self.attempt: Attempt | None = None
         self.attempts = 0
         self.reports = 0
-        self.waits_for_answer = False
         self.ending: Ending | None = None
-        self.began = 0.0
+        self.began: float | None = None
         self.kill_at: float | None = None
+        self._waits_since: float | None = None
         self._killed = False
-        self._ooms = 0
+        self._ooms = oom_kills_lately()
         self._log_file: BinaryIO | None = None
         self._tail = b""
+        self._say(code.model_dump_json().encode())
 
     # --- talking ---
 
     def run(self, attempt: Attempt) -> None:
-        """Hand over an attempt; the process may still be starting."""
+        """Hand over an attempt; it begins as soon as the objective is loaded."""
         self.attempt, self.attempts, self.reports = attempt, self.attempts + 1, 0
-        self.ending, self.kill_at, self._tail = None, None, b""
-        self.began, self._ooms = monotonic(), oom_kills()
-        self._send(["run", attempt.model_dump(mode="json")])
+        if self.ready:
+            self._begin(attempt)
 
     def has_loaded(self) -> None:
-        """The objective is loaded: the clock of an attempt that waits for that starts now."""
-        self.ready, self.began = True, monotonic()
+        """The objective is loaded."""
+        self.ready = True
+        if self.attempt:
+            self._begin(self.attempt)
+
+    def _begin(self, attempt: Attempt) -> None:
+        self.drain()  # what came after the attempt before belongs to nobody
+        self._tail = b""
+        self.began, self._ooms = monotonic(), oom_kills_lately()
+        self._say(attempt.model_dump_json().encode())
+
+    def waits(self) -> None:
+        """The attempt has reported, and waits for the answer."""
+        self.reports += 1
+        self._waits_since = monotonic()
 
     def answer(self) -> None:
-        """Answer the report that the attempt waits for."""
-        self.waits_for_answer = False
-        self._send(["stop" if self.ending else "go"])
+        """Answer the report, if the attempt waits for that."""
+        if self._waits_since is None:
+            return
+        if self.began is not None:  # the time that recording took is not the attempt's
+            self.began += monotonic() - self._waits_since
+        self._waits_since = None
+        self._say(b"stop" if self.ending else b"go")
 
-    def end(self, ending: Ending, kill_at: float) -> None:
-        """End the attempt at its report, or, when that does not come in time, by force."""
+    def end(self, ending: Ending, grace_s: float) -> None:
+        """End the attempt at its next report, or, when that does not come in time, by force."""
         if self.ending is None:
-            self.ending, self.kill_at = ending, kill_at
-            if self.waits_for_answer:
-                self.answer()
+            self.ending, self.kill_at = ending, monotonic() + grace_s
 
     def receive(self) -> list[Any] | None:
-        """The next message, or None when the process is gone."""
-        try:
-            message: list[Any] = json.loads(self.connection.recv_bytes())
-        except (EOFError, ConnectionError):
-            return None
-        return message
+        """What it says; None when it will not say any more.
 
-    def _send(self, message: object) -> None:
-        # when it has died, the end of its connection is read next, and tells
+        Raises:
+            ValueError: When it says something that no runner says.
+        """
+        try:
+            data = self.connection.recv(READ_BYTES, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return []
+        except ConnectionError:
+            return None
+        if not data:
+            return None
+        *lines, self._received = (self._received + data).split(b"\n")
+        return [json.loads(line) for line in lines]
+
+    def _say(self, line: bytes) -> None:
+        # when it has died, that is noticed by itself
         with suppress(ConnectionError):
-            self.connection.send_bytes(json.dumps(message).encode())
+            self.connection.sendall(line + b"\n")
 
     # --- output ---
 
     def drain(self) -> bool:
         """Append what the attempt has written to its log; False when the output is closed."""
-        while True:
-            try:
-                data = os.read(self.log, READ_BYTES)
-            except BlockingIOError:
-                return True
-            if not data:
-                return False
-            self._tail = (self._tail + data)[-TRACEBACK_CHARS:]
-            if self.attempt:  # what is written while nothing runs is nobody's
-                self._write(self.attempt, data)
+        try:
+            data = os.read(self.output, READ_BYTES)
+        except BlockingIOError:
+            return True
+        self._tail = (self._tail + data)[-TRACEBACK_CHARS:]
+        if data and self.began is not None and self.attempt:
+            self._write(self.attempt, data)
+        return bool(data)
 
     def _write(self, attempt: Attempt, data: bytes) -> None:
-        if self._log_file is None:
-            path = Path(attempt.folder) / LOG
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._log_file = path.open("ab", buffering=0)
-        self._log_file.write(data)
-
-    def finished(self) -> None:
-        """The attempt is over: the next one has a log of its own."""
-        self.drain()
-        if self._log_file:
-            self._log_file.close()
-        self.attempt, self._log_file, self.kill_at, self.waits_for_answer = None, None, None, False
+        with suppress(OSError):  # a full disk leaves a gap in the log, and does not end the trial
+            if self._log_file is None:
+                path = Path(attempt.folder) / LOG
+                path.parent.mkdir(parents=True, exist_ok=True)
+                self._log_file = path.open("ab", buffering=0)
+            self._log_file.write(data)
 
     @property
     def tail(self) -> str:
@@ -138,48 +169,83 @@ class RunnerProcess:
 
     # --- ending ---
 
+    def due(self, timeout_s: float | None) -> float | None:
+        """When the attempt is to be told to end, or to be killed.
+
+        Nothing is due while it waits for an answer, for its objective to be loaded, or for its death.
+        """
+        if self._killed or self._waits_since is not None:
+            return None
+        if self.kill_at is None and self.began is not None and timeout_s is not None:
+            return self.began + timeout_s
+        return self.kill_at
+
+    def lost(self) -> None:
+        """It will not say any more: it is about to die, or to be killed."""
+        self.kill_at = monotonic() + LOST_S
+
     def kill(self) -> None:
-        """Kill it and its children."""
+        """Kill it and its children; its death is heard of later."""
         self._killed = True
-        if self._process.poll() is None:
-            os.killpg(self._process.pid, signal.SIGKILL)
+        self._kill_group()
+
+    def finish(self) -> None:
+        """The attempt is over; the next one has a log and an ending of its own."""
+        if self._log_file:
+            self._log_file.close()
+        self.attempt, self._log_file, self._waits_since = None, None, None
+        self.began, self.ending, self.kill_at = None, None, None
 
     def close(self) -> None:
-        """Kill it and give everything back."""
-        self.kill()
-        self._process.wait()
-        self.finished()
+        """Kill it, wait until it is gone, and give everything back."""
+        self._kill_group()
+        with suppress(subprocess.TimeoutExpired):  # a driver that hangs keeps it for ever
+            self._process.wait(GONE_S)
+        self.finish()
         self.connection.close()
-        os.close(self.log)
-        os.close(self._life)
+        for descriptor in (self.output, self.death, self._life):
+            os.close(descriptor)
 
-    def death(self) -> Outcome:
-        """What the death of the process says of its attempt."""
+    def outcome(self) -> Outcome:
+        """What its death says of its attempt."""
+        seconds = 0.0 if self.began is None else monotonic() - self.began
+        return Outcome("failed", seconds, failure=(*self.cause(), self.tail))
+
+    def cause(self) -> tuple[FailureKind, str]:
+        """Why it has died; its children are killed, too."""
+        self._kill_group()
         status = self._process.wait()
         self.drain()
-        kind, message = self._cause(status)
-        return Outcome("failed", monotonic() - self.began, failure=(kind, message, self.tail))
-
-    def last_words(self) -> str:
-        """How it died while it was starting, and the end of its output."""
-        message = self._cause(self._process.wait())[1]
-        self.drain()
-        return f"{message}\n{self.tail}".rstrip()
-
-    def _cause(self, status: int) -> tuple[FailureKind, str]:
         if status >= 0:
-            return "user", f"the process exited with code {status} before the trial had ended"
-        name = signal.Signals(-status).name
-        if status != -signal.SIGKILL or self._killed:
-            return "user", f"the process died of {name}"
-        if oom_kills() > self._ooms:
+            return "user", f"the process exited with code {status}"
+        if self._killed:
+            return "user", "the process broke its connection, and was killed"
+        if -status not in FROM_OUTSIDE:
+            return "user", f"the process died of signal {-status} ({signal.strsignal(-status)})"
+        if status == -signal.SIGKILL and oom_kills() > self._ooms:
             return "oom", "the kernel killed the process because memory ran out"
-        return "infra", "somebody killed the process with SIGKILL"
+        return "infra", f"somebody killed the process with {signal.Signals(-status).name}"
+
+    def _kill_group(self) -> None:
+        # its number is its own until somebody has waited for it; then the group may be another's
+        if self._process.returncode is None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
 
 
 def oom_kills() -> int:
     """How many processes the kernel has killed for want of memory since it was started."""
     if not VMSTAT.exists():
         return 0
-    line = next((line for line in VMSTAT.read_text().splitlines() if line.startswith("oom_kill ")), "x 0")
-    return int(line.split()[1])
+    _, _, rest = VMSTAT.read_text().partition("\noom_kill ")
+    return int(rest.partition("\n")[0] or 0)
+
+
+def oom_kills_lately() -> int:
+    """That number of half a second ago at most: reading it takes as long as a short trial."""
+    return _oom_kills_at(int(2 * monotonic()))
+
+
+@lru_cache(maxsize=1)
+def _oom_kills_at(half_second: int) -> int:
+    return oom_kills()

@@ -1,24 +1,25 @@
 """The process pool: runner processes on this machine."""
 
 import os
-import selectors
-from collections import deque
+from contextlib import suppress
 from pathlib import Path
-from time import monotonic, time
+from selectors import EVENT_READ, DefaultSelector
+from socket import socket
+from threading import Lock
+from time import monotonic
+from typing import Any
 
 from metta.sweep.contracts.attempts import Attempt, AttemptKey, Code
 from metta.sweep.contracts.errors import DefinitionError
-from metta.sweep.contracts.events import Reported, TrialEvent
-from metta.sweep.runners.outcome import Outcome, reported
+from metta.sweep.contracts.events import TrialEvent
+from metta.sweep.runners.events import ended, reported
+from metta.sweep.runners.outcome import Outcome
 from metta.sweep.runners.pool import Pool
-from metta.sweep.runners.process import Ending, RunnerProcess
+from metta.sweep.runners.process import RunnerProcess
 from metta.sweep.runners.slots import MachineSlots
 
 GRACE_S = 10.0
 """An attempt that is told to end has this long to come to a report."""
-
-SLOT_RETRY_S = 0.2
-"""How often it is tried to get a slot when other sweeps have taken all of them."""
 
 THREADS = ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB_MAXIMUM")
 """Libraries that start as many threads as there are cores unless ``<NAME>_NUM_THREADS`` says less."""
@@ -26,6 +27,8 @@ THREADS = ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB_MAXIMUM")
 
 class ProcessPool(Pool):
     """Persistent runner processes, each of which runs one attempt at a time.
+
+    A process is started when an attempt finds none that is idle.
 
     Args:
         code: Where the objective is found.
@@ -47,69 +50,82 @@ class ProcessPool(Pool):
     ) -> None:
         cores = len(os.sched_getaffinity(0))
         self._code = code
+        self._slots = slots
         self._max_trials = max_trials_per_process
         self._timeout_s = timeout_s
         self._grace_s = grace_s
         self._environment = {**_threads(max(1, cores // slots)), **os.environ}
         self._machine = MachineSlots(max(cores, slots), machine)
-        self._selector = selectors.DefaultSelector()
-        self._woken, self._waker = os.pipe()
-        os.set_blocking(self._woken, False)
-        self._selector.register(self._woken, selectors.EVENT_READ)
-        self._busy: dict[AttemptKey, tuple[RunnerProcess, int]] = {}
-        self._deaths_while_starting = 0
+        self._selector = DefaultSelector()
+        self._wakeups = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._selector.register(self._wakeups, EVENT_READ)
+        self._runners: set[RunnerProcess] = set()
+        self._idle: list[RunnerProcess] = []
+        self._busy: dict[AttemptKey, RunnerProcess] = {}
+        self._events: list[TrialEvent] = []
+        self._unusable: DefinitionError | None = None
+        self._deaths_while_loading = 0
         self._closed = False
-        self._idle: deque[RunnerProcess] = deque(self._new_runner() for _ in range(slots))
+        self._closing = Lock()
 
     def free(self) -> int:
         """How many attempts could be started now."""
-        return self._machine.reserve(len(self._idle))
+        return self._machine.reserve(self._slots - len(self._busy))
 
     def start(self, attempt: Attempt) -> None:
-        """Run an attempt in an idle process."""
-        runner = self._idle.popleft()
-        self._busy[attempt.key] = runner, self._machine.use()
-        runner.run(attempt)
+        """Run an attempt in an idle process, or in a new one."""
+        self._machine.use()
+        self._run(attempt, self._idle.pop() if self._idle else self._new_runner())
 
     def answer(self, key: AttemptKey) -> None:
         """Let an attempt go on whose report is recorded."""
-        found = self._busy.get(key)
-        if found and found[0].waits_for_answer:
-            found[0].answer()
+        if runner := self._busy.get(key):
+            runner.answer()
 
     def stop(self, key: AttemptKey) -> None:
-        """End an attempt at its report, or by force after the grace time."""
-        if found := self._busy.get(key):
-            self._end(found[0], "stop")
+        """End an attempt at its report, or by force after the grace time; at once when it has not begun."""
+        runner = self._busy.get(key)
+        if runner is None or runner.attempt is None:
+            return
+        if runner.began is None:
+            self._over(runner, runner.attempt, Outcome("stopped"))
+            self._idle.append(runner)
+        else:
+            runner.end("stop", self._grace_s)
 
     def wait(self, timeout_s: float | None) -> list[TrialEvent]:
         """Wait for something to happen, and return all that happened."""
-        self._machine.share()
+        self._machine.rest()
         self.waiting_for = "a free slot: other sweeps use this machine" if self._machine.is_waiting else ""
-        events: list[TrialEvent] = []
         for key, _ in self._selector.select(self._patience_s(timeout_s)):
-            if key.fd == self._woken:
-                os.read(self._woken, 4096)
-            elif self._selector.get_map().get(key.fd) is not key:
-                pass  # its process was replaced in this round
-            elif key.fd != key.data.log:
-                events += self._heard(key.data)
-            elif not key.data.drain():  # nobody is left who could write
-                self._selector.unregister(key.fd)
+            if key.data is None:
+                os.eventfd_read(self._wakeups)
+            else:
+                hear, runner = key.data
+                if runner in self._runners:  # not one that was closed in this round
+                    hear(runner)
         self._enforce()
+        if self._unusable and not self._events:
+            raise self._unusable
+        events, self._events = self._events, []
         return events
 
     def wake(self) -> None:
         """Let ``wait`` return now."""
-        if not self._closed:
-            os.write(self._waker, b"\0")
+        with self._closing:  # the descriptor may be another file's after that
+            if not self._closed:
+                os.eventfd_write(self._wakeups, 1)
 
     def close(self) -> None:
         """Kill all processes and tell nothing of it."""
-        if self._closed:
-            return
-        self._closed = True
-        for runner in [*self._idle, *(runner for runner, _ in self._busy.values())]:
+        with self._closing:
+            if self._closed:
+                return
+            self._closed = True
+            os.close(self._wakeups)
+        for runner in self._runners:
+            runner.kill()
+        for runner in self._runners:
             runner.close()
         self._busy.clear()
         self._machine.close()
@@ -117,125 +133,124 @@ class ProcessPool(Pool):
 
     # --- what runners say ---
 
-    def _heard(self, runner: RunnerProcess) -> list[TrialEvent]:
-        message = runner.receive()
-        match message:
-            case None:
-                return self._died(runner)
-            case ["ready"]:
+    def _heard(self, runner: RunnerProcess) -> bool:
+        """Take in what a runner says; False when it says nothing."""
+        try:
+            messages = runner.receive()
+        except ValueError:
+            messages = [None]
+        if messages is None:
+            self._forget(runner.connection)
+            self._retire(runner)
+            runner.lost()
+        for message in messages or ():
+            self._take(runner, message)
+        return bool(messages)
+
+    def _take(self, runner: RunnerProcess, message: Any) -> None:
+        match message, runner.attempt:
+            case ["ready"], _:
+                self._deaths_while_loading = 0
                 runner.has_loaded()
-                self._deaths_while_starting = 0
-                return []
-            case ["unusable", problems]:
-                raise DefinitionError(problems, "the objective")
-            case ["report", step, metrics, checkpoint]:
-                return [self._report(runner, step, metrics, checkpoint)]
-            case ["end", *outcome]:
-                return [self._ended(runner, Outcome(*outcome))]
-            case _:
-                raise AssertionError(f"a runner said {message}")
+            case ["unusable", problems], _:
+                self._unusable = DefinitionError(problems, "the objective")
+            case ["report", step, metrics, checkpoint], Attempt() as attempt:
+                self._events.append(reported(attempt, runner.reports, step, metrics, checkpoint))
+                runner.waits()
+            case ["end", *outcome], Attempt() as attempt:
+                self._over(runner, attempt, Outcome(*outcome))
+                if self._max_trials is None or runner.attempts < self._max_trials:
+                    self._idle.append(runner)
+                else:
+                    runner.kill()
+            case _:  # training code has written into the connection, or a process that it has left behind
+                self._retire(runner)
+                runner.kill()
 
-    def _report(
-        self, runner: RunnerProcess, step: int, metrics: dict[str, float], checkpoint: str | None
-    ) -> Reported:
-        runner.waits_for_answer = True
-        runner.reports += 1
-        return reported(_attempt_of(runner), runner.reports - 1, step, metrics, checkpoint)
+    def _wrote(self, runner: RunnerProcess) -> None:
+        if not runner.drain():
+            self._forget(runner.output)
 
-    def _ended(self, runner: RunnerProcess, outcome: Outcome) -> TrialEvent:
-        """The attempt is over, and its process takes the next one."""
-        event = self._event(runner, outcome)
-        self._release(runner)
-        if self._max_trials is not None and runner.attempts >= self._max_trials:
-            self._discard(runner)
-            runner = self._new_runner()
-        self._idle.append(runner)
-        return event
-
-    def _died(self, runner: RunnerProcess) -> list[TrialEvent]:
-        """Its attempt, if it had one, has failed; another process takes its place."""
-        replacement = self._new_runner()
+    def _died(self, runner: RunnerProcess) -> None:
+        """An attempt that had begun has failed; one that had not begins in another process."""
+        while self._heard(runner):
+            pass  # it may have ended its attempt before
         if not runner.ready:
-            self._count_death(runner)
-        attempt, events = runner.attempt, list[TrialEvent]()
-        if attempt is None:
-            self._idle.remove(runner)
-            self._idle.append(replacement)
-        elif not runner.ready:  # the attempt has not begun: it is no failure of its own
-            self._busy[attempt.key] = replacement, self._busy[attempt.key][1]
-            replacement.run(attempt)
-        else:
-            events.append(self._event(runner, runner.death()))
-            self._release(runner)
-            self._idle.append(replacement)
-        self._discard(runner)
-        return events
+            self._died_while_loading(runner)
+        if runner.attempt and runner.began is not None:
+            self._over(runner, runner.attempt, runner.outcome())
+        elif runner.attempt and not self._unusable:
+            self._run(runner.attempt, self._new_runner())
+        self._retire(runner)
+        for source in (runner.connection, runner.output, runner.death):
+            self._forget(source)
+        self._runners.remove(runner)
+        runner.close()
 
-    def _count_death(self, runner: RunnerProcess) -> None:
-        self._deaths_while_starting += 1
-        if self._deaths_while_starting >= 2:  # once may be an accident
-            problem = f"importing it ends the process: {runner.last_words()}"
-            raise DefinitionError([problem], "the objective")
+    def _died_while_loading(self, runner: RunnerProcess) -> None:
+        kind, message = runner.cause()
+        self._deaths_while_loading += kind != "infra"
+        if self._deaths_while_loading >= 2 and self._unusable is None:  # once may be an accident
+            problem = f"importing it ends the process: {message}\n{runner.tail}".rstrip()
+            self._unusable = DefinitionError([problem], "the objective")
 
-    def _event(self, runner: RunnerProcess, outcome: Outcome) -> TrialEvent:
+    def _over(self, runner: RunnerProcess, attempt: Attempt, outcome: Outcome) -> None:
         runner.drain()  # all that the attempt wrote is in its log before anybody hears of its end
-        if runner.ending == "timeout" and outcome.kind != "completed":
+        if runner.ending == "timeout" and outcome.kind in ("stopped", "failed"):
             message = f"it took longer than {self._timeout_s:g} s"
             outcome = Outcome("failed", outcome.seconds, failure=("timeout", message, runner.tail))
         elif runner.ending == "stop" and outcome.kind == "failed":
             outcome = Outcome("stopped", outcome.seconds)  # it was killed because it did not report
-        return outcome.event(_attempt_of(runner), time())
-
-    def _release(self, runner: RunnerProcess) -> None:
-        _, slot = self._busy.pop(_attempt_of(runner).key)
-        self._machine.release(slot)
-        runner.finished()
+        self._events.append(ended(attempt, outcome))
+        del self._busy[attempt.key]
+        self._machine.release()
+        runner.finish()
 
     # --- processes ---
 
+    def _run(self, attempt: Attempt, runner: RunnerProcess) -> None:
+        self._busy[attempt.key] = runner
+        runner.run(attempt)
+
     def _new_runner(self) -> RunnerProcess:
         runner = RunnerProcess(self._code, self._environment)
-        self._selector.register(runner.connection.fileno(), selectors.EVENT_READ, runner)
-        self._selector.register(runner.log, selectors.EVENT_READ, runner)
+        self._runners.add(runner)
+        self._selector.register(runner.connection, EVENT_READ, (self._heard, runner))
+        self._selector.register(runner.output, EVENT_READ, (self._wrote, runner))
+        self._selector.register(runner.death, EVENT_READ, (self._died, runner))
         return runner
 
-    def _discard(self, runner: RunnerProcess) -> None:
-        for descriptor in (runner.connection.fileno(), runner.log):
-            if descriptor in self._selector.get_map():
-                self._selector.unregister(descriptor)
-        runner.close()
+    def _retire(self, runner: RunnerProcess) -> None:
+        """Give it no more attempts."""
+        if runner in self._idle:
+            self._idle.remove(runner)
+
+    def _forget(self, source: int | socket) -> None:
+        with suppress(KeyError):
+            self._selector.unregister(source)
 
     # --- time ---
-
-    def _end(self, runner: RunnerProcess, ending: Ending) -> None:
-        runner.end(ending, monotonic() + self._grace_s)
 
     def _enforce(self) -> None:
         """Tell attempts that their time is up, and kill those that do not listen."""
         now = monotonic()
-        for runner, _ in self._busy.values():
-            if runner.kill_at is not None and now >= runner.kill_at:
-                runner.kill()  # its death is heard of in the next round
-            elif self._timeout_s is not None and now >= runner.began + self._timeout_s:
-                self._end(runner, "timeout")
+        for runner in self._runners:
+            due = runner.due(self._timeout_s)
+            if due is not None and now >= due:
+                if runner.kill_at is None:
+                    runner.end("timeout", self._grace_s)
+                else:
+                    runner.kill()
 
     def _patience_s(self, timeout_s: float | None) -> float | None:
         """How long nothing has to be done unless something happens."""
-        due_s = [] if timeout_s is None else [timeout_s]
-        if self._machine.is_waiting:
-            due_s.append(SLOT_RETRY_S)
+        if self._events or self._unusable:
+            return 0.0
         now = monotonic()
-        for runner, _ in self._busy.values():
-            if runner.kill_at is not None:
-                due_s.append(runner.kill_at - now)
-            elif self._timeout_s is not None:
-                due_s.append(runner.began + self._timeout_s - now)
-        return max(0.0, min(due_s)) if due_s else None
-
-
-def _attempt_of(runner: RunnerProcess) -> Attempt:
-    assert runner.attempt, "a runner spoke of an attempt that it was not given"
-    return runner.attempt
+        dues = [runner.due(self._timeout_s) for runner in self._runners]
+        waits_s = [timeout_s, self._machine.retry_s, *(due - now for due in dues if due is not None)]
+        known_s = [wait_s for wait_s in waits_s if wait_s is not None]
+        return max(0.0, min(known_s)) if known_s else None
 
 
 def _threads(count: int) -> dict[str, str]:

@@ -1,9 +1,10 @@
 """The runner: a process that runs one attempt after the other.
 
-It speaks JSON lists over a socket with the pool that started it::
+It exchanges lines with the pool that started it, over a socket::
 
-    pool:   ["run", {...attempt...}]      runner: ["report", step, metrics, checkpoint]
-    pool:   ["go"] or ["stop"]            runner: ["end", ...outcome...]
+    pool:   {...code...}                  runner: ["ready"] or ["unusable", problems]
+    pool:   {...attempt...}               runner: ["report", step, metrics, checkpoint]
+    pool:   go or stop                    runner: ["end", ...outcome...]
 """
 
 import faulthandler
@@ -11,8 +12,11 @@ import json
 import os
 import signal
 import sys
-from multiprocessing.connection import Connection
-from threading import Thread
+from contextlib import suppress
+from fcntl import F_SETFL, F_SETOWN, F_SETSIG, fcntl
+from io import TextIOWrapper
+from select import POLLHUP, poll
+from socket import socket
 from typing import Any
 
 from metta.sweep.contracts.attempts import Attempt, Code
@@ -22,65 +26,88 @@ from metta.sweep.runners.outcome import Answer, outcome_of
 
 
 class Channel:
-    """JSON values over a connection."""
+    """Lines to and from the pool."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: socket) -> None:
         self._connection = connection
+        self._lines = connection.makefile("rb")
 
     def send(self, *message: Any) -> None:
-        """Send one message."""
-        self._connection.send_bytes(json.dumps(message).encode())
+        """Send a message."""
+        # names of metrics and files may hold what cannot be encoded
+        line = json.dumps(message, ensure_ascii=False).encode(errors="replace")
+        self._connection.sendall(line + b"\n")
 
-    def receive(self) -> Any:
-        """Wait for one message.
+    def receive(self) -> bytes:
+        """Wait for a line.
 
         Raises:
-            EOFError: When the other side is gone.
+            EOFError: When the pool is gone.
         """
-        return json.loads(self._connection.recv_bytes())
+        if line := self._lines.readline():
+            return line.rstrip()
+        raise EOFError
+
+    def report(self, step: int, metrics: dict[str, float], checkpoint: str | None) -> Answer:
+        """Send a report, and wait for its answer."""
+        self.send("report", step, metrics, checkpoint)
+        return "go" if self.receive() == b"go" else "stop"
 
 
-def main(socket: int, life: int) -> None:
+def main(connection: int, life: int) -> None:
     """Run attempts until the pool is gone.
 
     Args:
-        socket: Descriptor of the connection to the pool.
+        connection: Descriptor of the socket to the pool.
         life: Descriptor that the pool never writes to: its end is the end of the pool.
     """
-    Thread(target=_die_with_pool, args=(life,), daemon=True).start()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the pool's business
+    die_with(life)
+    # not SIG_IGN, which the programs that a trial starts would inherit
+    signal.signal(signal.SIGINT, lambda *_: None)
     faulthandler.enable()
-    channel = Channel(Connection(socket))
-    code = Code.model_validate(channel.receive())
+    channel = Channel(socket(fileno=connection))
     try:
+        code = Code.model_validate_json(channel.receive())
         enter(code)
         call = loaded(code)
     except (DefinitionError, OSError) as error:
         channel.send("unusable", list(getattr(error, "problems", [str(error)])))
         return
     channel.send("ready")
+    pid, folder = os.getpid(), os.getcwd()
     while True:
-        _, data = channel.receive()
-        outcome = outcome_of(Attempt.model_validate(data), call, lambda *report: _send(channel, *report))
-        sys.stdout.flush()
-        sys.stderr.flush()
+        attempt = Attempt.model_validate_json(channel.receive())
+        outcome = outcome_of(attempt, call, channel.report)
+        if os.getpid() != pid:
+            os._exit(0)  # a child that the objective forked has no business here
+        flush()
         channel.send("end", *outcome)
+        os.chdir(folder)
 
 
-def _send(channel: Channel, step: int, metrics: dict[str, float], checkpoint: str | None) -> Answer:
-    channel.send("report", step, metrics, checkpoint)
-    [answer] = channel.receive()
-    return "go" if answer == "go" else "stop"
+def die_with(life: int) -> None:
+    """Let the kernel kill this process and its children as soon as the other end of a pipe is closed.
+
+    A thread that waits for that end would not do: a trial may hold the interpreter's lock for long.
+    """
+    fcntl(life, F_SETOWN, -os.getpgrp())
+    fcntl(life, F_SETSIG, signal.SIGKILL)
+    fcntl(life, F_SETFL, os.O_ASYNC)
+    poller = poll()
+    poller.register(life, POLLHUP)
+    if poller.poll(0):  # it was closed before
+        os.killpg(0, signal.SIGKILL)
 
 
-def _die_with_pool(life: int) -> None:
-    """Leave nothing behind when the pool was killed: the whole group goes, children included."""
-    os.read(life, 1)
-    os.killpg(os.getpgrp(), signal.SIGKILL)
+def flush() -> None:
+    """Let all that was printed leave this process; a trial may have closed or replaced its streams."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(Exception):
+            stream.flush()
 
 
 if __name__ == "__main__":
-    try:
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # a trial that is killed has its last lines in its log
+    with suppress(EOFError, ConnectionError):
         main(*(int(argument) for argument in sys.argv[1:3]))
-    except (EOFError, ConnectionError):
-        sys.exit(0)  # the pool closed the connection: nothing is left to do

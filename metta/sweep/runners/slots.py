@@ -1,25 +1,27 @@
 """Slots of a machine: sweeps that run side by side share its cores."""
 
 import os
+from contextlib import suppress
 from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, flock
 from pathlib import Path
 from tempfile import gettempdir
 from time import monotonic
 
 LOOK_S = 0.5
-"""How often the owner of slots looks whether somebody else waits for one."""
+"""How often an owner of slots looks whether somebody else waits for one."""
 
 YIELD_S = 0.3
 """For so long an owner leaves a slot to the others that it gave back for them."""
 
-RETRY_S = 0.05
-"""So long after finding all slots taken, it is not tried again."""
+RETRY_S = 0.1
+"""So long after slots were found taken, they are tried again."""
 
 
 class MachineSlots:
     """Lock files, one a slot; the kernel frees those of a process that dies.
 
-    Whoever has no slot at all shows that it waits, and an owner of several then gives one back.
+    Only slots in use are kept, and whoever has none at all shows that it waits; each owner whose
+    attempt ends then gives that slot back. So sweeps take turns, however many there are.
 
     Args:
         count: How many slots the machine has.
@@ -28,10 +30,10 @@ class MachineSlots:
 
     def __init__(self, count: int, folder: Path | None = None) -> None:
         self._folder = folder or Path(gettempdir()) / f"metta-sweep-slots-{os.getuid()}"
-        self._folder.mkdir(parents=True, exist_ok=True)
         self._count = count
-        self._idle: list[int] = []
-        self._busy: set[int] = set()
+        self._held: dict[int, int] = {}
+        self._used = 0
+        self._short = False
         self._waiting: int | None = None
         self._next_look = 0.0
         self._next_try = 0.0
@@ -42,67 +44,81 @@ class MachineSlots:
         Returns:
             How many are at hand for ``use``, up to the wanted ones.
         """
-        if len(self._idle) < wanted and monotonic() >= self._next_try:
-            self._lock(wanted)
-        if self._idle or self._busy:
-            self._stop_waiting()
-        elif wanted:
+        if self._at_hand < wanted and monotonic() >= self._next_try:
+            self._lock(self._used + wanted)
+            if self._at_hand < wanted:
+                self._next_try = monotonic() + RETRY_S
+        self._short = self._at_hand < wanted
+        if self._short and not self._held:
             self._start_waiting()
-        return min(wanted, len(self._idle))
+        else:
+            self._stop_waiting()
+        return min(wanted, self._at_hand)
 
-    def use(self) -> int:
-        """Take one of the slots at hand; ``release`` takes what is returned."""
-        slot = self._idle.pop()
-        self._busy.add(slot)
-        return slot
+    def use(self) -> None:
+        """Take one of the slots at hand."""
+        self._used += 1
 
-    def release(self, slot: int) -> None:
-        """Put a slot back to those at hand."""
-        self._busy.remove(slot)
-        self._idle.append(slot)
-
-    def share(self) -> None:
-        """Give the slots at hand to the others when one of them has none; cheap, to be called often."""
+    def release(self) -> None:
+        """Put a slot back to those at hand, or give it to somebody who has none."""
+        self._used -= 1
         now = monotonic()
-        if self._idle and now >= self._next_look:
+        if now >= self._next_look:
             self._next_look = now + LOOK_S
             if self._others_wait():
                 self._next_try = now + YIELD_S
                 self._give_back()
 
+    def rest(self) -> None:
+        """Give back the slots at hand: nobody wants to use them now."""
+        while self._at_hand:
+            self._give_back()
+
     def close(self) -> None:
         """Give everything back."""
         self._stop_waiting()
-        self._give_back()
-        for slot in self._busy:
-            os.close(slot)
-        self._busy.clear()
+        self._used = 0
+        self.rest()
 
     @property
     def is_waiting(self) -> bool:
         """Whether all slots are taken by others."""
         return self._waiting is not None
 
+    @property
+    def retry_s(self) -> float | None:
+        """Seconds until ``reserve`` may find more than the last time; None when it found all it wanted."""
+        return max(0.0, self._next_try - monotonic()) if self._short else None
+
+    @property
+    def _at_hand(self) -> int:
+        return len(self._held) - self._used
+
     def _lock(self, wanted: int) -> None:
-        for number in range(self._count):
-            if len(self._idle) == wanted:
+        # from above: a sweep with fewer slots in all knows only the first ones
+        for number in reversed(range(self._count)):
+            if len(self._held) == wanted:
                 return
-            slot = self._open(f"slot-{number}")
-            try:
-                flock(slot, LOCK_EX | LOCK_NB)
-            except BlockingIOError:  # taken, maybe by ourselves: each open file has its own lock
-                os.close(slot)
-            else:
-                self._idle.append(slot)
-        self._next_try = monotonic() + RETRY_S
+            if number not in self._held and (slot := self._locked(number)) is not None:
+                self._held[number] = slot
+
+    def _locked(self, number: int) -> int | None:
+        slot = self._open(f"slot-{number}")
+        try:
+            flock(slot, LOCK_EX | LOCK_NB)
+        except BlockingIOError:
+            os.close(slot)
+            return None
+        return slot
 
     def _give_back(self) -> None:
-        while self._idle:
-            os.close(self._idle.pop())
+        """Give back one slot: the first, which all others can use."""
+        os.close(self._held.pop(min(self._held)))
 
     def _start_waiting(self) -> None:
         if self._waiting is None:
             self._waiting = self._open("waiting")
+            # somebody may look at this moment, and is quick: whoever waits can wait for that
             flock(self._waiting, LOCK_SH)
 
     def _stop_waiting(self) -> None:
@@ -122,4 +138,9 @@ class MachineSlots:
             os.close(waiting)
 
     def _open(self, name: str) -> int:
-        return os.open(self._folder / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        with suppress(FileNotFoundError):
+            return os.open(self._folder / name, flags, 0o600)
+        # not there yet, or tidied away: temporary folders are
+        self._folder.mkdir(parents=True, exist_ok=True)
+        return os.open(self._folder / name, flags, 0o600)
