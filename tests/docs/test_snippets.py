@@ -41,12 +41,12 @@ PAGES_WITH_SNIPPETS = [page for page in PAGES if page.exists() and script_of(pag
 
 @pytest.mark.timeout(LIMIT_S + 30)
 @pytest.mark.parametrize("page", PAGES_WITH_SNIPPETS, ids=lambda page: str(page.relative_to(ROOT)))
-def test_snippets_run(page: Path, tmp_path: Path) -> None:
-    script = tmp_path / f"{page.stem}.py"
+def test_snippets_run(page: Path, project: Path) -> None:
+    script = project / f"{page.stem}.py"
     script.write_text(script_of(page.read_text("utf-8")), "utf-8")
     done = subprocess.run(
         [sys.executable, script.name],
-        cwd=tmp_path,
+        cwd=project,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
