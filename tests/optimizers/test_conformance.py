@@ -13,6 +13,7 @@ import pytest
 from metta.sweep.contracts.components import ComponentSpec, create, load
 from metta.sweep.contracts.distributions import Integer, Uniform
 from metta.sweep.contracts.errors import DefinitionError
+from metta.sweep.contracts.metrics import Objective
 from metta.sweep.contracts.spaces import SearchSpace
 from metta.sweep.contracts.trials import Trial
 from metta.sweep.optimizers.base import Optimizer
@@ -186,7 +187,7 @@ def test_it_works_by_hand_and_says_when_it_has_no_space(name: str) -> None:
 def test_its_own_seed_comes_before_that_of_the_sweep(name: str) -> None:
     def with_seeds(own: int | None, sweep: int) -> list[dict[str, Any]]:
         optimizer = create(Optimizer, ComponentSpec(type=name, options={} if own is None else {"seed": own}))
-        optimizer.setup(SPACES["flat"], (), sweep)
+        optimizer.setup(SPACES["flat"], (Objective("accuracy", "maximize"),), sweep)
         return suggestions(optimizer)
 
     assert with_seeds(own=1, sweep=2) == with_seeds(own=1, sweep=3) == with_seeds(own=None, sweep=1)

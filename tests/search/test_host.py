@@ -140,7 +140,7 @@ def test_a_timeout_of_the_sweep_comes_before_that_of_the_executor(run: Runs) -> 
         "first",
         in_processes=True,
         objective=f"{__name__}:endless",
-        executor={"type": "local", "timeout": 3600},
+        executor={"type": "local", "timeout": 3600, "max_parallel": 1},
         timeout=0.2,
         max_failures=1,
     )

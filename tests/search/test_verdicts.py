@@ -3,8 +3,11 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from metta.sweep.contracts.budgets import Budget, Control
 from metta.sweep.contracts.decisions import Resume, Stop
+from metta.sweep.contracts.errors import DefinitionError
 from metta.sweep.contracts.events import Completed, SegmentEnded
 from metta.sweep.contracts.sweeps import Counts
 from metta.sweep.contracts.trials import Result, Trial
@@ -37,14 +40,14 @@ def test_the_optimizer_is_told_how_each_trial_ended(opened: Made, path: Path) ->
     assert rebuilt[:4] == [0, 1, 2, 3]  # it need not ask again to know what is under way
 
 
-def test_the_optimizer_is_not_told_of_pauses(opened: Made) -> None:
+def test_the_optimizer_is_told_of_pauses_and_of_what_came_later(opened: Made) -> None:
     hand = opened(slots=1, limits={"trials": 2}, optimizer=component(Listener), scheduler=component(Halving))
     hand.tell()
     hand.tell(hand.report(0, step=1, acc=0.25), hand.pause(0, step=1))
     hand.tell(hand.report(1, step=1, acc=0.75), hand.pause(1, step=1))
-    assert heard(hand) == []
+    assert heard(hand) == [(0, 0.25), (1, 0.75)]
     hand.tell(hand.complete(1, acc=1.0))
-    assert heard(hand) == [(1, 1.0)]
+    assert heard(hand) == [(0, 0.25), (1, 0.75), (1, 1.0)]
 
 
 def test_an_optimizer_may_want_all_metrics_and_the_cost(opened: Made) -> None:
@@ -104,8 +107,7 @@ def test_an_ask_that_found_nothing_is_recorded_because_it_left_a_trace(opened: M
 def test_numpy_does_not_get_into_the_ledger(opened: Made) -> None:
     hand = opened(slots=1, optimizer=component(Numeric))
     hand.tell()
-    assert hand.params == [{"x": 3, "y": [1.5]}]
-    assert list(hand.params[0]) == ["x", "y"]
+    assert hand.params == [{"x": 0.5}]
 
 
 class Number:
@@ -120,7 +122,34 @@ class Number:
 
 class Numeric(Optimizer):
     def suggest(self, n: int) -> list[Trial]:
-        return [Trial({"x": Number(3), "y": Number([1.5])})] * (n + 1)  # type: ignore[dict-item]  # as numpy
+        return [Trial({"x": Number(0.5)})] * (n + 1)  # type: ignore[dict-item]  # as numpy
+
+    def observe(self, trial: Trial, result: Result) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("suggestion", "message"),
+    [
+        ({"x": 2.0}, "x must be from 0 to 1, got 2.0"),
+        ({"x": 0.5, "z": 1}, "z is unknown"),
+        (None, "it has to be a Trial, got {'x': 0.5}"),
+    ],
+)
+def test_what_is_not_in_the_space_never_gets_to_training(
+    opened: Made, suggestion: dict[str, Any] | None, message: str
+) -> None:
+    hand = opened(slots=1, optimizer=component(Astray, suggestion=suggestion))
+    with pytest.raises(DefinitionError) as error:
+        hand.tell()
+    assert f"a suggestion of Astray: {message}" in str(error.value)
+
+
+class Astray(Optimizer):
+    def __init__(self, suggestion: dict[str, Any] | None) -> None:
+        self.suggestion = suggestion
+
+    def suggest(self, n: int) -> list[Trial]:
+        return [{"x": 0.5} if self.suggestion is None else Trial(self.suggestion)]  # type: ignore[list-item]  # as users do
 
     def observe(self, trial: Trial, result: Result) -> None: ...
 
@@ -190,7 +219,9 @@ def test_verdicts_on_trials_that_are_over_or_resumed_already_change_nothing(open
     hand = opened(slots=3, scheduler=component(Confused))
     hand.tell()
     assert hand.tell(hand.report(0, step=1), hand.complete(0)) == ["start 3"]
-    assert hand.tell(hand.report(1, step=1), hand.pause(1, step=1)) == ["resume 1 seg 1"]
+    # a paused one is stopped, which cannot be taken back
+    assert hand.tell(hand.report(1, step=1), hand.pause(1, step=1)) == ["stop 1", "start 4"]
+    assert hand.search.table.records[1].status == "stopped"
 
 
 class Confused(Scheduler):

@@ -7,7 +7,7 @@ from importlib import import_module
 from inspect import Parameter
 from pathlib import Path
 from traceback import extract_tb
-from types import MappingProxyType
+from types import FunctionType, MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeAlias, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, Field, JsonValue, ValidationError
@@ -20,6 +20,9 @@ from metta.sweep.contracts.references import Reference
 from metta.sweep.contracts.spaces import SearchSpace
 
 ConfiguredT = TypeVar("ConfiguredT", bound="Configured")
+
+Refer: TypeAlias = Callable[[Callable[..., object]], str]
+"""Says where another process finds a class or function."""
 
 
 class ComponentSpec(Wire):
@@ -87,11 +90,11 @@ class Configured(Checked):
     registry: ClassVar[Mapping[str, str]] = MappingProxyType({})
     """Every component of this kind by its short name: ``module:Class``."""
 
-    def spec(self, refer: Callable[[type], str] | None = None) -> ComponentSpec:
+    def spec(self, refer: Refer | None = None) -> ComponentSpec:
         """This object as plain data, and components among its arguments too.
 
         Args:
-            refer: Says where another process finds a class; None goes by the class's module.
+            refer: Says where another process finds a class or function; None goes by its module.
 
         Raises:
             DefinitionError: When an argument is not plain data.
@@ -111,7 +114,7 @@ class Configured(Checked):
         reason = "another process could not make it again"
         raise DefinitionError([f"{problem}: {reason}" for problem in problems], kind.__name__)
 
-    def _options(self, refer: Callable[[type], str] | None) -> dict[str, Any]:
+    def _options(self, refer: Refer | None) -> dict[str, Any]:
         """The arguments that are not at their defaults."""
         parameters = inspect.signature(type(self).__init__).parameters
         defaults = {name: _plain(p.default, refer) for name, p in parameters.items()}
@@ -180,9 +183,11 @@ def _where(error: BaseException) -> str:
     return f"{frames[-1].filename}:{frames[-1].lineno}: " if frames else ""
 
 
-def _plain(value: Any, refer: Callable[[type], str] | None) -> Any:
+def _plain(value: Any, refer: Refer | None) -> Any:
     """A value as JSON, where it is one of ours or consists of such; any other one as it is."""
     match value:
+        case FunctionType():
+            return refer(value) if refer else f"{value.__module__}:{value.__qualname__}"
         case Configured():
             return value.spec(refer).model_dump()
         case SearchSpace() | Distribution():

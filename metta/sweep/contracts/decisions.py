@@ -15,6 +15,7 @@ class Start(Wire):
 
     Args:
         until_step: Last step of its first segment; None lets it run to its own end.
+        last: Whether the trial is complete at that step, instead of paused.
         parent: Number of the trial whose work it carries on.
         checkpoint_from: Checkpoint of that trial to begin from.
     """
@@ -24,6 +25,7 @@ class Start(Wire):
     params: dict[str, JsonValue]
     seed: int
     until_step: int | None = None
+    last: bool = False
     resources: Resources | None = None
     parent: int | None = None
     checkpoint_from: str | None = None
@@ -36,6 +38,7 @@ class Resume(Wire):
     trial: int
     segment: int
     until_step: int | None = None
+    last: bool = False
     resources: Resources | None = None
 
 

@@ -23,6 +23,7 @@ class TrialRecord:
         segment: Segment it is in, from 0.
         attempt: Attempt of that segment, from 1.
         until_step: Last step of the segment, or None.
+        last: Whether the trial is complete at that step, instead of paused.
         seq: Number of the attempt's last recorded report, from 0; -1 before the first.
         step: Last recorded step, or None.
         metrics: Last recorded numbers by name.
@@ -45,6 +46,7 @@ class TrialRecord:
     segment: int = 0
     attempt: int = 1
     until_step: int | None = None
+    last: bool = False
     seq: int = -1
     step: int | None = None
     metrics: dict[str, float] = field(default_factory=dict)

@@ -8,7 +8,7 @@ each ``cnn.*`` is active only with it, unless its ``when`` says something else a
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import MISSING, fields
 from graphlib import CycleError, TopologicalSorter
@@ -56,7 +56,7 @@ class SearchSpace(Mapping[str, Distribution]):
     ['model']
     """
 
-    __slots__ = ("_conditional", "_conditions", "_parameters")
+    __slots__ = ("_conditional", "_conditions", "_order", "_parameters")
 
     def __init__(self, parameters: Mapping[str, Distribution], constraints: Sequence[str] = ()) -> None:
         self._conditions, problems = _examined(parameters, constraints)
@@ -64,8 +64,8 @@ class SearchSpace(Mapping[str, Distribution]):
             raise SpaceError(problems)
         # a copy, because a Choice may hold lists that its maker goes on to change
         self._parameters = deepcopy(dict(parameters))
-        order, _ = _ordered(self._conditions)
-        self._conditional = [(n, found) for n in order if (found := self._conditions[n])]
+        self._order, _ = _ordered(self._conditions)
+        self._conditional = [(n, found) for n in self._order if (found := self._conditions[n])]
 
     @classmethod
     def of(cls, value: Mapping[str, Distribution | JsonValue]) -> Self:
@@ -111,6 +111,23 @@ class SearchSpace(Mapping[str, Distribution]):
             if not all(c.parameter not in off and c.holds(params) for c in conditions):
                 off.add(name)
         return [name for name in self._parameters if name not in off]
+
+    @property
+    def is_conditional(self) -> bool:
+        """Whether some parameters are active only with certain values of others."""
+        return bool(self._conditional)
+
+    def draw(self, value: Callable[[str], JsonValue]) -> dict[str, JsonValue]:
+        """Draw the active parameters one by one, each after those that decide whether it is active.
+
+        Args:
+            value: Draws the value of a parameter; not called for inactive ones.
+        """
+        drawn: dict[str, JsonValue] = {}
+        for name in self._order:
+            if all(condition.holds(drawn) for condition in self._conditions[name]):
+                drawn[name] = value(name)
+        return {name: drawn[name] for name in self._parameters if name in drawn}
 
     def sample(self, rng: Random) -> dict[str, JsonValue]:
         """Draw the active parameters at random.

@@ -48,6 +48,8 @@ class Trial:
         attempt: Number of this attempt, from 1.
         resources: What it may use.
         until_step: Step at which it will be paused, or None.
+        ended_at: For optimizers: the step at which it was paused or stopped; None for one that ran to
+            its own end.
         resume_from: Checkpoint to go on from, or None to begin at the beginning.
         folder: Folder of this attempt, or None outside of a sweep.
         report_to: Where reports go; None keeps them in ``reports``.
@@ -62,6 +64,7 @@ class Trial:
         attempt: int = 1,
         resources: Resources | None = None,
         until_step: int | None = None,
+        ended_at: int | None = None,
         resume_from: Path | None = None,
         folder: Path | None = None,
         report_to: Report | None = None,
@@ -73,6 +76,7 @@ class Trial:
         self.attempt = attempt
         self.resources = resources or Resources()
         self.until_step = until_step
+        self.ended_at = ended_at
         self.resume_from = resume_from
         self.reports: list[tuple[int, dict[str, float]]] = []
         self._folder = folder

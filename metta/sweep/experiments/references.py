@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from metta.sweep.contracts.components import ComponentSpec, Configured, load
-from metta.sweep.contracts.errors import DefinitionError
+from metta.sweep.contracts.errors import DefinitionError, shown
 from metta.sweep.contracts.objectives import problems_of
 from metta.sweep.contracts.references import Reference
 
@@ -23,26 +23,41 @@ def reference_of(thing: Callable[..., object]) -> Reference:
     """
     name = getattr(thing, "__qualname__", "")
     if name.isidentifier():
-        if thing.__module__ != "__main__" and _attribute(thing.__module__, name) is thing:
-            return Reference("module", thing.__module__, name)
+        module = _started_module() if thing.__module__ == "__main__" else thing.__module__
+        if module and _attribute(thing.__module__, name) is thing:
+            return Reference("module", module, name)
         if (script := _script()) and _attribute("__main__", name) is thing:
             return Reference("script", str(script), name)
     return Reference("value", "", name or type(thing).__name__)
 
 
-def spec_of(component: Configured) -> ComponentSpec:
+def spec_of(component: object, kind: type[Configured]) -> ComponentSpec:
     """A component as plain data.
 
+    Args:
+        component: What was given for it.
+        kind: Which kind of component it has to be.
+
     Raises:
-        DefinitionError: When its class cannot be found by another process.
+        DefinitionError: When it is none, or another process could not make it again.
     """
-    reference = reference_of(type(component))
+    if isinstance(component, kind):
+        return component.spec(_findable)
+    name = kind.__name__.lower()
+    if isinstance(component, type) and issubclass(component, kind):
+        raise DefinitionError([f"{name} is a class; call it: {component.__name__}()"], name)
+    example = next(iter(kind.registry.values())).rpartition(":")[2]
+    raise DefinitionError([f"{name} has to be an object such as {example}(), got {shown(component)}"], name)
+
+
+def _findable(thing: Callable[..., object]) -> str:
+    reference = reference_of(thing)
     if reference.kind == "value":
         problem = (
             f"{reference.name} is defined inside a function or notebook; define it in a module or script"
         )
         raise DefinitionError([problem], reference.name)
-    return component.spec(str(reference))
+    return str(reference)
 
 
 def problems_of_objective(objective: object, bare_allowed: bool) -> Iterator[str]:
@@ -57,35 +72,45 @@ def problems_of_objective(objective: object, bare_allowed: bool) -> Iterator[str
             "objective is missing; give a function, or a reference: 'package.module:function'"
             " or 'path/script.py:function'"
         )
-    elif isinstance(objective, str):
-        yield from _problems_of_reference(objective)
-    else:
-        yield from problems_of(objective)
-        if not bare_allowed and _returns_bare(objective):
-            yield (
-                'the objective returns a bare number: add goal="maximize" or goal="minimize",'
-                ' or return a dict such as {"accuracy": 0.9}'
-            )
-
-
-def _problems_of_reference(text: str) -> Iterator[str]:
+        return
     try:
-        reference = Reference.parse(text)
-        if reference.kind == "module":
-            yield from problems_of(load(text))
-        elif reference.kind == "script" and not Path(reference.target).is_file():
-            yield f"objective {text!r}: there is no file {reference.target!r}"
+        found = _found(objective) if isinstance(objective, str) else objective
     except DefinitionError as error:
         yield from error.problems
+        return
+    if found is not None:
+        yield from problems_of(found)
+    if not bare_allowed and _returns_bare(found):
+        yield (
+            'the objective returns a bare number: add goal="maximize" or goal="minimize",'
+            ' or return a dict such as {"accuracy": 0.9}'
+        )
 
 
-def _returns_bare(objective: object) -> bool:
-    annotation = getattr(objective, "__annotations__", {}).get("return", inspect.Signature.empty)
+def _found(text: str) -> object:
+    """What a reference names; None for a script, which is imported where it runs and not here."""
+    reference = Reference.parse(text)
+    if reference.kind == "script" and not Path(reference.target).is_file():
+        raise DefinitionError([f"objective {text!r}: there is no file {reference.target!r}"])
+    return load(text) if reference.kind == "module" else None
+
+
+def _returns_bare(objective: Any) -> bool:
+    try:
+        annotation = inspect.signature(objective).return_annotation
+    except (TypeError, ValueError):
+        return False
     return annotation in (float, int, "float", "int")
 
 
 def _attribute(module: str, name: str) -> Any:
     return getattr(sys.modules.get(module) or import_module(module), name, None)
+
+
+def _started_module() -> str:
+    """The module that was started with ``python -m``, by its importable name; empty when none was."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    return spec.name if spec else ""
 
 
 def _script() -> Path | None:

@@ -38,7 +38,7 @@ class Optimizer(Configured, ABC):
     """
 
     registry: ClassVar[Mapping[str, str]] = OPTIMIZERS
-    stateless: ClassVar[bool] = False
+    stateless: bool = False
     """Whether observations alone, in their order, rebuild it."""
     result_blind: ClassVar[bool] = False
     """Whether its suggestions ignore results, so that it can be asked ahead."""

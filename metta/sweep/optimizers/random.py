@@ -15,7 +15,7 @@ class RandomOptimizer(Optimizer):
     ['x']
     """
 
-    stateless: ClassVar[bool] = True
+    stateless = True
     result_blind: ClassVar[bool] = True
 
     def suggest(self, n: int) -> list[Trial]:

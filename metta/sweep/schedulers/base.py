@@ -31,12 +31,14 @@ class New:
 
     Args:
         until_step: Last step of its first segment; None lets it run to its own end.
+        last: Whether it is complete at that step, instead of paused.
         params: Its parameters; None asks the optimizer.
         parent: Number of the trial whose work it carries on.
         checkpoint_from: Checkpoint of that trial to begin from.
     """
 
     until_step: int | None = None
+    last: bool = False
     params: Mapping[str, JsonValue] | None = None
     parent: int | None = None
     checkpoint_from: str | None = None
@@ -65,6 +67,10 @@ class View(Protocol):
 
     def value(self, record: TrialRecord) -> float | None:
         """A trial's last value of the metric that counts."""
+        ...
+
+    def loss(self, record: TrialRecord) -> float | None:
+        """The same, turned round where more is better: the smaller one is better."""
         ...
 
 

@@ -10,7 +10,15 @@ from metta.sweep.contracts.budgets import Budget, Control
 from metta.sweep.contracts.chunks import Chunk
 from metta.sweep.contracts.components import create
 from metta.sweep.contracts.decisions import Decision, Resume, Retry, Start, Stop
-from metta.sweep.contracts.errors import ChunkTaken, DefinitionChanged, LedgerFenced, StoreError
+from metta.sweep.contracts.errors import (
+    ChunkTaken,
+    DefinitionChanged,
+    DefinitionError,
+    LedgerFenced,
+    SpaceError,
+    StoreError,
+    shown,
+)
 from metta.sweep.contracts.events import AttemptEnded, Created, Event, Opened, Stopped
 from metta.sweep.contracts.failures import Failure
 from metta.sweep.contracts.models import json_ready
@@ -214,9 +222,9 @@ class Search:
         if self.table.objective:
             self.optimizer.objectives = (self.table.objective,)
         if isinstance(event, AttemptEnded):
+            # a paused trial too: most of them are never promoted, and when one is, its later result counts
             record = self.table.records[event.trial]
-            if record.status != "paused":
-                self.optimizer.observe(self._trial(record), self._result(record))
+            self.optimizer.observe(self._trial(record), self._result(record))
         return self.scheduler.decide(event, self.table)
 
     def _result(self, record: TrialRecord) -> Result:
@@ -246,12 +254,13 @@ class Search:
             if self.table.running:
                 return (), [*self._carry(self._stops(self.table.running))]
             return (), [*self._carry([end])]
-        stops = self._carry(self._stops(v.trial for v in wanted if isinstance(v, Stop)))
+        stops = self._carry(self._stops(_named(wanted)))
         resumes = self._resumes(wanted)
         news = self._affordable(wanted)
         spare = free - len(resumes) - len(news)
         if spare > 0:
             fill = self.scheduler.decide(SlotFree(spare), self.table)
+            stops += self._carry(self._stops(_named(fill)))
             resumes += self._resumes(fill)
             news = self._affordable([*news, *fill])
         asks, starts = self._starts(news)
@@ -260,8 +269,8 @@ class Search:
         return asks, [*stops, *resumes, *starts, *ends]
 
     def _stops(self, trials: Iterable[int]) -> list[Stop]:
-        running = self.table.running
-        return [Stop(trial=n) for n in sorted(trials) if n in running and not running[n].stopping]
+        records = (self.table.records[number] for number in sorted(set(trials)))
+        return [Stop(trial=r.number) for r in records if r.status in ("running", "paused") and not r.stopping]
 
     def _resumes(self, verdicts: Iterable[Verdict]) -> list[Resume]:
         resumes: list[Resume] = []
@@ -294,6 +303,7 @@ class Search:
             params=params,
             seed=seed,
             until_step=new.until_step,
+            last=new.last,
             resources=self.scheduler.allocate_resources(record),
             parent=new.parent,
             checkpoint_from=new.checkpoint_from,
@@ -305,12 +315,29 @@ class Search:
             self.optimizer.remember(self._trial(self.table.records[start.trial]))
 
     def _trial(self, record: TrialRecord) -> Trial:
-        resources = record.resources or self._spec.resources
-        return Trial(record.params, record.number, record.seed, resources=resources)
+        return Trial(
+            record.params,
+            record.number,
+            record.seed,
+            resources=record.resources or self._spec.resources,
+            ended_at=record.step if record.status in ("paused", "stopped") else None,
+        )
 
     def _ask(self, n: int) -> list[dict[str, JsonValue]]:
         self.optimizer.next_number = len(self.table.records)
-        return [json_ready(trial.params) for trial in self.optimizer.suggest(n)[:n]]
+        return [self._checked(trial) for trial in self.optimizer.suggest(n)[:n]]
+
+    def _checked(self, suggestion: object) -> dict[str, JsonValue]:
+        """Parameters that may go to training: an optimizer of the user's may suggest anything."""
+        what = f"a suggestion of {type(self.optimizer).__name__}"
+        if not isinstance(suggestion, Trial):
+            raise DefinitionError([f"it has to be a Trial, got {shown(suggestion)}"], what)
+        params: dict[str, JsonValue] = json_ready(suggestion.params)
+        try:
+            self._spec.search_space.validate(params)
+        except SpaceError as error:
+            raise DefinitionError(error.problems, what) from None
+        return params
 
     def _remaining(self) -> int | None:
         """Trials that may still be started, or None without a limit."""
@@ -327,6 +354,11 @@ class Search:
         recorded = self.table.spec
         if recorded and (changes := recorded.differences(self._spec)):
             raise DefinitionChanged(self._sweep_id, changes)
+
+
+def _named(verdicts: Iterable[Verdict]) -> Iterable[int]:
+    """The trials that are to be stopped."""
+    return (verdict.trial for verdict in verdicts if isinstance(verdict, Stop))
 
 
 def _next_attempt(record: TrialRecord, delay_s: float = 0.0) -> Retry:

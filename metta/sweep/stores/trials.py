@@ -153,17 +153,23 @@ class TrialTable:
             case SegmentEnded():
                 record.step = event.step
                 record.checkpoint = event.checkpoint or record.checkpoint
-                self._become(record, "stopped" if record.stopping else "paused")
+                if record.last:
+                    self._complete(record)
+                else:
+                    self._become(record, "stopped" if record.stopping else "paused")
             case Completed():
                 self._measure(record, self._named(event.metrics or {}))
-                if shortcoming := self._shortcoming(record):
-                    self._fail(record, shortcoming)
-                else:
-                    self._become(record, "completed")
+                self._complete(record)
             case Failed(failure=failure):
                 self._fail(record, failure)
             case Stopped():
                 self._become(record, "stopped")
+
+    def _complete(self, record: TrialRecord) -> None:
+        if shortcoming := self._shortcoming(record):
+            self._fail(record, shortcoming)
+        else:
+            self._become(record, "completed")
 
     def _shortcoming(self, record: TrialRecord) -> Failure | None:
         """Why a trial that came to its end has no result after all."""
@@ -214,13 +220,13 @@ class TrialTable:
             case Resume():
                 record = self.records[decision.trial]
                 record.segment, record.attempt, record.seq = decision.segment, 1, -1
-                record.until_step = decision.until_step
+                record.until_step, record.last = decision.until_step, decision.last
                 record.resources = decision.resources or record.resources
                 self._become(record, "running")
             case Retry():
                 self._retry(self.records[decision.trial], decision.attempt)
             case Stop():
-                self.records[decision.trial].stopping = True
+                self._stop(self.records[decision.trial])
             case Finish():
                 self.finish = decision
             case _:
@@ -233,12 +239,18 @@ class TrialTable:
             seed=start.seed,
             resources=start.resources,
             until_step=start.until_step,
+            last=start.last,
             parent=start.parent,
             checkpoint=start.checkpoint_from,
         )
         self.records.append(record)
         self.running[record.number] = record
         self._counts["running"] += 1
+
+    def _stop(self, record: TrialRecord) -> None:
+        record.stopping = True
+        if record.status == "paused":  # nothing of it runs that could come to an end
+            self._become(record, "stopped")
 
     def _retry(self, record: TrialRecord, attempt: int) -> None:
         if record.status == "failed":
@@ -276,6 +288,11 @@ class TrialTable:
     def value(self, record: TrialRecord) -> float | None:
         """A trial's last value of the metric that counts, or None."""
         return record.metrics.get(self.objective.metric) if self.objective else None
+
+    def loss(self, record: TrialRecord) -> float | None:
+        """The same, turned round where more is better: the smaller one is better."""
+        rank = self._rank(record)
+        return rank[0] if rank else None
 
     def leaderboard(self, limit: int | None = TOP) -> list[Row]:
         """The best trials, best first; the earlier one of equals."""
