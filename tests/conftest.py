@@ -10,6 +10,8 @@ import psutil
 import pytest
 from rich.console import Console
 
+from metta.sweep.client.connection import connect
+from metta.sweep.client.loop import call
 from metta.sweep.client.server import NAMESPACE, EmbeddedServer
 from metta.sweep.client.settings import Settings
 from metta.sweep.worker.dev import stop_dev
@@ -46,9 +48,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """A Temporal server for all tests that only need one, as the settings that lead to it."""
     folder = tmp_path_factory.mktemp("server")
+    call(connect(Settings(folder)))  # which waits until it can do everything
     embedded = EmbeddedServer(folder / "server")
-    address = embedded.ensure().address
-    yield Settings(folder, {"target_host": address, "namespace": NAMESPACE})
+    yield Settings(folder, {"target_host": embedded.ensure().address, "namespace": NAMESPACE})
     embedded.stop()
 
 

@@ -1,16 +1,35 @@
 """Output: results on standard output, as tables for people or as JSON for machines."""
 
 import json
-from collections.abc import Sequence
+import os
+import shlex
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.table import Table
+from rich.console import RenderableType
+from rich.text import Text
 
-from metta.sweep.client.live import counts_text, leaderboard
-from metta.sweep.client.results import Results
+from metta.sweep.client.consoles import console_of
+from metta.sweep.client.leaderboards import Column, Columns, leaderboard
+from metta.sweep.client.live import best_text, counts_text, failures_text
+from metta.sweep.client.results import table_of
 from metta.sweep.contracts.budgets import Control
 from metta.sweep.contracts.sweeps import SweepStatus
 from metta.sweep.contracts.wording import budget_text, duration_text, value_text
+from metta.sweep.stores.trials import TrialTable
+
+if TYPE_CHECKING:
+    from metta.sweep.client.handle import SweepHandle
+
+ROWS = 10
+
+REASONS = {
+    "budget": "its budget is used up",
+    "time": "its time is used up",
+    "target": "its target is reached",
+    "exhausted": "nothing is left to try",
+    "stopped": "it was stopped",
+}
 
 
 class Output:
@@ -22,70 +41,100 @@ class Output:
 
     def __init__(self, as_json: bool) -> None:
         self._json = as_json
-        self._console = Console(highlight=False)
+        self._console = console_of()
 
-    def results(self, results: Results) -> None:
-        """The end of a sweep: the best trials, and what to do next."""
-        progress = results.progress
+    def sweep(self, handle: "SweepHandle") -> None:
+        """Where a sweep stands, its best trials, and what to do next."""
+        table = table_of(handle.ledger)
+        status = handle.status_of(table)
         if self._json:
-            self._print_json({"sweep": results.sweep_id, **progress.model_dump(mode="json")})
+            self._print_status(handle, status)
             return
-        self._console.print(counts_text(progress.counts, progress.elapsed_s))
-        if progress.best:
-            self._console.print(leaderboard(progress.best[:5], progress.metric or ""))
-            best = progress.best[0]
-            self._console.print(f"best: trial {best.trial}, {progress.metric} {value_text(best.value)}")
-        self._next(f"sweep show {results.sweep_id}")
+        verb = "has" if status.state == "failed" else "is"
+        reason = f": {REASONS[status.reason]}" if status.reason in REASONS else ""
+        self._say(Text.assemble((handle.sweep_id, "bold"), f" {verb} {status.state}{reason}"))
+        self._say(counts_text(table, table.elapsed_s))
+        self._say(f"budget: {budget_text(status.control.budget)}")
+        if told := status.notice or failures_text(table):
+            self._say(Text(told, style="yellow"))
+        if table.best:
+            self._best(table)
+        self._next(_what_next(handle, status), handle.ui)
 
-    def status(self, name: str, status: SweepStatus, ui: str) -> None:
-        """Where a sweep stands."""
+    def brief(self, handle: "SweepHandle") -> None:
+        """What to do next, where all else has been said."""
+        status = handle.status()
         if self._json:
-            self._print_json({"sweep": name, "ui": ui, **status.model_dump(mode="json")})
-            return
-        progress = status.progress
-        reason = f" ({status.reason})" if status.reason else ""
-        self._console.print(f"[bold]{name}[/bold] is {status.state}{reason}")
-        self._console.print(counts_text(progress.counts, progress.elapsed_s))
-        self._console.print(f"budget: {budget_text(status.control.budget)}")
-        if progress.best:
-            self._console.print(leaderboard(progress.best, progress.metric or ""))
-        running = status.state == "running"
-        self._next(
-            f"sweep attach {name}" if running else f"sweep run FILE --name {name} --resume --budget N", ui
-        )
+            self._print_status(handle, status)
+        else:
+            self._next(_what_next(handle, status), handle.ui)
 
-    def overview(self, statuses: Sequence[tuple[str, SweepStatus]]) -> None:
+    def overview(self, statuses: Mapping[str, SweepStatus]) -> None:
         """All sweeps of a project."""
         if self._json:
-            self._print_json([{"sweep": name, **s.model_dump(mode="json")} for name, s in statuses])
+            self._print([{"sweep": name, **s.model_dump(mode="json")} for name, s in statuses.items()])
             return
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for title in ("sweep", "state", "trials", "time", "metric", "best"):
-            table.add_column(title)
-        for name, status in statuses:
-            progress = status.progress
-            best = value_text(progress.best[0].value) if progress.best else ""
-            cells = (
-                str(progress.counts.started),
-                duration_text(progress.elapsed_s),
-                progress.metric or "",
-                best,
+        if not statuses:
+            self._say("no sweeps yet")
+            self._next("sweep run FILE")
+            return
+        all_progress = [status.progress for status in statuses.values()]
+        self._say(
+            Columns(
+                [
+                    Column("sweep", list(statuses)),
+                    Column("state", [status.state for status in statuses.values()]),
+                    Column("trials", [str(p.counts.started) for p in all_progress], right=True),
+                    Column("failed", [str(p.counts.failed or "-") for p in all_progress], right=True),
+                    Column("time", [duration_text(p.elapsed_s) for p in all_progress], right=True),
+                    Column(
+                        "best",
+                        [value_text(p.best[0].value) if p.best else "-" for p in all_progress],
+                        right=True,
+                    ),
+                    Column("metric", [p.metric or "-" for p in all_progress]),
+                ]
             )
-            table.add_row(name, status.state, *cells)
-        self._console.print(table if statuses else "no sweeps yet")
-        self._next("sweep show NAME" if statuses else "sweep run FILE")
+        )
+        self._next(f"sweep show {next(iter(statuses))}")
 
     def control(self, name: str, control: Control) -> None:
         """What is now wanted of a sweep."""
         if self._json:
-            self._print_json({"sweep": name, **control.model_dump(mode="json")})
+            self._print({"sweep": name, **control.model_dump(mode="json")})
             return
         wanted = "is being stopped" if control.stop else f"has the budget {budget_text(control.budget)}"
-        self._console.print(f"{name} {wanted}")
+        self._say(f"{name} {wanted}")
         self._next(f"sweep show {name}")
 
-    def _next(self, command: str, ui: str = "") -> None:
-        self._console.print(f"next: {command}" + (f"   UI: {ui}" if ui else ""), style="dim", soft_wrap=True)
+    def _best(self, table: TrialTable) -> None:
+        self._say("")
+        self._say(leaderboard(table, ROWS))
+        self._say(f"\nbest: {best_text(table)}")
+        if table.best:
+            params = table.best.params  # in full, to be copied
+            names = Column("", [f"  {name}" for name in params])
+            for n, value in enumerate(params.values(), 1):
+                self._say(f"{names.line(n)} {json.dumps(value)}")
 
-    def _print_json(self, data: object) -> None:
+    def _say(self, said: RenderableType) -> None:
+        self._console.print(said, soft_wrap=True, markup=False)  # a line of a file is not to be broken
+
+    def _next(self, command: str, ui: str = "") -> None:
+        self._say(Text(f"next: {command}" + (f"   UI: {ui}" if ui else ""), style="dim"))
+
+    def _print_status(self, handle: "SweepHandle", status: SweepStatus) -> None:
+        self._print({"sweep": handle.sweep_id, "ui": handle.ui, **status.model_dump(mode="json")})
+
+    def _print(self, data: object) -> None:
         print(json.dumps(data))
+
+
+def _what_next(handle: "SweepHandle", status: SweepStatus) -> str:
+    if status.state in ("running", "stopping"):
+        return f"sweep attach {handle.sweep_id}"
+    argv = handle.code.argv if handle.code else ()
+    script = os.path.relpath(argv[0]) if argv and argv[0].endswith(".py") else "FILE"
+    more = " --budget N" if status.reason in ("budget", "time", "target") else ""
+    rest = f" -- {shlex.join(argv[1:])}" if script != "FILE" and argv[1:] else ""
+    return f"sweep run {script} --name {handle.sweep_id} --resume{more}{rest}"

@@ -23,6 +23,11 @@ RETENTION = timedelta(days=365)
 """A sweep of last summer is still to be found in the UI."""
 
 READY_S = 20.0
+"""An embedded server can do everything by then."""
+
+CONNECT_S = 10.0
+"""A server that does not answer by then is of no use."""
+
 POLL_S = 0.02
 KINDS = {
     "Keyword": IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD,
@@ -39,35 +44,45 @@ async def connect(settings: Settings, **options: Any) -> Client:
         **options: More arguments for ``Client.connect``, such as plugins.
 
     Raises:
-        ServerError: When it cannot be reached.
+        ServerError: When it cannot be reached, or does not know the namespace.
     """
+    options = {"data_converter": pydantic_data_converter, **options}
     if settings.is_embedded:
-        info = await asyncio.to_thread(EmbeddedServer(settings.store / "server").ensure)
-        return await _when_ready(info.address, options)
-    arguments: dict[str, Any] = {**settings.connect, "data_converter": pydantic_data_converter, **options}
+        return await _when_ready(EmbeddedServer(settings.store / "server"), options)
     try:
-        return await asyncio.wait_for(Client.connect(**arguments), READY_S)
+        async with asyncio.timeout(CONNECT_S):
+            client = await Client.connect(**{**settings.connect, **options})
+            request = DescribeNamespaceRequest(namespace=client.namespace)
+            await client.workflow_service.describe_namespace(request)
+            return client
     except (RuntimeError, RPCError, TimeoutError) as error:
         raise ServerError(
-            f"the Temporal server at {settings.connect['target_host']} cannot be reached: {error}."
+            f"the Temporal server at {settings.connect['target_host']} cannot be used: {_why(error)}."
             " Check TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE and temporal.toml"
         ) from error
 
 
-async def _when_ready(address: str, options: dict[str, Any]) -> Client:
+async def _when_ready(server: EmbeddedServer, options: dict[str, Any]) -> Client:
     """The embedded server opens its port before it can do everything."""
     deadline = monotonic() + READY_S
     while True:
+        info = await asyncio.to_thread(server.ensure)
         try:
-            arguments = {"data_converter": pydantic_data_converter, **options}
-            client = await Client.connect(address, namespace=NAMESPACE, **arguments)
-            await _keep_for_a_year(client)
-        except (RuntimeError, RPCError) as error:
+            async with asyncio.timeout(CONNECT_S):
+                client = await Client.connect(info.address, namespace=NAMESPACE, **options)
+                await _keep_for_a_year(client)
+                return client
+        except (RuntimeError, RPCError, TimeoutError) as error:
             if monotonic() > deadline:
-                raise ServerError(f"the embedded Temporal server does not become ready: {error}") from error
+                raise ServerError(
+                    f"the embedded Temporal server at {info.address} cannot be used: {_why(error)}."
+                    " `sweep dev --stop` ends it, and the next command starts it again"
+                ) from error
             await asyncio.sleep(POLL_S)
-        else:
-            return client
+
+
+def _why(error: Exception) -> str:
+    return str(error) or f"it does not answer within {CONNECT_S:g} s"
 
 
 async def _keep_for_a_year(client: Client) -> None:
@@ -86,24 +101,27 @@ async def ensure_search_attributes(client: Client) -> None:
     Raises:
         ServerError: When that is not allowed; says how an administrator does it.
     """
-    service = client.operator_service
     try:
-        found = await service.list_search_attributes(ListSearchAttributesRequest(namespace=client.namespace))
-        missing = {
-            name: kind for name, kind in SEARCH_ATTRIBUTES.items() if name not in found.custom_attributes
-        }
-        if missing:
-            await service.add_search_attributes(
-                AddSearchAttributesRequest(
-                    namespace=client.namespace,
-                    search_attributes={name: KINDS[kind] for name, kind in missing.items()},
-                )
-            )
-    except RPCError as error:
-        if error.status is RPCStatusCode.ALREADY_EXISTS:
-            return
+        async with asyncio.timeout(CONNECT_S):
+            await _register(client)
+    except (RPCError, TimeoutError) as error:
+        if isinstance(error, RPCError) and error.status is RPCStatusCode.ALREADY_EXISTS:
+            return  # another worker was faster
         commands = " ".join(f"--name {name} --type {kind}" for name, kind in SEARCH_ATTRIBUTES.items())
         raise ServerError(
-            f"the search attributes of sweeps cannot be registered: {error.message}. Let somebody who may"
+            f"the search attributes of sweeps cannot be registered: {_why(error)}. Let somebody who may"
             f" run `temporal operator search-attribute create --namespace {client.namespace} {commands}`"
         ) from error
+
+
+async def _register(client: Client) -> None:
+    service = client.operator_service
+    found = await service.list_search_attributes(ListSearchAttributesRequest(namespace=client.namespace))
+    missing = {name: kind for name, kind in SEARCH_ATTRIBUTES.items() if name not in found.custom_attributes}
+    if missing:
+        await service.add_search_attributes(
+            AddSearchAttributesRequest(
+                namespace=client.namespace,
+                search_attributes={name: KINDS[kind] for name, kind in missing.items()},
+            )
+        )

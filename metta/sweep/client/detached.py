@@ -11,65 +11,71 @@ from time import monotonic, sleep
 from metta.sweep.client.locks import held, is_held
 
 POLL_S = 0.02
+PID_S = 2.0
+"""Whoever holds a lock has written its pid there by then."""
 
-# The shell ends at once, so that the process is nobody's child: no zombie is left, and no Ctrl-C reaches it.
-SHELL = 'log=$1; shift; "$@" </dev/null >>"$log" 2>&1 & echo $!'
+LOG_CHARS = 2000
+
+# The first shell ends at once, so that the process is nobody's child: no zombie is left, and no Ctrl-C
+# reaches it. The second says which process it is, in the lock that it holds, and becomes the program.
+DETACH = 'log=$1; shift; exec </dev/null >>"$log" 2>&1; /bin/sh -c "$0" sh "$@" &'
+BECOME = 'echo $$ >"$1"; cd "$2" && shift 2 && exec "$@"'
 
 
 def spawn_detached(
     command: Sequence[str],
     log: Path,
     folder: Path,
-    lock: Path | None = None,
+    lock: Path,
     environment: Mapping[str, str] | None = None,
-) -> int | None:
-    """Start a process in a session of its own.
+) -> bool:
+    """Start a process in a session of its own; whatever keeps it from starting stands in its log.
 
     Args:
         command: Program and arguments.
         log: File to which its output is appended.
         folder: Its working directory.
-        lock: Lock that it holds for as long as it lives.
+        lock: Lock that it holds for as long as it lives, and in which its pid stands.
         environment: Its environment; None passes on this one.
 
     Returns:
-        Its pid, or None when somebody else holds the lock.
+        Whether it was started; not when somebody else holds the lock.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = held(lock) if lock else None
-    if lock and descriptor is None:
-        return None
+    descriptor = held(lock)
+    if descriptor is None:
+        return False
     try:
-        done = subprocess.run(
-            ["/bin/sh", "-c", SHELL, "sh", str(log), *command],
-            stdout=subprocess.PIPE,
-            cwd=folder,
+        os.ftruncate(descriptor, 0)  # who held it before has nothing to do with it any more
+        subprocess.run(
+            ["/bin/sh", "-c", DETACH, BECOME, str(log), str(lock), str(folder), *command],
             env=environment,
             start_new_session=True,
-            pass_fds=() if descriptor is None else (descriptor,),  # the heir holds the lock, too
+            pass_fds=(descriptor,),  # the heir holds the lock, too
             check=True,
         )
     finally:
-        if descriptor is not None:
-            os.close(descriptor)
-    return int(done.stdout)
+        os.close(descriptor)
+    return True
 
 
-def end(pid: int, lock: Path, patience_s: float) -> bool:
-    """End a process that holds a lock: politely, then by force with all of its group.
+def end(lock: Path, patience_s: float) -> bool:
+    """End the process that holds a lock: politely, then by force with all of its group.
 
     Returns:
-        Whether it is gone.
+        Whether nobody holds it any more.
     """
+    pid = _holder(lock)
     for sign in (signal.SIGTERM, signal.SIGKILL):
+        if pid is None or not is_held(lock):  # without the lock, the pid may be somebody else's
+            break
         with suppress(ProcessLookupError):
             if sign == signal.SIGTERM:
                 os.kill(pid, sign)
             else:
                 os.killpg(os.getpgid(pid), sign)
-        if wait_until_free(lock, patience_s):
-            return True
-    return False
+        wait_until_free(lock, patience_s)
+    return not is_held(lock)
 
 
 def wait_until_free(lock: Path, patience_s: float) -> bool:
@@ -80,3 +86,27 @@ def wait_until_free(lock: Path, patience_s: float) -> bool:
             return False
         sleep(POLL_S)
     return True
+
+
+def size_of(log: Path) -> int:
+    """How long a log is by now."""
+    return log.stat().st_size if log.exists() else 0
+
+
+def end_of(log: Path, begin: int) -> str:
+    """What was written to a log after it had the size ``begin``, for an error's message; only the end."""
+    text = log.read_bytes()[begin:].decode(errors="replace") if log.exists() else ""
+    return f"its log {log} ends with:\n{text[-LOG_CHARS:]}".rstrip()
+
+
+def _holder(lock: Path) -> int | None:
+    """The process that holds a lock, or None."""
+    deadline = monotonic() + PID_S
+    while is_held(lock):
+        words = lock.read_text("utf-8", errors="replace").split()
+        if words and words[0].isdigit():
+            return int(words[0])
+        if monotonic() >= deadline:
+            break
+        sleep(POLL_S)
+    return None

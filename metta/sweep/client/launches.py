@@ -5,21 +5,23 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from time import time
 from urllib.parse import quote, unquote
 
 from filelock import FileLock
 from pydantic import Field
 
-from metta.sweep.client.detached import end, spawn_detached
-from metta.sweep.client.locks import is_held
+from metta.sweep.client.detached import end, end_of, spawn_detached, wait_until_free
+from metta.sweep.client.locks import held, is_held
 from metta.sweep.contracts.attempts import Code
 from metta.sweep.contracts.errors import ServerError
 from metta.sweep.contracts.models import Wire
 from metta.sweep.stores.files import write_durably
 
 ENVIRONMENT = ("METTA_SWEEP_", "TEMPORAL_", "PYTHON", "CUDA_", "VIRTUAL_ENV")
-"""Variables that decide how a worker works; another terminal may lack them."""
+"""Variables that decide how a worker works; another terminal may lack them, or have others."""
 
+SERVING = "serving"
 STOP_S = 20.0
 
 
@@ -31,17 +33,19 @@ class Launch(Wire):
         interpreter: Python.
         code: Where user code is found.
         environment: Variables that decide how it works.
-        generation: Counts the launches of this name.
+        generation: Counts how often somebody launched this name.
+        opened_at: When that was, in seconds since 1970.
         closed: Whether its work is done.
     """
 
     queue: str
-    interpreter: str = sys.executable
+    interpreter: str = Field(default_factory=lambda: sys.executable)
     code: Code
     environment: dict[str, str] = Field(
         default_factory=lambda: {k: v for k, v in os.environ.items() if k.startswith(ENVIRONMENT)}
     )
     generation: int = 0
+    opened_at: float = Field(default_factory=time)
     closed: bool = False
 
 
@@ -59,14 +63,26 @@ class Launches:
     def open(self, name: str, code: Code) -> None:
         """Record the launch of a worker that serves the queue of this name, and start the worker."""
         with self._changing(name):
-            before = self.read(name) if self._file(name).exists() else None
-            generation = before.generation + 1 if before else 0
-            self._write(name, Launch(queue=name, code=code, generation=generation))
-        self.spawn(name)
+            before = self.find(name)
+            self._write(Launch(queue=name, code=code, generation=before.generation + 1 if before else 0))
+        self._begin(name, before)
+
+    def find(self, name: str) -> Launch | None:
+        """The launch of this name; None when there is none, or none that can be read."""
+        try:
+            return Launch.model_validate_json(self._file(name).read_bytes())
+        except (FileNotFoundError, ValueError):
+            return None
 
     def read(self, name: str) -> Launch:
-        """The launch of this name."""
-        return Launch.model_validate_json(self._file(name).read_bytes())
+        """The launch of this name.
+
+        Raises:
+            ServerError: When there is none.
+        """
+        if found := self.find(name):
+            return found
+        raise ServerError(f"nothing tells how the worker of {name} is started: {self._file(name)} is missing")
 
     def close(self, name: str, generation: int) -> bool:
         """Record that a worker's work is done.
@@ -78,18 +94,22 @@ class Launches:
             launch = self.read(name)
             if launch.generation != generation:
                 return False
-            self._write(name, launch.model_copy(update={"closed": True}))
+            self._write(launch.model_copy(update={"closed": True}))
             return True
 
     def reopen(self, name: str) -> None:
         """Start the worker of a sweep that runs although its launch was closed; does nothing without one."""
-        if self._file(name).exists() and not self.is_alive(name):
-            self.open(name, self.read(name).code)
+        with self._changing(name):
+            before = self.find(name)
+            if before is None or (self.is_alive(name) and not before.closed):
+                return
+            self._write(before.model_copy(update={"closed": False}))
+        self._begin(name, before)
 
     def unfinished(self) -> list[str]:
         """Launches whose work is not done."""
         names = sorted(unquote(file.stem) for file in self._folder.glob("*.json"))
-        return [name for name in names if not self.read(name).closed]
+        return [name for name in names if (found := self.find(name)) and not found.closed]
 
     def revive(self) -> None:
         """Start the workers of all launches whose work is not done."""
@@ -99,21 +119,14 @@ class Launches:
     def spawn(self, name: str) -> None:
         """Start the worker of a launch, unless it lives; of several at the same time one is started."""
         launch = self.read(name)
-        command = [
-            launch.interpreter,
-            "-m",
-            "metta.sweep.worker",
-            "--launch",
-            name,
-            "--store",
-            str(self._store),
-        ]
+        here = {k: v for k, v in os.environ.items() if not k.startswith(ENVIRONMENT)}
+        worker = [launch.interpreter, "-m", "metta.sweep.worker"]
         spawn_detached(
-            command,
-            self._file(name).with_suffix(".log"),
+            [*worker, "--launch", name, "--store", str(self._store)],
+            self._log(name),
             Path(launch.code.cwd or "."),
             self.lock(name),
-            {**os.environ, **launch.environment, "PYTHONPATH": os.pathsep.join(launch.code.path)},
+            {**here, **launch.environment, "PYTHONPATH": os.pathsep.join(launch.code.path)},
         )
 
     def is_alive(self, name: str) -> bool:
@@ -124,6 +137,32 @@ class Launches:
         """The lock that the worker of a launch holds."""
         return self._file(name).with_suffix(".lock")
 
+    @contextmanager
+    def present(self) -> Iterator[None]:
+        """Within it this process counts as a worker that nobody launched, for ``stop`` to end it."""
+        lock = self.lock(f"process {os.getpid()}")
+        descriptor = held(lock)
+        lock.write_text(str(os.getpid()), "utf-8")
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
+            if descriptor is not None:
+                os.close(descriptor)
+
+    def sign(self, name: str) -> None:
+        """Say behind its pid that the worker has started; called by the worker, which holds the lock."""
+        with self.lock(name).open("r+", encoding="utf-8") as lock:
+            if SERVING not in lock.read():
+                lock.write(SERVING)
+
+    def failure(self, name: str) -> str:
+        """How the worker of a launch died while it was starting; empty when it did not."""
+        lock = self.lock(name)
+        if self.is_alive(name) or not lock.exists() or SERVING in lock.read_text("utf-8"):
+            return ""
+        return f"the worker of {name} dies while it starts; {end_of(self._log(name), 0)}"
+
     def stop(self) -> list[str]:
         """End all workers, and leave their launches as they are.
 
@@ -133,22 +172,26 @@ class Launches:
         Raises:
             ServerError: When one does not end.
         """
-        alive = [name for name in self.unfinished() if self.is_alive(name)]
+        found = sorted(unquote(lock.stem) for lock in self._folder.glob("*.lock"))
+        alive = [name for name in found if self.is_alive(name)]
         for name in alive:
-            pid = int(self.lock(name).read_text("utf-8") or "0")
-            if not end(pid, self.lock(name), STOP_S):
-                raise ServerError(f"the worker of {name}, process {pid}, does not end")
+            if not end(self.lock(name), STOP_S):
+                raise ServerError(f"the worker of {name} does not end")
         return alive
 
-    def sign(self, name: str) -> None:
-        """Say which process the worker is; called by the worker, which holds the lock."""
-        self.lock(name).write_text(str(os.getpid()), "utf-8")
+    def _begin(self, name: str, before: Launch | None) -> None:
+        if before and before.closed:  # its worker does not look any more, but may take a moment to be gone
+            wait_until_free(self.lock(name), STOP_S)
+        self.spawn(name)
 
-    def _write(self, name: str, launch: Launch) -> None:
-        write_durably(self._file(name), launch.model_dump_json(indent=1).encode())
+    def _write(self, launch: Launch) -> None:
+        write_durably(self._file(launch.queue), launch.model_dump_json(indent=1).encode())
 
     def _file(self, name: str) -> Path:
         return self._folder / f"{quote(name, safe='')}.json"
+
+    def _log(self, name: str) -> Path:
+        return self._file(name).with_suffix(".log")
 
     @contextmanager
     def _changing(self, name: str) -> Iterator[None]:

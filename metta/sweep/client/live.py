@@ -1,22 +1,30 @@
-"""Live progress: a sweep's ledger followed in the terminal or notebook."""
+"""Live progress: a sweep's ledger followed in a terminal, a notebook or a log file."""
 
-from collections.abc import Callable
-from time import sleep
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, wait
+from contextlib import contextmanager
+from importlib.util import find_spec
+from time import monotonic
+from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.padding import Padding
 from rich.progress_bar import ProgressBar
-from rich.table import Table
 from rich.text import Text
 
+from metta.sweep.client.leaderboards import leaderboard
 from metta.sweep.contracts.budgets import Budget
-from metta.sweep.contracts.sweeps import Counts, Row
 from metta.sweep.contracts.wording import duration_text, value_text
 from metta.sweep.stores.base import Ledger
 from metta.sweep.stores.trials import TrialTable
 
 REFRESH_S = 0.25
+LINE_S = 5.0
+"""A log gets a line so often at most, and more rarely the longer the sweep lasts."""
+
 ROWS = 5
+BAR_WIDTH = 60
 
 
 class Follower:
@@ -26,48 +34,137 @@ class Follower:
         self.table = TrialTable()
         self._ledger = ledger
         self._last = -1
+        self._heard = monotonic()
 
     def update(self) -> TrialTable:
         """Read on."""
-        if self._ledger.exists():
-            for chunk in self._ledger.read(self._last):
-                self.table.apply_chunk(chunk)
-                self._last = chunk.n
+        for chunk in self._ledger.read(self._last):
+            self.table.apply_chunk(chunk)
+            self._last = chunk.n
+            self._heard = monotonic()
         return self.table
 
+    @property
+    def elapsed_s(self) -> float:
+        """Time that the sweep has run, also while nothing is recorded."""
+        waited_s = monotonic() - self._heard if self.table.running else 0.0
+        return self.table.elapsed_s + waited_s
 
-def follow(ledger: Ledger, is_over: Callable[[], bool], console: Console) -> TrialTable:
+
+def follow(
+    ledger: Ledger, end: Future[Any], console: Console, note: Callable[[], str] = lambda: ""
+) -> TrialTable:
     """Show how far a sweep is until it is over.
 
     Args:
         ledger: The sweep's ledger.
-        is_over: Whether the sweep has ended.
-        console: Where to show it; one that is no terminal gets the end only.
+        end: Done when the sweep is over.
+        console: Where to show it; one that cannot be overwritten gets a line now and then.
+        note: Tells what the sweep is waiting for.
+
+    Returns:
+        What is recorded of it.
     """
     follower = Follower(ledger)
-    with Live(console=console, auto_refresh=False, transient=True) as live:
-        while not is_over():
-            live.update(progress_of(follower.update()), refresh=True)
-            sleep(REFRESH_S)
+    with _screen(console) as show:
+        while not end.done():
+            began = monotonic()
+            follower.update()
+            show(follower, note())
+            # of a large sweep not too often: the trials need the machine more
+            wait([end], timeout=max(REFRESH_S, 10 * (monotonic() - began)))
     return follower.update()
 
 
-def progress_of(table: TrialTable) -> RenderableType:
-    """Counts, budget and the best trials."""
-    progress = table.progress(ROWS)
-    parts: list[RenderableType] = [counts_text(progress.counts, progress.elapsed_s)]
-    if share := spent(table.control.budget, progress.counts.started, progress.elapsed_s):
-        parts.append(ProgressBar(total=1.0, completed=share, width=60))
-    if progress.best:
-        parts.append(leaderboard(progress.best, progress.metric or ""))
+@contextmanager
+def _screen(console: Console) -> Iterator[Callable[[Follower, str], None]]:
+    if not _is_live(console):
+        yield _Lines(console).show
+        return
+    with Live(console=console, auto_refresh=False, transient=True) as live:
+        yield lambda follower, note: live.update(_live(follower, note), refresh=True)
+
+
+def _is_live(console: Console) -> bool:
+    if console.is_jupyter:  # without widgets nothing could be overwritten, and rich would warn each time
+        return find_spec("ipywidgets") is not None
+    return console.is_interactive
+
+
+class _Lines:
+    """Plain lines for logs: when something has changed, and not too often."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._said = ""
+        self._at = monotonic()  # a sweep that ends soon needs none
+
+    def show(self, follower: Follower, note: str) -> None:
+        is_early = monotonic() - self._at < max(LINE_S, follower.elapsed_s / 50)
+        if is_early or follower.table.spec is None:
+            return
+        state = f"{follower.table.counts} {follower.table.best} {note}"
+        if state == self._said:
+            return
+        self._said, self._at = state, monotonic()
+        line = summary_of(follower.table, follower.elapsed_s)
+        self._console.print(f"{line}; note: {note}" if note else line, soft_wrap=True, markup=False)
+
+
+def _live(follower: Follower, note: str) -> RenderableType:
+    table, elapsed_s = follower.table, follower.elapsed_s
+    if table.spec is None:
+        return Text("starting")
+    share = spent(table.control.budget, table.counts.started, elapsed_s)
+    # without padding the bar would not end its line
+    bar = Padding(ProgressBar(total=1.0, completed=share, width=BAR_WIDTH), 0) if share else Group()
+    return Group(
+        bar, progress_of(table, elapsed_s), Text(f"note: {note}", style="yellow") if note else Group()
+    )
+
+
+def progress_of(table: TrialTable, elapsed_s: float) -> RenderableType:
+    """Counts, failures and the best trials."""
+    parts: list[RenderableType] = [Text(counts_text(table, elapsed_s))]
+    if failures := failures_text(table):
+        parts.append(Text(failures, style="yellow"))
+    if table.best:
+        parts.append(leaderboard(table, ROWS))
     return Group(*parts)
 
 
-def counts_text(counts: Counts, elapsed_s: float) -> Text:
-    """One line: how many trials, and what became of them."""
+def summary_of(table: TrialTable, elapsed_s: float) -> str:
+    """How far it is in one line."""
+    best = best_text(table)
+    return counts_text(table, elapsed_s) + (f"; best {best}" if best else "")
+
+
+def counts_text(table: TrialTable, elapsed_s: float) -> str:
+    """How many trials, and what became of them."""
+    counts, trials = table.counts, table.control.budget.trials
     told = {name: n for name, n in counts.model_dump().items() if n and name != "started"}
     ended = ", ".join(f"{n} {name}" for name, n in told.items())
-    return Text(f"{counts.started} trials in {duration_text(elapsed_s)}" + (f": {ended}" if ended else ""))
+    of = f" of {trials}" if trials else ""
+    return f"{counts.started}{of} trials in {duration_text(elapsed_s)}" + (f": {ended}" if ended else "")
+
+
+def failures_text(table: TrialTable) -> str:
+    """How many trials failed, and how most of them did; empty when none did."""
+    common = table.commonest_failure()
+    if common is None:
+        return ""
+    message, *_ = common.message.splitlines() or [common.kind]
+    return (
+        f"{table.failed} failed, most often with: {message}" if table.failed > 1 else f"1 failed: {message}"
+    )
+
+
+def best_text(table: TrialTable) -> str:
+    """The best value, which way is better, and whose it is; empty before there is one."""
+    if table.best is None or table.objective is None:
+        return ""
+    metric, goal = table.objective
+    return f"{metric} {value_text(table.value(table.best))} ({goal}), trial {table.best.number}"
 
 
 def spent(budget: Budget, started: int, elapsed_s: float) -> float:
@@ -75,19 +172,3 @@ def spent(budget: Budget, started: int, elapsed_s: float) -> float:
     shares = [started / budget.trials if budget.trials else 0.0]
     shares += [elapsed_s / budget.time_s if budget.time_s else 0.0]
     return min(1.0, max(shares))
-
-
-def leaderboard(rows: tuple[Row, ...] | list[Row], metric: str) -> Table:
-    """The best trials as a table, one column a parameter."""
-    names = sorted({name for row in rows for name in row.params})
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("trial", metric, "step"):
-        table.add_column(title, justify="right")
-    for name in names:
-        table.add_column(name)
-    for row in rows:
-        params = (value_text(row.params[name]) if name in row.params else "" for name in names)
-        table.add_row(
-            str(row.trial), value_text(row.value), "" if row.step is None else str(row.step), *params
-        )
-    return table

@@ -3,30 +3,43 @@
 import os
 from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, flock
 from pathlib import Path
+from time import sleep
 
-
-def open_lock(path: Path) -> int:
-    """A descriptor of a lock file, which is made if need be; inherited by no child."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+LOOK_S = 0.01
+LOOKS = 10
+"""A lock is found taken so often before it counts as held: somebody may only be looking at it."""
 
 
 def held(path: Path, shared: bool = False) -> int | None:
     """Take a lock for as long as the returned descriptor is open; None when others hold it."""
-    descriptor = open_lock(path)
-    try:
-        flock(descriptor, (LOCK_SH if shared else LOCK_EX) | LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    return descriptor
+    descriptor = _opened(path)
+    for _ in range(LOOKS):
+        try:
+            flock(descriptor, (LOCK_SH if shared else LOCK_EX) | LOCK_NB)
+        except BlockingIOError:
+            sleep(LOOK_S)
+        else:
+            return descriptor
+    os.close(descriptor)
+    return None
 
 
 def is_held(path: Path) -> bool:
-    """Whether anybody holds a lock."""
+    """Whether anybody holds a lock for himself."""
     if not path.exists():
         return False
-    descriptor = held(path)
-    if descriptor is not None:
+    descriptor = _opened(path)
+    try:
+        flock(descriptor, LOCK_SH | LOCK_NB)  # shared: two that look do not see each other
+    except BlockingIOError:
+        return True
+    else:
+        return False
+    finally:
         os.close(descriptor)
-    return descriptor is None
+
+
+def _opened(path: Path) -> int:
+    """A descriptor of a lock file, which is made if need be; inherited by no child."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -1,12 +1,14 @@
 """Results: everything a sweep found out, read from its ledger."""
 
-from collections.abc import Awaitable, Callable, Generator
-from functools import cached_property
+from asyncio import wrap_future
+from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
+from metta.sweep.client.loop import call, submit
 from metta.sweep.contracts.errors import SweepFailed
 from metta.sweep.contracts.records import TrialRecord
 from metta.sweep.contracts.sweeps import Progress, Row
+from metta.sweep.contracts.wording import value_text
 from metta.sweep.stores.base import Ledger
 from metta.sweep.stores.trials import TrialTable
 
@@ -16,39 +18,35 @@ class Results:
 
     Args:
         sweep_id: Name of the sweep.
-        ledger: Its ledger.
-        wait: Blocks until the sweep is over.
-        waiting: The same to be awaited.
+        ending: Waits for the end of the sweep, and reads its ledger.
     """
 
-    def __init__(
-        self,
-        sweep_id: str,
-        ledger: Ledger,
-        wait: Callable[[], object],
-        waiting: Callable[[], Awaitable[object]],
-    ) -> None:
+    def __init__(self, sweep_id: str, ending: Callable[[], Coroutine[Any, Any, TrialTable]]) -> None:
         self.sweep_id = sweep_id
-        self._ledger = ledger
-        self._wait = wait
-        self._waiting = waiting
+        self._ending = ending
+        self._known: TrialTable | None = None
 
     @classmethod
-    def of(cls, sweep_id: str, ledger: Ledger) -> "Results":
-        """Results of a sweep that is over."""
+    def of(cls, sweep_id: str, table: TrialTable) -> "Results":
+        """Results of a sweep that is over, and stays as it is here even if it goes on later."""
 
-        async def over() -> None: ...
+        async def over() -> TrialTable:
+            return table
 
-        return cls(sweep_id, ledger, wait=lambda: None, waiting=over)
+        results = cls(sweep_id, over)
+        results._known = table
+        return results
 
     def __await__(self) -> Generator[Any, None, "Results"]:
-        yield from self._waiting().__await__()
+        if self._known is None:
+            self._known = yield from wrap_future(submit(self._ending())).__await__()
         return self
 
-    @cached_property
+    @property
     def _table(self) -> TrialTable:
-        self._wait()
-        return table_of(self._ledger)
+        if self._known is None:
+            self._known = call(self._ending())
+        return self._known
 
     @property
     def trials(self) -> list[TrialRecord]:
@@ -63,7 +61,7 @@ class Results:
             SweepFailed: When no trial has a value.
         """
         if self._table.best is None:
-            raise SweepFailed(f"no trial of {self.sweep_id} has a value: {self.progress.counts}")
+            raise SweepFailed(f"no trial of {self.sweep_id} has a value; {len(self.trials)} were started")
         return self._table.best
 
     @property
@@ -93,7 +91,13 @@ class Results:
         return self._table.leaderboard(limit)
 
     def __repr__(self) -> str:
-        return f"Results({self.sweep_id!r})"
+        if self._known is None:
+            return f"Results({self.sweep_id!r}, pending)"
+        said = f"{len(self.trials)} trials"
+        if self._known.best and self._known.objective:
+            best = f"{self._known.objective.metric} {value_text(self.best_metric)}"
+            said += f", best {best} of trial {self.best_trial.number}"
+        return f"Results({self.sweep_id!r}, {said})"
 
 
 def table_of(ledger: Ledger) -> TrialTable:

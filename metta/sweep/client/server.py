@@ -1,6 +1,5 @@
 """The embedded server: one Temporal server a project, on a file, found again by whoever needs it."""
 
-import json
 import os
 import shutil
 import socket
@@ -9,28 +8,38 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic, sleep
-from typing import NamedTuple
 
 from filelock import FileLock
+from pydantic import Field
 
-from metta.sweep.client.detached import POLL_S, end, spawn_detached, wait_until_free
+from metta.sweep.client.detached import POLL_S, end, end_of, size_of, spawn_detached, wait_until_free
 from metta.sweep.client.locks import held, is_held
 from metta.sweep.contracts.errors import ServerError
+from metta.sweep.contracts.models import Wire
 from metta.sweep.contracts.sweeps import SEARCH_ATTRIBUTES
+from metta.sweep.stores.files import write_durably
 
 NAMESPACE = "metta-sweep"
 HOST = "127.0.0.1"
 START_S = 30.0
 STOP_S = 10.0
-LOG_CHARS = 2000
 
 
-class ServerInfo(NamedTuple):
+class ServerInfo(Wire):
     """Where the embedded server is."""
 
-    address: str
-    ui: str
-    pid: int = 0
+    port: int = Field(ge=1, le=65535)
+    ui_port: int = Field(ge=1, le=65535)
+
+    @property
+    def address(self) -> str:
+        """Where clients and workers reach it."""
+        return f"{HOST}:{self.port}"
+
+    @property
+    def ui(self) -> str:
+        """Where people look at it."""
+        return f"http://{HOST}:{self.ui_port}"
 
 
 class EmbeddedServer:
@@ -48,6 +57,11 @@ class EmbeddedServer:
         self._file = folder / "server.json"
         self._log = folder / "server.log"
         self._alive = folder / "alive.lock"
+        self._minder = folder / "minder.lock"
+
+    def exists(self) -> bool:
+        """Whether the project has a server, alive or not."""
+        return self._folder.exists()
 
     def find(self) -> ServerInfo | None:
         """The living server, if there is one."""
@@ -59,11 +73,15 @@ class EmbeddedServer:
         Raises:
             ServerError: When it cannot be started: the binary is missing, a port is taken, or it died.
         """
-        if found := self.find():
-            return found
-        self._folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(self._folder / "start.lock"):  # of several at the same time, one starts it
-            return self.find() or self._start()
+        found = self.find()
+        if not found:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with self._changing():  # of several at the same time, one starts it
+                found = self.find() or self._start()
+        if not is_held(self._minder):
+            minder = [sys.executable, "-I", str(Path(__file__).with_name("minder.py"))]
+            spawn_detached([*minder, _binary(), str(self._folder)], self._log, self._folder, self._minder)
+        return found
 
     def stop(self) -> bool:
         """End the server, and wait until it is gone.
@@ -74,11 +92,14 @@ class EmbeddedServer:
         Raises:
             ServerError: When it cannot be ended.
         """
-        found = self.find()
-        if found and not end(found.pid, self._alive, STOP_S):
-            raise ServerError(f"the Temporal server, process {found.pid}, does not end")
-        wait_until_free(self._folder / "minder.lock", STOP_S)  # it ends with the server
-        return found is not None
+        if not self.exists():
+            return False
+        with self._changing():
+            was_alive = is_held(self._alive)
+            if not end(self._alive, STOP_S):
+                raise ServerError(f"the Temporal server in {self._folder} does not end")
+            wait_until_free(self._minder, STOP_S)  # it ends with the server
+        return was_alive
 
     @contextmanager
     def attended(self) -> Iterator[None]:
@@ -90,50 +111,54 @@ class EmbeddedServer:
             if descriptor is not None:
                 os.close(descriptor)
 
+    def _changing(self) -> FileLock:
+        return FileLock(self._folder / "start.lock")
+
     def _recorded(self) -> ServerInfo | None:
-        return ServerInfo(**json.loads(self._file.read_text("utf-8"))) if self._file.exists() else None
+        try:
+            return ServerInfo.model_validate_json(self._file.read_bytes())
+        except (FileNotFoundError, ValueError):
+            return None
 
     def _start(self) -> ServerInfo:
+        if is_held(self._alive):
+            raise ServerError(
+                f"a Temporal server runs in {self._folder}, but {self._file} is missing or damaged, so that"
+                " nobody knows its ports. `sweep dev --stop` ends it, and the next command starts it again"
+            )
         binary = _binary()
         info = self._recorded() or _new_info()
-        for address in (info.address, info.ui.removeprefix("http://")):
-            self._check_free(address)
-        pid = spawn_detached(_command(binary, info, self._folder), self._log, self._folder, self._alive)
-        if pid is None:
-            raise ServerError(f"somebody starts a server in {self._folder} without its lock")
-        info = info._replace(pid=pid)
-        self._file.write_text(json.dumps(info._asdict()), "utf-8")
-        self._wait_until_ready(info)
-        minder = [sys.executable, str(Path(__file__).with_name("minder.py")), binary, str(self._folder)]
-        spawn_detached(minder, self._log, self._folder, self._folder / "minder.lock")
+        for port in (info.port, info.ui_port):
+            self._check_free(port)
+        write_durably(self._file, info.model_dump_json().encode())  # before anybody can find it alive
+        log_begin = size_of(self._log)
+        spawn_detached(_command(binary, info, self._folder), self._log, self._folder, self._alive)
+        if not self._is_ready(info):
+            raise ServerError(f"the Temporal server did not start; {end_of(self._log, log_begin)}")
         return info
 
-    def _check_free(self, address: str) -> None:
-        host, _, port = address.rpartition(":")
+    def _check_free(self, port: int) -> None:
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                probe.bind((host, int(port)))
+                probe.bind((HOST, port))
             except OSError as error:
                 raise ServerError(
                     f"port {port} of this project's Temporal server is taken by another program:"
                     f" {error.strerror}. End it, or delete {self._file} to let other ports be chosen"
                 ) from None
 
-    def _wait_until_ready(self, info: ServerInfo) -> None:
-        host, _, port = info.address.rpartition(":")
+    def _is_ready(self, info: ServerInfo) -> bool:
+        """Wait until it listens; False when it died, or takes too long."""
         deadline = monotonic() + START_S
-        while monotonic() < deadline:
+        while is_held(self._alive) and monotonic() < deadline:
             try:
-                socket.create_connection((host, int(port)), timeout=1).close()
+                socket.create_connection((HOST, info.port), timeout=1).close()
             except OSError:
-                if not is_held(self._alive):
-                    break
                 sleep(POLL_S)
             else:
-                return
-        end_of_log = self._log.read_text("utf-8", errors="replace")[-LOG_CHARS:]
-        raise ServerError(f"the Temporal server did not start; its log {self._log} ends with:\n{end_of_log}")
+                return True
+        return False
 
 
 def _binary() -> str:
@@ -149,19 +174,25 @@ def _binary() -> str:
 
 def _new_info() -> ServerInfo:
     """Two free ports; METTA_SWEEP_PORT fixes that of the server."""
+    wanted = os.environ.get("METTA_SWEEP_PORT", "0")
     with socket.socket() as one, socket.socket() as other:
-        one.bind((HOST, int(os.environ.get("METTA_SWEEP_PORT", "0"))))
+        try:
+            one.bind((HOST, int(wanted)))
+        except (OSError, ValueError, OverflowError) as error:
+            raise ServerError(f"METTA_SWEEP_PORT has to be a free port, got {wanted!r}: {error}") from None
         other.bind((HOST, 0))
-        return ServerInfo(f"{HOST}:{one.getsockname()[1]}", f"http://{HOST}:{other.getsockname()[1]}")
+        return ServerInfo(port=one.getsockname()[1], ui_port=other.getsockname()[1])
 
 
 def _command(binary: str, info: ServerInfo, folder: Path) -> list[str]:
     attributes = (f"--search-attribute={name}={kind}" for name, kind in SEARCH_ATTRIBUTES.items())
     return [
         *(binary, "server", "start-dev", "--ip", HOST, "--ui-ip", HOST, "--log-level", "error"),
-        *("--port", info.address.rpartition(":")[2], "--ui-port", info.ui.rpartition(":")[2]),
+        *("--port", str(info.port), "--ui-port", str(info.ui_port)),
         *("--db-filename", str(folder / "temporal.db")),
         # durable against the death of the process; 2, against that of the machine, has half the speed
         *("--sqlite-pragma", "journal_mode=wal", "--sqlite-pragma", "synchronous=1"),
+        # by default a second query that comes while a workflow is busy is refused, and the session asks, too
+        *("--dynamic-config-value", "history.MaxBufferedQueryCount=100"),
         *("--namespace", NAMESPACE, *attributes),
     ]

@@ -38,7 +38,8 @@ class Settings:
     @property
     def is_local(self) -> bool:
         """Whether the server is on this machine, so that its workers see the same files."""
-        host = str(self.connect.get("target_host", "localhost")).rpartition(":")[0].strip("[]")
+        address = str(self.connect.get("target_host", ""))
+        host = (address.rpartition(":")[0] or address).strip("[]")
         return self.is_embedded or host in ("localhost", "127.0.0.1", "::1")
 
     @classmethod
@@ -60,25 +61,31 @@ class Settings:
 
 
 def _said(file: Path) -> dict[str, object]:
+    """What a pyproject.toml says of sweeps."""
     try:
         said = tomllib.loads(file.read_text("utf-8")).get("tool", {}).get("metta-sweep", {})
-    except tomllib.TOMLDecodeError as error:
+    except (OSError, ValueError) as error:
         raise DefinitionError([f"it cannot be read: {error}"], str(file)) from None
+    where = f"[tool.metta-sweep] in {file}"
+    if not isinstance(said, dict):
+        raise DefinitionError([f"it has to be a table, got {said!r}"], where)
     problems = [problem for key in said if (problem := unknown_name(key, KEYS))]
-    if not isinstance(said.get("store", ""), str):
-        problems.append(f"store has to be a path, got {said['store']!r}")
+    store = said.get("store", FOLDER)
+    if not isinstance(store, str) or not store:
+        problems.append(f"store has to be a path, got {store!r}")
     if problems:
-        raise DefinitionError(problems, f"[tool.metta-sweep] in {file}")
-    return dict(said)
+        raise DefinitionError(problems, where)
+    return said
 
 
 def _path(store: str) -> Path:
     """A path or ``file://`` address as a path."""
     url = urlsplit(store)
-    if url.scheme == "file":
+    if url.scheme == "file" and url.netloc in ("", "localhost"):
         return Path(unquote(url.path))
     if len(url.scheme) > 1:  # one letter is a drive, not a scheme
-        raise DefinitionError([f"{store} is not supported; give a path or file:// address"], "the store")
+        problem = f"{store} is not supported; give a path, or file:// and an absolute path"
+        raise DefinitionError([problem], "the store")
     return Path(store).expanduser()
 
 

@@ -7,4 +7,4 @@ from metta.sweep.contracts.lazy import lazy
 if TYPE_CHECKING:
     from metta.sweep.experiments.sweep import SweepExperiment as SweepExperiment
 
-__all__, __getattr__ = lazy(__name__, {"sweep": ["SweepExperiment"]})
+__all__, __getattr__, __dir__ = lazy(__name__, {"sweep": ["SweepExperiment"]})

@@ -11,6 +11,7 @@ from metta.sweep.contracts.components import ComponentSpec, Configured, load
 from metta.sweep.contracts.errors import DefinitionError, shown
 from metta.sweep.contracts.objectives import problems_of
 from metta.sweep.contracts.references import Reference
+from metta.sweep.contracts.sweeps import SweepSpec
 
 
 def reference_of(thing: Callable[..., object]) -> Reference:
@@ -46,7 +47,7 @@ def spec_of(component: object, kind: type[Configured]) -> ComponentSpec:
     name = kind.__name__.lower()
     if isinstance(component, type) and issubclass(component, kind):
         raise DefinitionError([f"{name} is a class; call it: {component.__name__}()"], name)
-    example = next(iter(kind.registry.values())).rpartition(":")[2]
+    example = kind.registry[SweepSpec.model_fields[name].default.type].rpartition(":")[2]
     raise DefinitionError([f"{name} has to be an object such as {example}(), got {shown(component)}"], name)
 
 

@@ -3,15 +3,16 @@
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
-from metta.sweep.contracts.errors import DefinitionError, DefinitionReached
+from metta.sweep.contracts.errors import DefinitionError, DefinitionReached, nearest
 from metta.sweep.contracts.importing import importing
 from metta.sweep.experiments.sweep import SweepExperiment
 
 
 def experiment_in(
     path: Path, name: str | None = None, argv: tuple[str, ...] = ()
-) -> tuple[SweepExperiment, dict[str, object]]:
+) -> tuple[SweepExperiment, dict[str, Any]]:
     """The experiment that a script runs first, or the one it calls ``name``.
 
     The script is run like a program, up to its first ``run()``, ``start()`` or ``attach()``.
@@ -28,14 +29,21 @@ def experiment_in(
         DefinitionError: When there is no such file or no such experiment.
     """
     if not path.is_file():
-        raise DefinitionError([f"there is no file {str(path)!r}"], "the script")
+        scripts = [str(file) for file in path.parent.glob("*.py")]
+        raise DefinitionError([f"there is no file {str(path)!r}{nearest(str(path), scripts)}"], "the script")
     module, reached = _executed(path.resolve(), argv)
     if name is not None:
         found = getattr(module, name, None)
-        return _checked(found, f"{path} has no experiment called {name!r}{_others(module)}"), {}
+        if isinstance(found, SweepExperiment):
+            return found, {}
+        problem = f"{path} has no experiment called {name!r}{nearest(name, _names(module))}"
+        raise DefinitionError([problem], "the script")
     if reached is None:
         return _only_one(module, path), {}
-    return _checked(reached.experiment, f"{path} runs no SweepExperiment"), reached.options
+    if isinstance(reached.experiment, SweepExperiment):
+        return reached.experiment, reached.options
+    problem = f"{path} attaches to {reached.options.get('name')}; `sweep attach` does that"
+    raise DefinitionError([problem], "the script")
 
 
 def _executed(path: Path, argv: tuple[str, ...]) -> tuple[ModuleType, DefinitionReached | None]:
@@ -54,19 +62,16 @@ def _executed(path: Path, argv: tuple[str, ...]) -> tuple[ModuleType, Definition
 
 def _only_one(module: ModuleType, path: Path) -> SweepExperiment:
     """A script that only defines an experiment need not run it."""
-    found = [value for value in vars(module).values() if isinstance(value, SweepExperiment)]
-    if len(found) == 1:
-        return found[0]
-    problem = f"{path} neither runs an experiment nor defines just one{_others(module)}"
-    raise DefinitionError([problem], "the script")
+    names = _names(module)
+    if len(names) == 1:
+        found: SweepExperiment = getattr(module, names[0])
+        return found
+    if names:
+        problem = f"it runs none of its experiments; say which: {' or '.join(f'{path}:{n}' for n in names)}"
+    else:
+        problem = "it neither runs nor defines a SweepExperiment"
+    raise DefinitionError([problem], str(path))
 
 
-def _checked(found: object, problem: str) -> SweepExperiment:
-    if not isinstance(found, SweepExperiment):
-        raise DefinitionError([problem], "the script")
-    return found
-
-
-def _others(module: ModuleType) -> str:
-    names = [name for name, value in vars(module).items() if isinstance(value, SweepExperiment)]
-    return f"; it defines {', '.join(names)}" if names else ""
+def _names(module: ModuleType) -> list[str]:
+    return [name for name, value in vars(module).items() if isinstance(value, SweepExperiment)]

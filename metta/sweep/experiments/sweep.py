@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from metta.sweep.contracts.budgets import Budget, Control, budget_from
-from metta.sweep.contracts.components import Checked
+from metta.sweep.contracts.components import Checked, ComponentSpec
 from metta.sweep.contracts.distributions import Distribution
 from metta.sweep.contracts.errors import DefinitionError, DefinitionReached
 from metta.sweep.contracts.failures import RetryPolicy
 from metta.sweep.contracts.importing import is_importing
-from metta.sweep.contracts.metrics import Goal
+from metta.sweep.contracts.metrics import Goal, inferred_goal
 from metta.sweep.contracts.models import parse
 from metta.sweep.contracts.names import generated_name, name_problem
 from metta.sweep.contracts.references import Reference
@@ -18,6 +18,7 @@ from metta.sweep.contracts.spaces import SearchSpace
 from metta.sweep.contracts.sweeps import SessionInput, SweepInput, SweepSpec
 from metta.sweep.contracts.trials import Resources
 from metta.sweep.executors.base import Executor
+from metta.sweep.experiments.fingerprints import fingerprint_of
 from metta.sweep.experiments.references import problems_of_objective, reference_of, spec_of
 from metta.sweep.optimizers.base import Optimizer
 from metta.sweep.schedulers.base import Scheduler
@@ -30,6 +31,8 @@ AnyObjective = Callable[..., object] | str
 
 CLIENT = "metta.sweep"
 """Stamp of inputs that were checked here."""
+
+BOTH = "objective and base_experiment are two names of one argument; give one of them"
 
 
 class SweepExperiment(Checked):
@@ -81,24 +84,28 @@ class SweepExperiment(Checked):
     ) -> None:
         self.name = name
         self.objective: Any = base_experiment if objective is None else objective
+        self._infers_goal = goal is None and isinstance(metric, str)
         space = getattr(optimizer, "search_space", None) if search_space is None else search_space
-        components = {"optimizer": optimizer, "scheduler": scheduler, "executor": executor}
+        problems = [
+            *([problem] if name is not None and (problem := name_problem(name)) else []),
+            *([BOTH] if objective is not None and base_experiment is not None else []),
+            *problems_of_objective(self.objective, bare_allowed=bool(metric or goal)),
+        ]
         given = {
             "objective": "later:named",  # a function gets its reference when it is handed over
             "search_space": space,
             "metric": metric,
-            "goal": goal,
+            "goal": inferred_goal(metric) if goal is None and isinstance(metric, str) else goal,
             "seed": seed,
             "retry": {"max_attempts": retry} if isinstance(retry, int) else retry,
             "timeout": timeout,
             "resources": resources,
             "max_failures": max_failures,
-            **{kind: component and spec_of(component) for kind, component in components.items()},
         }
-        problems = [
-            *([problem] if name is not None and (problem := name_problem(name)) else []),
-            *problems_of_objective(self.objective, bare_allowed=bool(metric or goal)),
-        ]
+        try:
+            given |= _specs(optimizer=optimizer, scheduler=scheduler, executor=executor)
+        except DefinitionError as error:
+            problems += error.problems
         try:
             self._spec: SweepSpec = parse(
                 SweepSpec, {k: v for k, v in given.items() if v is not None}, "the sweep"
@@ -139,7 +146,7 @@ class SweepExperiment(Checked):
             return self._debugged(self._called(name), self._input(budget, resume))
         from metta.sweep.client.following import followed
 
-        return followed(self.start(budget, resume=resume, name=name))
+        return followed(self.start(budget, resume=resume, name=name), show_end=True)
 
     def start(
         self, budget: Budget | int | None = None, *, resume: bool = False, name: str | None = None
@@ -150,7 +157,14 @@ class SweepExperiment(Checked):
 
         definition = self._input(budget, resume)
         by_value = Reference.parse(definition.objective).kind == "value"
-        return Sweeps().start(self._called(name), definition, self.objective if by_value else None)
+        handle = Sweeps().start(
+            self._called(name),
+            definition,
+            self.objective if by_value else None,
+            fingerprint_of(self.objective),
+        )
+        handle.notes = [*self._goal_notes(), *handle.notes]
+        return handle
 
     @staticmethod
     def attach(name: str) -> "SweepHandle":
@@ -166,19 +180,32 @@ class SweepExperiment(Checked):
         return Sweeps().attach(name)
 
     def _debugged(self, name: str, definition: SweepInput) -> "Results":
+        from metta.sweep.client.following import announce, conclude
+        from metta.sweep.client.results import Results
         from metta.sweep.client.sweeps import Sweeps, code_here
         from metta.sweep.search.debugging import debugged
 
         sweeps = Sweeps()
         budget = sweeps.continued(name, definition).budget
+        if sweeps.table(name).finish is None and sweeps.has_worker(name):
+            raise DefinitionError([f"it is running; `sweep stop {name}` ends it"], f"the sweep {name}")
         session = SessionInput(
             sweep_id=name,
             spec=definition.spec,
             control=Control(run=f"debug-{uuid4().hex}", budget=budget),
             resume=definition.resume,
         )
+        announce(name, "in this process", self._goal_notes())
         debugged(session, sweeps.folder, code_here(), self.objective)
-        return sweeps.results(name)
+        conclude(table := sweeps.table(name))
+        return Results.of(name, table)
+
+    def _goal_notes(self) -> list[str]:
+        """An inferred goal is told, for a wrong one turns the search round."""
+        if not self._infers_goal:
+            return []
+        other = "minimize" if self._spec.goal == "maximize" else "maximize"
+        return [f"{self._spec.metric} is {self._spec.goal}d, going by its name; goal={other!r} reverses that"]
 
     def _called(self, name: str | None) -> str:
         if name is not None and (problem := name_problem(name)):
@@ -196,3 +223,26 @@ class SweepExperiment(Checked):
         """End the import of the script here, when all that is wanted is what it defines."""
         if is_importing():
             raise DefinitionReached(self, {name: value for name, value in options.items() if value})
+
+
+def _specs(
+    optimizer: Optimizer | None, scheduler: Scheduler | None, executor: Executor | None
+) -> dict[str, ComponentSpec]:
+    """The components that were given, as plain data.
+
+    Raises:
+        DefinitionError: With every mistake.
+    """
+    found: dict[str, ComponentSpec] = {}
+    problems: list[str] = []
+    for kind, component in ((Optimizer, optimizer), (Scheduler, scheduler), (Executor, executor)):
+        if component is not None:
+            try:
+                found[kind.__name__.lower()] = spec_of(component, kind)
+            except DefinitionError as error:
+                problems += error.problems
+    if problems:
+        raise DefinitionError(problems)
+    if optimizer:  # the space is the sweep's
+        found["optimizer"].options.pop("search_space", None)
+    return found

@@ -1,0 +1,46 @@
+"""The command called in this process: a second faster than a process of its own."""
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from metta.sweep.cli.main import main
+
+
+class Caller:
+    """Calls ``sweep`` here; what a script does to this process is undone."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, captured: pytest.CaptureFixture[str]) -> None:
+        self._patch = patch
+        self._captured = captured
+
+    def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """The exit code of a command, and what it printed."""
+        self._captured.readouterr()  # is what was printed before
+        with self._patch.context() as patch:
+            patch.setitem(sys.modules, "__main__", sys.modules["__main__"])
+            patch.setattr(sys, "argv", sys.argv)
+            patch.setattr(sys, "path", list(sys.path))
+            with pytest.raises(SystemExit) as end:
+                main(list(arguments))
+        out, err = self._captured.readouterr()
+        return subprocess.CompletedProcess(arguments, int(end.value.code or 0), out, err)
+
+    def printed(self, *arguments: str) -> str:
+        """What a command prints when it succeeds."""
+        done = self(*arguments)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def json(self, *arguments: str) -> Any:
+        """What a command prints for machines when it succeeds."""
+        return json.loads(self.printed(*arguments, "--json"))
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Caller:
+    """The command."""
+    return Caller(monkeypatch, capsys)
