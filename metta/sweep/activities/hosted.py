@@ -1,10 +1,12 @@
 """Hosted sessions: each in a thread of its own, which outlives the activity that started it."""
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
+from threading import Thread
 
 from metta.sweep.contracts.attempts import Code
 from metta.sweep.contracts.budgets import Control
+from metta.sweep.contracts.errors import DefinitionError
 from metta.sweep.contracts.sweeps import Progress, SessionInput, SessionResult
 from metta.sweep.search.host import host
 from metta.sweep.search.session import Session
@@ -15,28 +17,29 @@ class HostedSession:
     """A session that runs in a thread, and how many activities attend it.
 
     Args:
+        run_id: Run of the workflow that asked for it.
         input: Which sweep.
         store: Where its ledger lies.
         code: Where user code is found.
     """
 
-    def __init__(self, input: SessionInput, store: FileStore, code: Code) -> None:
+    def __init__(self, run_id: str, input: SessionInput, store: FileStore, code: Code) -> None:
+        self.run_id = run_id
         self.sweep_id = input.sweep_id
         self.control = input.control
         self.attendants = 0
-        self._told: Progress | None = None
         self._session: Session | None = None
         self._closed = False
-        # a thread of its own: sweeps on one worker must not wait for one another
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix=input.sweep_id)
-        self.done = asyncio.get_running_loop().run_in_executor(self._thread, self._run, input, store, code)
-        self._thread.shutdown(wait=False)
+        self._outcome = Future[SessionResult | None]()
+        self.done = asyncio.wrap_future(self._outcome)
+        # its own: sweeps on one worker must not wait for one another; a daemon: one that hangs, in a file
+        # system or in user code, must not keep the worker from ending
+        Thread(target=self._work, args=(input, store, code), name=input.sweep_id, daemon=True).start()
 
-    def _run(self, input: SessionInput, store: FileStore, code: Code) -> SessionResult | None:
-        self._session = host(input, store, code)
-        if self._closed:
-            self._session.close()
-        return self._session.run(self.control)
+    @property
+    def progress(self) -> Progress | None:
+        """How far it is; None before it has begun."""
+        return self._session.progress if self._session else None
 
     def tell(self, control: Control) -> None:
         """Pass on what people want, when it is news."""
@@ -57,11 +60,19 @@ class HostedSession:
         if self._session:
             self._session.close()
 
-    def news(self) -> Progress | None:
-        """How far it is, unless that was told already; the best trials only when they changed."""
-        progress = self._session.progress if self._session else None
-        if progress is None or progress is self._told:
-            return None
-        unchanged = self._told is not None and progress.best == self._told.best
-        self._told = progress
-        return progress.model_copy(update={"best": None}) if unchanged else progress
+    def _work(self, input: SessionInput, store: FileStore, code: Code) -> None:
+        try:
+            result = self._run(input, store, code)
+        except Exception as error:
+            self._outcome.set_exception(error)
+        except BaseException as error:  # user code that exits is not to end the worker
+            problem = f"its code ended with {error!r}"
+            self._outcome.set_exception(DefinitionError([problem], f"the sweep {input.sweep_id}"))
+        else:
+            self._outcome.set_result(result)
+
+    def _run(self, input: SessionInput, store: FileStore, code: Code) -> SessionResult | None:
+        self._session = host(input, store, code)
+        if self._closed:
+            self._session.close()
+        return self._session.run(self.control)

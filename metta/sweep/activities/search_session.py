@@ -3,16 +3,13 @@
 import asyncio
 import logging
 from datetime import timedelta
+from math import inf
+from time import monotonic
 from typing import Any, TypeAlias
 
 from temporalio import activity
-from temporalio.client import (
-    WorkflowExecutionStatus,
-    WorkflowHandle,
-    WorkflowQueryFailedError,
-    WorkflowQueryRejectedError,
-)
-from temporalio.exceptions import ApplicationError
+from temporalio.client import WorkflowExecutionStatus, WorkflowHandle
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from temporalio.service import RPCError, RPCStatusCode
 
 from metta.sweep.activities.hosted import HostedSession
@@ -20,7 +17,7 @@ from metta.sweep.contracts.activities import RUN_SEARCH_SESSION
 from metta.sweep.contracts.attempts import Code
 from metta.sweep.contracts.budgets import Control
 from metta.sweep.contracts.errors import LedgerCorrupt, StoreError
-from metta.sweep.contracts.sweeps import SessionInput, SessionResult, SweepResult
+from metta.sweep.contracts.sweeps import Progress, SessionInput, SessionResult, SweepResult
 from metta.sweep.stores.files import FileStore
 
 log = logging.getLogger(__name__)
@@ -31,8 +28,18 @@ POLL_S = 1.0
 RPC_TIMEOUT = timedelta(seconds=3)
 """What does not answer by then is asked again at the next poll."""
 
+TELL_S = 5.0
+"""Each signal is five events in history: what changes more often is told no more often."""
+
 WATCH_S = 5.0
 """How often it is looked whether the sweep of a parked session is still open."""
+
+STOP_S = 60.0
+"""Longer than a trial is given to come to a report; a disk that stays full needs more than a stop."""
+
+CLOSE_S = 5.0
+"""Below the worker's grace. What hangs for longer is left behind: it records nothing any more, because
+the next session has a higher epoch."""
 
 
 _Handle: TypeAlias = WorkflowHandle[object, SweepResult]
@@ -55,14 +62,18 @@ class SearchSessions:
     @activity.defn(name=RUN_SEARCH_SESSION.name)
     async def run_search_session(self, input: SessionInput) -> SessionResult:
         """Host a search until it is over, or go on with one that was parked here."""
-        handle = activity.client().get_workflow_handle(input.sweep_id, run_id=input.control.run)
-        hosted = await self._session_for(input)
+        run_id = str(activity.info().workflow_run_id)
+        if input.control.run != run_id:  # asked for before a reset, by the run that was reset
+            input = input.model_copy(update={"resume": True})
+        handle = activity.client().get_workflow_handle(input.sweep_id, run_id=run_id)
+        hosted = await self._session_for(run_id, handle, input)
         hosted.attendants += 1
         try:
             result = await self._attend(hosted, handle)
         except asyncio.CancelledError:
-            await self._leave(hosted, handle)
-            raise
+            result = await self._leave(hosted, handle)
+            if result is None:
+                raise
         except Exception as error:
             raise _told(error) from error
         finally:
@@ -70,96 +81,132 @@ class SearchSessions:
             if hosted.done.done():
                 self._drop(hosted)
         if result is None:
-            raise ApplicationError("the session was closed; the next one goes on from what is recorded")
+            raise ApplicationError(
+                "the session was closed; the next one goes on from what is recorded",
+                type="SessionClosed",
+                category=ApplicationErrorCategory.BENIGN,
+            )
         return result
 
     async def close(self) -> None:
         """End all sessions, parked ones too, and record nothing."""
         for watcher in self._watchers:
             watcher.cancel()
-        for hosted in self._hosted.values():
-            hosted.close()
-        await asyncio.gather(*(h.done for h in self._hosted.values()), return_exceptions=True)
+        await asyncio.gather(*(self._close(hosted) for hosted in self._hosted.values()))
 
-    async def _session_for(self, input: SessionInput) -> HostedSession:
+    async def _session_for(self, run_id: str, handle: _Handle, input: SessionInput) -> HostedSession:
         hosted = self._hosted.get(input.sweep_id)
-        if hosted and hosted.control.run != input.control.run:  # left over from an earlier run
-            hosted.close()
-            await asyncio.wait([hosted.done])
-            hosted = None
+        if hosted and hosted.run_id != run_id:  # left over from an earlier run
+            await self._close(hosted)
+        control = await _wanted(handle, input.control)
+        hosted = self._hosted.get(input.sweep_id)
         if hosted is None:
-            hosted = self._hosted[input.sweep_id] = HostedSession(input, self._store, self._code)
-        elif input.control.version > hosted.control.version:
-            hosted.tell(input.control)
+            input = input.model_copy(update={"control": control})
+            hosted = self._hosted[input.sweep_id] = HostedSession(run_id, input, self._store, self._code)
+        elif control.version > hosted.control.version:
+            hosted.tell(control)
         return hosted
 
     async def _attend(self, hosted: HostedSession, handle: _Handle) -> SessionResult | None:
         shutdown = asyncio.create_task(activity.wait_for_worker_shutdown())
-        either: list[asyncio.Future[Any]] = [hosted.done, shutdown]
-        exchange = asyncio.create_task(_exchange(hosted, handle))
+        # beside: a server that hangs must not silence the heartbeat
+        talk = asyncio.create_task(_talk(hosted, handle))
+        either: set[asyncio.Future[Any]] = {hosted.done, shutdown}
         try:
             while not hosted.done.done() and not shutdown.done():
                 activity.heartbeat()
-                if exchange.done():  # a server that hangs must not silence the heartbeat
-                    exchange = asyncio.create_task(_exchange(hosted, handle))
                 await asyncio.wait(either, timeout=POLL_S, return_when=asyncio.FIRST_COMPLETED)
         finally:
             shutdown.cancel()
-            exchange.cancel()
-        if not hosted.done.done():  # another worker goes on from what is recorded
-            hosted.close()
-            await _over(hosted)
-        return hosted.done.result()
+            talk.cancel()
+        # when the worker ends, another one goes on from what is recorded
+        return hosted.done.result() if hosted.done.done() else await self._close(hosted)
 
-    async def _leave(self, hosted: HostedSession, handle: _Handle) -> None:
+    async def _leave(self, hosted: HostedSession, handle: _Handle) -> SessionResult | None:
         """End, close or park a session whose activity is cancelled, as the reason of that demands."""
         details = activity.cancellation_details()
         if details and details.cancel_requested:
             hosted.stop()
-            await _over(hosted)
-        elif details and (details.worker_shutdown or details.paused):
-            hosted.close()
-            await _over(hosted)
-        elif hosted.attendants == 1:
+            return await _ended(hosted, STOP_S) or await self._close(hosted)
+        if details and (details.worker_shutdown or details.paused):
+            return await self._close(hosted)
+        if hosted.attendants == 1:
             log.info("the server does not know the session of %s for now: it goes on", hosted.sweep_id)
             watcher = asyncio.create_task(self._watch(hosted, handle))
             self._watchers.add(watcher)
             watcher.add_done_callback(self._watchers.discard)
+        return None
 
     async def _watch(self, hosted: HostedSession, handle: _Handle) -> None:
         """Close a parked session when its sweep is over; end when an activity attends it again."""
-        await asyncio.sleep(WATCH_S)
         while hosted.attendants == 0:
-            if await _is_closed(handle):
-                hosted.close()
-                await asyncio.wait([hosted.done])
-                self._drop(hosted)
+            if await _is_over(handle):
+                await self._close(hosted)
                 return
             await asyncio.sleep(WATCH_S)
+
+    async def _close(self, hosted: HostedSession) -> SessionResult | None:
+        """Close a session, and wait until it has ended; what came of it if it had ended before."""
+        hosted.close()
+        result = await _ended(hosted, CLOSE_S)
+        if not hosted.done.done():
+            log.warning("the session of %s does not end: it is left behind", hosted.sweep_id)
+        self._drop(hosted)
+        return result
 
     def _drop(self, hosted: HostedSession) -> None:
         if self._hosted.get(hosted.sweep_id) is hosted:
             del self._hosted[hosted.sweep_id]
 
 
-async def _over(hosted: HostedSession) -> None:
-    """Wait for the end of a session that was told to end, and let the server know that it still lives."""
-    while not hosted.done.done():
-        activity.heartbeat()
-        await asyncio.wait([hosted.done], timeout=POLL_S)
+async def _ended(hosted: HostedSession, patience_s: float) -> SessionResult | None:
+    """Wait for the end of a session that was told to end; None when there is no result."""
+    deadline = monotonic() + patience_s
+    while not hosted.done.done() and monotonic() < deadline:
+        if activity.in_activity():
+            activity.heartbeat()
+        await asyncio.wait({hosted.done}, timeout=POLL_S)
+    failed_or_late = not hosted.done.done() or hosted.done.exception()
+    return None if failed_or_late else hosted.done.result()
 
 
-async def _exchange(hosted: HostedSession, handle: _Handle) -> None:
-    """Ask what people want, and tell how far it is."""
+async def _wanted(handle: _Handle, scheduled: Control) -> Control:
+    """What people want by now; the activity knows what they wanted when it was scheduled.
+
+    A session that began with an old budget, because the worker before was killed, could start trials
+    that nobody wants any more.
+    """
     try:
-        hosted.tell(await handle.query("control", result_type=Control, rpc_timeout=RPC_TIMEOUT))
-        if news := hosted.news():
-            await handle.signal("progress", news, rpc_timeout=RPC_TIMEOUT)
-    except (RPCError, WorkflowQueryFailedError, WorkflowQueryRejectedError) as error:
-        log.info("the server does not answer for %s: %s", hosted.sweep_id, error)
+        control: Control = await handle.query("control", result_type=Control, rpc_timeout=RPC_TIMEOUT)
+    except Exception as error:  # it is asked again all the time
+        log.info("the workflow of %s does not answer: %s", handle.id, error)
+        return scheduled
+    return control.model_copy(update={"handover": False})  # to be heard as news
 
 
-async def _is_closed(handle: _Handle) -> bool:
+async def _talk(hosted: HostedSession, handle: _Handle) -> None:
+    """Ask again and again what people want, and tell how far it is."""
+    told: Progress | None = None
+    told_at = -inf
+    while True:
+        try:
+            hosted.tell(await handle.query("control", result_type=Control, rpc_timeout=RPC_TIMEOUT))
+            progress = hosted.progress
+            if progress and progress is not told and monotonic() >= told_at + TELL_S:
+                await handle.signal("progress", _news(progress, told), rpc_timeout=RPC_TIMEOUT)
+                told, told_at = progress, monotonic()
+        except Exception as error:  # whatever it is: the search goes on, and it is tried again
+            log.info("the workflow of %s does not answer: %s", hosted.sweep_id, error)
+        await asyncio.sleep(POLL_S)
+
+
+def _news(progress: Progress, told: Progress | None) -> Progress:
+    """How far it is; the best trials only when they are others than those that were told last."""
+    unchanged = told is not None and progress.best == told.best
+    return progress.model_copy(update={"best": None}) if unchanged else progress
+
+
+async def _is_over(handle: _Handle) -> bool:
     """Whether the sweep is over for certain."""
     try:
         description = await handle.describe(rpc_timeout=RPC_TIMEOUT)

@@ -7,4 +7,4 @@ from metta.sweep.contracts.lazy import lazy
 if TYPE_CHECKING:
     from metta.sweep.worker.plugin import MettaSweepPlugin as MettaSweepPlugin
 
-__all__, __getattr__ = lazy(__name__, {"plugin": ["MettaSweepPlugin"]})
+__all__, __getattr__, __dir__ = lazy(__name__, {"plugin": ["MettaSweepPlugin"]})

@@ -1,6 +1,9 @@
 """Development: server, UI and worker of a project in the foreground."""
 
 import asyncio
+import json
+import sys
+from pathlib import Path
 
 from rich.console import Console
 
@@ -12,8 +15,13 @@ from metta.sweep.contracts.errors import DefinitionError
 from metta.sweep.worker.main import QUEUE, serve
 
 
-def run_dev(settings: Settings, console: Console) -> None:
+def run_dev(settings: Settings, console: Console, as_json: bool = False) -> None:
     """Run a server, its UI and a worker until Ctrl-C.
+
+    Args:
+        settings: Which project.
+        console: Where to say how they are reached.
+        as_json: Whether a machine reads it.
 
     Raises:
         DefinitionError: When the project uses a server of its own already.
@@ -27,22 +35,28 @@ def run_dev(settings: Settings, console: Console) -> None:
     Sweeps(settings)  # sets going again what somebody killed
     server = EmbeddedServer(settings.store / "server")
     info = server.ensure()
-    console.print(
+    where = {"ui": info.ui, "address": info.address, "namespace": NAMESPACE, "queue": QUEUE}
+    text = (
         f"UI       {info.ui}\n"
         f"server   export TEMPORAL_ADDRESS={info.address} TEMPORAL_NAMESPACE={NAMESPACE}\n"
         f"queue    {QUEUE}\n"
         f"start    temporal workflow start --type Sweep --task-queue {QUEUE} --workflow-id NAME"
         " --input-file FILE\n"
-        "Ctrl-C ends the worker; `sweep dev --stop` ends everything.",
-        highlight=False,
-        soft_wrap=True,
+        "Ctrl-C ends the worker; `sweep dev --stop` ends everything."
     )
+    console.print(json.dumps(where) if as_json else text, highlight=False, soft_wrap=True, markup=False)
+    sys.path.insert(0, str(Path.cwd()))  # where `python -m` looks for modules, too; a command does not
     with server.attended():
         asyncio.run(serve(settings, QUEUE, code_here()))
 
 
-def stop_dev(settings: Settings, console: Console) -> None:
+def stop_dev(settings: Settings, console: Console, as_json: bool = False) -> None:
     """Stop all workers and the server of a project; unfinished sweeps go on with the next command.
+
+    Args:
+        settings: Which project.
+        console: Where to say what was stopped.
+        as_json: Whether a machine reads it.
 
     Raises:
         ServerError: When one of them does not end.
@@ -50,4 +64,6 @@ def stop_dev(settings: Settings, console: Console) -> None:
     stopped = Launches(settings.store).stop()
     had_server = EmbeddedServer(settings.store / "server").stop()
     workers = f"the workers of {', '.join(stopped)}" if stopped else "no worker"
-    console.print(f"stopped {workers} and {'the server' if had_server else 'no server'}", highlight=False)
+    text = f"stopped {workers} and {'the server' if had_server else 'no server'}"
+    what = {"workers": stopped, "server": had_server}
+    console.print(json.dumps(what) if as_json else text, highlight=False, soft_wrap=True, markup=False)

@@ -5,11 +5,16 @@ import asyncio
 import logging
 import signal
 import sys
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
-from time import monotonic
+from time import time
+from typing import TypeAlias
 
-from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.api.enums.v1 import PendingActivityState
+from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus
+from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import Worker
 
@@ -19,19 +24,29 @@ from metta.sweep.client.server import EmbeddedServer
 from metta.sweep.client.settings import Settings
 from metta.sweep.client.sweeps import code_here
 from metta.sweep.contracts.attempts import Code
-from metta.sweep.contracts.errors import SweepError
+from metta.sweep.contracts.errors import ServerError, SweepError
 from metta.sweep.worker.plugin import MettaSweepPlugin
 
 QUEUE = "metta-sweep"
 """Task queue of workers that serve everybody."""
 
 LOOK_S = 1.0
-"""How often the worker of a launch looks whether its work is done."""
+"""How often a worker looks whether its server lives, and that of a launch whether its work is done."""
 
 UNBORN_S = 60.0
 """A launch whose sweep was never started is given up after this long."""
 
+RPC_TIMEOUT = timedelta(seconds=3)
+
+BEAT = timedelta(seconds=2)
+"""So often a session's heartbeat reaches the server, which answers whether the sweep is cancelled or gone."""
+
+STICKY = timedelta(seconds=2)
+"""So long the server waits for a worker that was killed before another one may go on with its workflow."""
+
 log = logging.getLogger(__name__)
+
+_IsDone: TypeAlias = Callable[[Client], Awaitable[bool]]
 
 
 def main() -> None:
@@ -42,10 +57,10 @@ def main() -> None:
     parser.add_argument("--queue", default=QUEUE, help="the queue that is served without a launch")
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    settings = Settings.load()
-    if given.store:
-        settings = replace(settings, store=given.store)
     try:
+        settings = Settings.load()
+        if given.store:
+            settings = replace(settings, store=given.store.absolute())
         if given.launch:
             asyncio.run(serve_launch(settings, given.launch))
         else:
@@ -60,10 +75,8 @@ async def serve(settings: Settings, queue: str, code: Code) -> None:
     Raises:
         ServerError: When there is no server.
     """
-    client = await _client(settings, code)
-    async with Worker(client, task_queue=queue):
-        log.info("serving the task queue %s", queue)
-        await _told_to_end().wait()
+    with Launches(settings.store).present():
+        await _served(settings, queue, code, _never)
 
 
 async def serve_launch(settings: Settings, name: str) -> None:
@@ -73,60 +86,102 @@ async def serve_launch(settings: Settings, name: str) -> None:
         ServerError: When there is no server and none can be started.
     """
     launches = Launches(settings.store)
-    launches.sign(name)
     launch = launches.read(name)
-    end = _told_to_end()
-    client = await _client(settings, launch.code)
-    async with Worker(client, task_queue=launch.queue):
-        log.info("serving the task queue %s", launch.queue)
-        work = asyncio.create_task(_until_done(settings, client, launches, name))
-        told = asyncio.create_task(end.wait())
-        done, waiting = await asyncio.wait({work, told}, return_when=asyncio.FIRST_COMPLETED)
+
+    async def is_done(client: Client) -> bool:
+        launch = launches.find(name)
+        if launch is None:  # somebody deleted it
+            return True
+        launches.sign(name)
+        return await _is_done(client, launch) and launches.close(name, launch.generation)
+
+    await _served(settings, launch.queue, launch.code, is_done)
+
+
+async def _served(settings: Settings, queue: str, code: Code, is_done: _IsDone) -> None:
+    client = await connect(settings, plugins=[MettaSweepPlugin(settings.store, code)])
+    await ensure_search_attributes(client)
+    told = asyncio.Event()
+    for sign in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(sign, told.set)
+    async with Worker(
+        client,
+        task_queue=queue,
+        max_heartbeat_throttle_interval=BEAT,
+        sticky_queue_schedule_to_start_timeout=STICKY,
+    ):
+        log.info("serving the task queue %s", queue)
+        tasks = {
+            asyncio.create_task(told.wait()),
+            asyncio.create_task(_until_done(settings, client, is_done)),
+        }
+        done, waiting = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in waiting:
             task.cancel()
         for task in done:
             task.result()
 
 
-async def _client(settings: Settings, code: Code) -> Client:
-    client = await connect(settings, plugins=[MettaSweepPlugin(settings.store, code)])
-    await ensure_search_attributes(client)
-    return client
-
-
-def _told_to_end() -> asyncio.Event:
-    """Set when somebody sends SIGTERM or SIGINT."""
-    told = asyncio.Event()
-    for sign in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(sign, told.set)
-    return told
-
-
-async def _until_done(settings: Settings, client: Client, launches: Launches, name: str) -> None:
-    """Return when no workflow of the queue is open; keep the embedded server alive meanwhile."""
-    began = monotonic()
+async def _until_done(settings: Settings, client: Client, is_done: _IsDone) -> None:
+    """Return when there is no more work, or no server that this worker could go on with."""
+    server = EmbeddedServer(settings.store / "server")
     while True:
         await asyncio.sleep(LOOK_S)
-        launch = launches.read(name)
         try:
-            is_done = await _is_done(client, launch, monotonic() - began)
-        except RPCError as error:
+            if settings.is_embedded and not await _is_kept(server, client):
+                return
+            if await is_done(client):
+                return
+        except (RPCError, ServerError) as error:  # trials go on meanwhile
             log.info("the server does not answer: %s", error)
-            if settings.is_embedded:
-                await asyncio.to_thread(EmbeddedServer(settings.store / "server").ensure)
-            continue
-        if is_done and launches.close(name, launch.generation):
-            return
 
 
-async def _is_done(client: Client, launch: Launch, age_s: float) -> bool:
+async def _is_kept(server: EmbeddedServer, client: Client) -> bool:
+    """Keep the embedded server alive; False when it is not the one that the client is connected to."""
+    if not server.exists():
+        log.warning("the store was deleted: nothing is left to do")
+        return False
+    found = await asyncio.to_thread(server.ensure)  # missed sooner than a call to it would fail
+    if found.address != client.service_client.config.target_host:
+        log.warning("the server is now at %s: the next worker goes on there", found.address)
+        return False
+    return True
+
+
+async def _never(client: Client) -> bool:
+    return False
+
+
+async def _is_done(client: Client, launch: Launch) -> bool:
+    """Whether no workflow of the queue is open; one that was just launched may have to be started yet."""
+    root = await _root(client, launch)
+    if root and root.status is WorkflowExecutionStatus.RUNNING:
+        await _bury(client, root)
+        return False
+    if root is None or (root.close_time and root.close_time.timestamp() < launch.opened_at):
+        return time() - launch.opened_at > UNBORN_S
+    query = f"TaskQueue = '{launch.queue}' AND ExecutionStatus = 'Running'"
+    return (await client.count_workflows(query, rpc_timeout=RPC_TIMEOUT)).count == 0
+
+
+async def _bury(client: Client, root: WorkflowExecutionDescription) -> None:
+    """Say that activities of another worker are dead; the server would wait for their heartbeats.
+
+    It is certain: nobody serves the queue of a launch but the holder of its lock.
+    """
+    for pending in root.raw_description.pending_activities:
+        is_started = pending.state == PendingActivityState.PENDING_ACTIVITY_STATE_STARTED
+        if is_started and pending.last_worker_identity != client.identity:
+            dead = client.get_async_activity_handle(
+                workflow_id=root.id, run_id=root.run_id, activity_id=pending.activity_id
+            )
+            await dead.fail(ApplicationError("its worker was killed"), rpc_timeout=RPC_TIMEOUT)
+
+
+async def _root(client: Client, launch: Launch) -> WorkflowExecutionDescription | None:
     try:
-        root = await client.get_workflow_handle(launch.queue).describe()
+        return await client.get_workflow_handle(launch.queue).describe(rpc_timeout=RPC_TIMEOUT)
     except RPCError as error:
         if error.status is RPCStatusCode.NOT_FOUND:
-            return age_s > UNBORN_S
+            return None
         raise
-    if root.status is WorkflowExecutionStatus.RUNNING:
-        return False
-    query = f"TaskQueue = '{launch.queue}' AND ExecutionStatus = 'Running'"
-    return (await client.count_workflows(query)).count == 0

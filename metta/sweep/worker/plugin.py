@@ -6,16 +6,15 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
-from pydantic import ValidationError
 from temporalio.contrib.pydantic import PydanticPayloadConverter
-from temporalio.converter import DataConverter
+from temporalio.converter import DataConverter, DefaultPayloadConverter
 from temporalio.plugin import SimplePlugin
 from temporalio.worker import WorkerConfig, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from metta.sweep.activities.search_session import SearchSessions
 from metta.sweep.contracts.attempts import Code
-from metta.sweep.contracts.errors import SweepError
+from metta.sweep.contracts.errors import DefinitionError
 from metta.sweep.stores.files import FileStore
 from metta.sweep.workflows.sweep import Sweep
 
@@ -31,11 +30,16 @@ class MettaSweepPlugin(SimplePlugin):
         client = await Client.connect("localhost:7233", plugins=[MettaSweepPlugin()])
         worker = Worker(client, task_queue="metta-sweep")
 
-    A codec, failure converter or external storage of yours stays in place.
+    A codec, failure converter or external storage of yours stays in place, and so does a payload converter
+    derived from pydantic's.
 
     Args:
         store: Folder of the artifact store.
         code: Where user code is found; None means as in this process.
+
+    Raises:
+        DefinitionError: By the client, when its payload converter knows nothing of pydantic; by a worker
+            whose client has not got the plugin.
     """
 
     def __init__(self, store: Path | str = ".metta-sweep", code: Code | None = None) -> None:
@@ -49,13 +53,16 @@ class MettaSweepPlugin(SimplePlugin):
             workflows=[Sweep],
             activities=[self._sessions.run_search_session],
             run_context=self._attended,
-            # a wrong input or a mistake of the user ends a workflow; other errors of workflow code
-            # are ours, and wait for a mended worker
-            workflow_failure_exception_types=[ValidationError, SweepError, ExceptionGroup],
         )
 
     def configure_worker(self, config: WorkerConfig) -> WorkerConfig:
         """Give sessions time to be closed when a worker ends."""
+        client = config.get("client")
+        if not client or not issubclass(
+            client.data_converter.payload_converter_class, PydanticPayloadConverter
+        ):
+            problem = "give MettaSweepPlugin to the client; workers made from that client inherit it"
+            raise DefinitionError([problem], "the worker's plugins")
         if not config.get("graceful_shutdown_timeout"):  # the engine's own default is none
             config["graceful_shutdown_timeout"] = GRACE
         return super().configure_worker(config)
@@ -73,7 +80,14 @@ class MettaSweepPlugin(SimplePlugin):
 
 
 def _with_pydantic(converter: DataConverter | None) -> DataConverter:
-    return replace(converter or DataConverter.default, payload_converter_class=PydanticPayloadConverter)
+    converter = converter or DataConverter.default
+    kind = converter.payload_converter_class
+    if issubclass(kind, PydanticPayloadConverter):
+        return converter
+    if kind is DefaultPayloadConverter:
+        return replace(converter, payload_converter_class=PydanticPayloadConverter)
+    problem = f"sweeps are sent by pydantic's payload converter: derive {kind.__name__} from it"
+    raise DefinitionError([problem], "the client's data converter")
 
 
 def _with_passthrough(runner: WorkflowRunner | None) -> WorkflowRunner:

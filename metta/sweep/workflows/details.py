@@ -4,6 +4,7 @@ from metta.sweep.contracts.sweeps import Row, SweepStatus
 from metta.sweep.contracts.wording import budget_text, value_text
 
 ROWS = 10
+CELL_CHARS = 300
 
 
 def details(status: SweepStatus) -> str:
@@ -29,4 +30,7 @@ def details(status: SweepStatus) -> str:
 def row_text(row: Row) -> str:
     """A line of the table; numbers with four digits, for people."""
     params = ", ".join(f"{name}={value_text(value)}" for name, value in row.params.items())
-    return f"| {row.trial} | {value_text(row.value)} | {params.replace('|', '/')} |"
+    if len(params) > CELL_CHARS:
+        params = params[:CELL_CHARS] + " ..."
+    # what would end the cell or the line
+    return f"| {row.trial} | {value_text(row.value)} | {' '.join(params.replace('|', '/').split())} |"

@@ -1,16 +1,18 @@
 """The workflow of a sweep in the session lane: one long activity hosts the search."""
 
+import asyncio
 from typing import Any
 
-from pydantic import JsonValue
+from pydantic import JsonValue, ValidationError
 from temporalio import workflow
-from temporalio.common import SearchAttributeKey, SearchAttributeUpdate
-from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.common import SearchAttributeKey
+from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from metta.sweep.contracts.activities import RUN_SEARCH_SESSION
-    from metta.sweep.contracts.budgets import Control, budget_from
-    from metta.sweep.contracts.errors import DefinitionError
+    from metta.sweep.contracts.budgets import Budget, Control, budget_from
+    from metta.sweep.contracts.errors import DefinitionError, SweepEnded, SweepError
+    from metta.sweep.contracts.models import problems_of
     from metta.sweep.contracts.sweeps import (
         Progress,
         Row,
@@ -36,64 +38,82 @@ class Sweep:
 
     The search itself runs in an activity that keeps all trials in the sweep's ledger; history carries
     only what people say and how far it is.
+
+    What people send is taken as plain JSON, however many values, and read here: what the engine cannot hand
+    over to a handler would block the workflow for ever, or be dropped without a word. Their mistakes end
+    the workflow as ``ApplicationError``; other errors of workflow code are ours, and wait for a worker that
+    is mended.
     """
 
     @workflow.init
-    def __init__(self, input: SweepInput) -> None:
-        self._input = input
-        run = workflow.info().run_id
-        self._control = input.control or Control(budget=input.budget)
-        self._control = self._control.model_copy(update={"run": run, "version": 0, "handover": False})
+    def __init__(self, *input: JsonValue) -> None:
+        # a reset changes it: versions that are counted anew must not look like known ones
+        self._control = Control(run=workflow.info().run_id)
         self._progress = Progress()
-        self._state: SweepState = "running"
+        self._wrong: DefinitionError | None = None
+        try:
+            self._take(_input_from(input))
+        except DefinitionError as error:  # raised by ``run``: the engine would leak a coroutine here
+            self._wrong = error
+        self._state: SweepState = "stopping" if self._control.stop else "running"
         self._reason = ""
         self._notice = ""
         self._shown: dict[str, object] = {}
 
     @workflow.run
-    async def run(self, input: SweepInput) -> SweepResult:
+    async def run(self, *input: JsonValue) -> SweepResult:
         """Open sessions until one has applied the newest control."""
+        if self._wrong:
+            kind = type(self._wrong).__name__
+            self._over("failed", kind)
+            raise ApplicationError(str(self._wrong), type=kind, non_retryable=True)
         self._show()
-        while True:
-            result = await self._session()
-            # a handler that has changed the budget while the session ended is to be seen below
-            await workflow.wait_condition(workflow.all_handlers_finished)
-            if result.reason == "handover":
-                workflow.continue_as_new(self._continued())
-            if result.control.version == self._control.version:
-                return self._end(result)
+        try:
+            return await self._search()
+        except (ActivityError, asyncio.CancelledError) as error:
+            if is_cancelled_exception(error):
+                self._over("cancelled")
+            elif isinstance(error, ActivityError) and isinstance(error.cause, ApplicationError):
+                self._over("failed", str(error.cause.type))
+                raise error.cause from None  # a mistake of the user: tell it without wrapping
+            raise
 
     @workflow.update
-    def set_budget(self, budget: JsonValue) -> Control:
+    def set_budget(self, *budget: JsonValue) -> Control:
         """Change the limits that are given; the others stay. A number is a number of trials."""
-        self._change(budget=self._control.budget.changed(budget_from(budget)))
+        self._change(budget=self._control.budget.changed(self._budget_from(budget)))
         return self._control
 
     @set_budget.validator
-    def _check_budget(self, budget: JsonValue) -> None:
-        budget_from(budget)  # what it raises is told to the caller, and nothing gets into history
+    def _check_budget(self, *budget: JsonValue) -> None:
+        self._budget_from(budget)  # what it raises is told to the caller, and nothing gets into history
 
     @workflow.signal(name="set_budget")
-    def set_budget_by_signal(self, budget: JsonValue) -> None:
+    def set_budget_by_signal(self, *budget: JsonValue) -> None:
         """The same for clients that cannot send updates."""
         try:
-            self._change(budget=self._control.budget.changed(budget_from(budget)))
-        except DefinitionError as error:  # nobody waits for an answer: show it
+            self._change(budget=self._control.budget.changed(self._budget_from(budget)))
+        except SweepError as error:  # nobody waits for an answer: show it
             self._notice = f"the signal set_budget was refused: {error}"
             self._show()
 
     @workflow.update
-    def stop(self) -> Control:
+    def stop(self, *_: JsonValue) -> Control:
         """Stop the running trials, and end."""
         self._change(stop=True)
         return self._control
 
     @workflow.signal
-    def progress(self, progress: Progress) -> None:
+    def progress(self, *progress: JsonValue) -> None:
         """The session tells how far it is."""
+        try:
+            news = Progress.model_validate(_only(progress, "the signal progress"))
+        except (SweepError, ValidationError) as error:
+            workflow.logger.warning("somebody sends progress that is none: %s", error)
+            return
         # to keep history small it leaves out the best trials when they are those of the last signal
-        best = progress.best if progress.best is not None else self._progress.best
-        self._progress = progress.model_copy(update={"best": best})
+        best = news.best if news.best is not None else self._progress.best
+        self._progress = news.model_copy(update={"best": best})
         self._show()
 
     @workflow.query
@@ -118,47 +138,73 @@ class Sweep:
         handover = workflow.info().is_continue_as_new_suggested()
         return self._control.model_copy(update={"handover": handover})
 
+    def _take(self, input: SweepInput) -> None:
+        self._input = input
+        control = input.control or Control(budget=input.budget)
+        self._control = control.model_copy(update={"run": self._control.run})
+        self._progress = input.progress
+
+    async def _search(self) -> SweepResult:
+        while True:
+            result = await self._session()
+            self._progress = result.progress
+            # a handler that has changed the budget while the session ended is to be seen below
+            await workflow.wait_condition(workflow.all_handlers_finished)
+            if workflow.cancellation_reason() is not None:
+                raise asyncio.CancelledError
+            if result.reason == "handover":
+                workflow.continue_as_new(self._continued())
+            if self._is_newest(result.control):
+                return self._ended(result)
+
+    def _is_newest(self, control: Control) -> bool:
+        """Whether a session has applied the newest control."""
+        # not by its run: a history that is replayed after a reset was written by another run
+        mine = self._control
+        return (control.version, control.budget, control.stop) == (mine.version, mine.budget, mine.stop)
+
     async def _session(self) -> SessionResult:
-        try:
-            result: SessionResult = await workflow.execute_activity(
-                RUN_SEARCH_SESSION.name,
-                SessionInput(
-                    sweep_id=workflow.info().workflow_id,
-                    spec=self._input.spec,
-                    control=self._control,
-                    resume=self._input.resume,
-                ),
-                result_type=RUN_SEARCH_SESSION.result,
-                start_to_close_timeout=SESSION_TIMEOUT,
-                heartbeat_timeout=SESSION_HEARTBEAT,
-                retry_policy=SESSION_RETRY,
-                # a cancelled sweep ends when its trials have been stopped and recorded as such
-                cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-                summary=f"search for the best {self._input.metric or 'trial'}",
-            )
-        except ActivityError as error:
-            if isinstance(error.cause, ApplicationError):  # a mistake of the user: tell it without wrapping
-                self._fail(str(error.cause.type))
-                raise error.cause from None
-            raise
+        info = workflow.info()
+        result: SessionResult = await workflow.execute_activity(
+            RUN_SEARCH_SESSION.name,
+            SessionInput(
+                sweep_id=info.workflow_id,
+                spec=self._input.spec,
+                control=self._control,
+                # a run that continues another one, or was reset, goes on with what that has recorded
+                resume=self._input.resume or info.run_id != info.first_execution_run_id,
+            ),
+            result_type=RUN_SEARCH_SESSION.result,
+            start_to_close_timeout=SESSION_TIMEOUT,
+            heartbeat_timeout=SESSION_HEARTBEAT,
+            retry_policy=SESSION_RETRY,
+            # a cancelled sweep ends when its trials have been stopped and recorded as such
+            cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+            summary=f"search for the best {self._input.metric or 'trial'}",
+        )
         return result
 
     def _continued(self) -> SweepInput:
-        return self._input.model_copy(update={"control": self._control, "resume": True})
+        return self._input.model_copy(update={"control": self._control, "progress": self._progress})
+
+    def _budget_from(self, given: tuple[JsonValue, ...]) -> Budget:
+        budget = budget_from(_only(given, "the budget"))
+        if self._control.stop:
+            raise SweepEnded("the sweep is being stopped; run it again with resume=True (`--resume`)")
+        return budget
 
     def _change(self, **changes: object) -> None:
         self._control = self._control.model_copy(update={**changes, "version": self._control.version + 1})
+        self._notice = ""
         if self._control.stop:
             self._state = "stopping"
         self._show()
 
-    def _end(self, result: SessionResult) -> SweepResult:
-        self._progress, self._reason = result.progress, result.reason
+    def _ended(self, result: SessionResult) -> SweepResult:
         if result.reason == "failed":
-            self._fail("failed")
+            self._over("failed", result.reason)
             raise ApplicationError(result.message, type="SweepFailed", non_retryable=True)
-        self._state = "finished"
-        self._show()
+        self._over("finished", result.reason)
         return SweepResult(
             sweep_id=workflow.info().workflow_id,
             reason=result.reason,
@@ -166,21 +212,42 @@ class Sweep:
             progress=result.progress,
         )
 
-    def _fail(self, reason: str) -> None:
-        self._state, self._reason = "failed", reason
+    def _over(self, state: SweepState, reason: str = "") -> None:
+        self._state, self._reason = state, reason
         self._show()
 
     def _show(self) -> None:
         """What the Temporal UI shows, and what lists of workflows can be filtered by."""
         workflow.set_current_details(details(self.status()))
         best = self._progress.best
-        attributes: list[SearchAttributeUpdate[Any]] = [
-            STATUS.value_set(self._state),
-            TRIALS.value_set(self._progress.counts.started),
-            *([METRIC.value_set(self._progress.metric)] if self._progress.metric else []),
-            *([BEST.value_set(best[0].value)] if best else []),
-        ]
+        attributes: dict[SearchAttributeKey[Any], object] = {
+            STATUS: self._state,
+            TRIALS: self._progress.counts.started,
+            METRIC: self._progress.metric,
+            BEST: best[0].value if best else None,
+        }
         # each upsert is an event in history: tell only what changed
-        if changed := [a for a in attributes if self._shown.get(a.key.name) != a.value]:
-            self._shown |= {a.key.name: a.value for a in changed}
-            workflow.upsert_search_attributes(changed)
+        changed = {key: value for key, value in attributes.items() if self._shown.get(key.name) != value}
+        if changed:
+            self._shown |= {key.name: value for key, value in changed.items()}
+            workflow.upsert_search_attributes(
+                [
+                    key.value_unset() if value is None else key.value_set(value)
+                    for key, value in changed.items()
+                ]
+            )
+
+
+def _only(given: tuple[JsonValue, ...], subject: str) -> JsonValue:
+    """The one value that was sent."""
+    if len(given) != 1:
+        raise DefinitionError([f"it has to be one JSON value, got {len(given) or 'none'}"], subject)
+    return given[0]
+
+
+def _input_from(given: tuple[JsonValue, ...]) -> SweepInput:
+    subject = "the sweep's JSON"
+    try:
+        return SweepInput.model_validate(_only(given, subject))
+    except ValidationError as error:
+        raise DefinitionError(list(problems_of(error, SweepInput)), subject) from None

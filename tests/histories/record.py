@@ -1,0 +1,126 @@
+"""Records the histories that the replay test replays: real sweeps on a real server.
+
+    python -m tests.histories.record
+
+Record anew only what a new version writes on purpose, and keep what an old one wrote: sweeps that were
+begun by it are to go on after an update.
+"""
+
+import asyncio
+import json
+import tempfile
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from temporalio.client import WorkflowFailureError
+from temporalio.testing import WorkflowEnvironment
+from temporalio.worker import Worker
+
+from metta.sweep.client.settings import Settings
+from metta.sweep.contracts.sweeps import SEARCH_ATTRIBUTES
+from tests.rig import TEMPORAL, Handle, Rig, definition, standing, until
+
+HERE = Path(__file__).parent
+SUGGESTED = 30
+"""After so many events the server suggests to continue as new."""
+
+
+async def finished(rig: Rig) -> Handle:
+    return await rig.start(definition(budget=3))
+
+
+async def budget_changed(rig: Rig) -> Handle:
+    handle = await rig.started(budget=1)
+    await handle.signal("set_budget", {"trails": 2})
+    await handle.signal("set_budget", 2)
+    await handle.execute_update("set_budget", 3)
+    rig.open_gate()
+    return handle
+
+
+async def stopped(rig: Rig) -> Handle:
+    handle = await rig.started(budget=3)
+    await handle.execute_update("stop")
+    return handle
+
+
+async def cancelled(rig: Rig) -> Handle:
+    handle = await rig.started(budget=3)
+    await handle.cancel()
+    return handle
+
+
+async def wrong_input(rig: Rig) -> Handle:
+    return await rig.start(definition(budget=-1))
+
+
+async def mistaken(rig: Rig) -> Handle:
+    return await rig.start(definition("nothing"))
+
+
+async def failed(rig: Rig) -> Handle:
+    return await rig.start(definition("wrong", budget=3, max_failures=2))
+
+
+async def handed_over(rig: Rig) -> Handle:
+    handle = await rig.started(budget=2)
+    for trials in range(2, 2 + SUGGESTED // 3):
+        await handle.signal("set_budget", trials)
+    await until(lambda: rig.table(handle.id).control.version > 1)
+    rig.open_gate()
+    return handle
+
+
+STORIES: list[Callable[[Rig], Awaitable[Handle]]] = [
+    finished,
+    budget_changed,
+    stopped,
+    cancelled,
+    wrong_input,
+    mistaken,
+    failed,
+    handed_over,
+]
+
+
+def without_machine(value: Any) -> Any:
+    """A history without what tells of the machine that it was recorded on."""
+    if isinstance(value, dict):
+        return {k: without_machine(v) for k, v in value.items() if k not in ("identity", "stackTrace")}
+    return [without_machine(v) for v in value] if isinstance(value, list) else value
+
+
+async def record(story: Callable[[Rig], Awaitable[Handle]], server: Settings, folder: Path) -> None:
+    """Play a story, and write down the histories of all of its runs."""
+    rig = await standing(server, folder / story.__name__)
+    async with Worker(rig.client, task_queue=rig.queue):
+        handle = await story(rig)
+        try:
+            await handle.result()
+        except WorkflowFailureError as error:
+            print(f"{story.__name__}: {error.cause!r}")
+        runs = [run async for run in rig.client.list_workflows(f"WorkflowId = '{handle.id}'")]
+        for number, run in enumerate(sorted(runs, key=lambda run: run.start_time)):
+            history = await rig.client.get_workflow_handle(run.id, run_id=run.run_id).fetch_history()
+            file = HERE / f"{story.__name__}-{number}.json"
+            file.write_text(json.dumps(without_machine(history.to_json_dict()), indent=1) + "\n", "utf-8")
+            print(f"{file.name}: {len(history.events)} events")
+
+
+async def main() -> None:
+    attributes = [f"--search-attribute={name}={kind}" for name, kind in SEARCH_ATTRIBUTES.items()]
+    suggestion = ["--dynamic-config-value", f"limit.historyCount.suggestContinueAsNew={SUGGESTED}"]
+    environment = await WorkflowEnvironment.start_local(
+        dev_server_existing_path=TEMPORAL, dev_server_extra_args=[*attributes, *suggestion]
+    )
+    async with environment:
+        address = environment.client.service_client.config.target_host
+        server = Settings(HERE, {"target_host": address, "namespace": environment.client.namespace})
+        with tempfile.TemporaryDirectory() as folder:
+            for story in STORIES:
+                await record(story, server, Path(folder))
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

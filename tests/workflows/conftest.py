@@ -1,0 +1,3 @@
+"""What tests of workflows share."""
+
+from tests.rig import rig as rig
