@@ -6,7 +6,7 @@ Every trial trains one epoch; the best third of those goes on to three, of these
 pauses keeps its checkpoint and goes on from there when it is promoted.
 """
 
-from digits import SPACE, train
+from digits import SPACE, train  # type: ignore[import-not-found]  # it lies beside this script
 
 from metta.sweep.executors import LocalExecutor
 from metta.sweep.experiments import SweepExperiment
