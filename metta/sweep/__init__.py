@@ -12,7 +12,12 @@ if TYPE_CHECKING:
     from metta.sweep.contracts.distributions import Choice as Choice
     from metta.sweep.contracts.distributions import Constant as Constant
     from metta.sweep.contracts.distributions import Integer as Integer
+    from metta.sweep.contracts.distributions import LogitUniform as LogitUniform
+    from metta.sweep.contracts.distributions import LogNormal as LogNormal
     from metta.sweep.contracts.distributions import LogUniform as LogUniform
+    from metta.sweep.contracts.distributions import Normal as Normal
+    from metta.sweep.contracts.distributions import Ordinal as Ordinal
+    from metta.sweep.contracts.distributions import Pow2 as Pow2
     from metta.sweep.contracts.distributions import Uniform as Uniform
     from metta.sweep.contracts.errors import BadMetric as BadMetric
     from metta.sweep.contracts.errors import DefinitionError as DefinitionError
@@ -31,7 +36,18 @@ __all__, __getattr__, __dir__ = lazy(
     __name__,
     {
         "contracts.budgets": ["Budget"],
-        "contracts.distributions": ["Choice", "Constant", "Integer", "LogUniform", "Uniform"],
+        "contracts.distributions": [
+            "Choice",
+            "Constant",
+            "Integer",
+            "LogNormal",
+            "LogUniform",
+            "LogitUniform",
+            "Normal",
+            "Ordinal",
+            "Pow2",
+            "Uniform",
+        ],
         "contracts.errors": [
             "BadMetric",
             "DefinitionError",

@@ -94,5 +94,5 @@ def test_a_change_touches_only_what_it_gives() -> None:
 
 
 def test_a_control_of_a_newer_worker_is_read() -> None:
-    newer = {"run": "r", "version": 3, "paused": True, "budget": {"trials": 2, "epochs": 5}}
+    newer = {"run": "r", "version": 3, "mood": True, "budget": {"trials": 2, "joules": 5}}
     assert Control.model_validate(newer) == Control(run="r", version=3, budget=Budget(trials=2))

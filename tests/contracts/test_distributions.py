@@ -1,5 +1,6 @@
 """Distributions: what they draw, what they accept, and what they say about mistakes."""
 
+import math
 import pickle
 from copy import deepcopy
 from fractions import Fraction
@@ -16,7 +17,12 @@ from metta.sweep.contracts.distributions import (
     Constant,
     Distribution,
     Integer,
+    LogitUniform,
+    LogNormal,
     LogUniform,
+    Normal,
+    Ordinal,
+    Pow2,
     Uniform,
     same,
 )
@@ -63,10 +69,25 @@ def _differ(values: list[JsonValue]) -> bool:
     return not any(same(v, w) for k, v in enumerate(values) for w in values[:k])
 
 
-choices = st.lists(json_value, min_size=1, max_size=6).filter(_differ).map(Choice)
+lists = st.lists(json_value, min_size=1, max_size=6).filter(_differ)
+choices = lists.map(Choice) | lists.map(Ordinal)
+shares = st.floats(1e-6, 1 - 1e-6)
+logit_uniforms = st.tuples(shares, shares).map(lambda pair: LogitUniform(min(pair), max(pair)))
+powers = st.tuples(st.integers(0, 40), st.integers(0, 40)).map(lambda p: Pow2(1 << min(p), 1 << max(p)))
+spreads = st.floats(0.01, 10)
+normals = st.builds(Normal, st.floats(-100, 100), spreads) | st.builds(
+    lambda mean, sd, below, above: Normal(mean, sd, mean - below * sd, mean + above * sd),
+    st.floats(-100, 100),
+    spreads,
+    st.floats(0, 3),
+    st.floats(0.01, 3),
+)
+log_normals = st.builds(LogNormal, st.floats(-5, 5), st.floats(0.01, 3))
+bells = normals | log_normals
 constants = json_value.map(Constant)
-distributions = uniforms | stepped() | log_uniforms | integers() | choices | constants
-separate = stepped() | integers() | choices
+continuous = uniforms | log_uniforms | logit_uniforms | bells
+distributions = continuous | stepped() | integers() | powers | choices | constants
+separate = stepped() | integers() | powers | choices
 
 
 @given(distributions, unit)
@@ -74,9 +95,9 @@ def test_every_draw_is_a_value_in_native_types(distribution: Distribution, u: fl
     assert distribution.problems() == []
     value = distribution.from_unit(u)
     assert distribution.check(value) is None
-    if isinstance(distribution, Integer):
+    if isinstance(distribution, Integer | Pow2):
         assert type(value) is int
-    elif isinstance(distribution, (Uniform, LogUniform)):
+    elif not isinstance(distribution, Choice | Ordinal | Constant):
         assert type(value) is float
 
 
@@ -107,7 +128,12 @@ def test_continuous_values_come_back(distribution: Uniform | LogUniform, u: floa
     assert back == pytest.approx(value, rel=1e-9, abs=slack)
 
 
-@given(uniforms | stepped() | log_uniforms | integers(), unit, unit)
+@given(bells | logit_uniforms.filter(lambda d: d.high - d.low > 1e-3), st.floats(0.001, 0.999))
+def test_points_come_back_where_floats_can_tell_them_apart(distribution: Distribution, u: float) -> None:
+    assert distribution.to_unit(distribution.from_unit(u)) == pytest.approx(u, abs=1e-6)
+
+
+@given(continuous | stepped() | integers() | powers, unit, unit)
 def test_numbers_rise_with_the_point(distribution: Distribution, u: float, v: float) -> None:
     low, high = (float(str(distribution.from_unit(x))) for x in sorted((u, v)))
     assert low <= high + 1e-12 * max(abs(low), abs(high))
@@ -168,6 +194,19 @@ def test_known_quantiles() -> None:
     assert LogUniform(1e-4, 1).from_unit(0.5) == pytest.approx(1e-2, rel=1e-12)
     assert [Integer(1, 7, step=3).from_unit(u) for u in (0, 0.4, 0.99)] == [1, 4, 7]
     assert [Choice(["a", "b", "c"]).from_unit(u) for u in (0, 0.4, 0.99)] == ["a", "b", "c"]
+
+
+def test_quantiles_of_bells_and_shares() -> None:
+    assert Normal(10, 2).from_unit(0.5) == 10
+    assert Normal(0, 1).from_unit(0.975) == pytest.approx(1.959964)
+    assert Normal(0, 1, low=0).from_unit(0.5) == pytest.approx(0.6744898)  # the median of half a bell
+    assert LogNormal(0, 1).from_unit(0.5) == pytest.approx(1)
+    assert LogNormal(2, 0.5).from_unit(0.975) == pytest.approx(math.exp(2 + 0.5 * 1.959964))
+    assert LogitUniform(0.01, 0.99).from_unit(0.5) == pytest.approx(0.5)
+    tenths = [LogitUniform(0.9, 0.999).from_unit(u) for u in (0, 0.5, 1)]
+    assert tenths == pytest.approx([0.9, 0.98956, 0.999], abs=1e-5)  # odds of 9, 94.8 and 999
+    assert [Pow2(16, 256).from_unit(u) for u in (0, 0.25, 0.5, 0.75, 0.99)] == [16, 32, 64, 128, 256]
+    assert [Ordinal(["s", "m", "l"]).from_unit(u) for u in (0, 0.4, 0.9)] == ["s", "m", "l"]
 
 
 def test_a_log_integer_gives_each_order_of_magnitude_the_same_share() -> None:
@@ -266,6 +305,13 @@ CHECKS: list[tuple[Distribution, Any, str | None]] = [
     (Choice([[1, {"k": 2}]]), [1, {"k": 3}], "must be one of [[1, {'k': 2}]], got [1, {'k': 3}]"),
     (Constant("a"), "a", None),
     (Constant("a"), None, "must be 'a', got None"),
+    (Pow2(2, 16), 12, "must be a power of two, got 12"),
+    (Pow2(2, 16), 32, "must be from 2 to 16, got 32"),
+    (Normal(0, 1, low=-1), -2, "must be at least -1, got -2"),
+    (Normal(0, 1, high=1), 2.5, "must be at most 1, got 2.5"),
+    (LogNormal(0, 1), 0, "must be above 0, got 0"),
+    (LogitUniform(0.1, 0.9), 0.95, "must be from 0.1 to 0.9, got 0.95"),
+    (Ordinal(["s", "m"]), "l", "must be one of ['s', 'm'], got 'l'"),
 ]
 
 
@@ -362,6 +408,20 @@ MISTAKES: list[tuple[Distribution, list[str]]] = [
     (Choice(["a"], center="b"), ["center must be one of ['a'], got 'b'"]),
     (_bad(Constant, {1}), ["value must be JSON, got {1}"]),
     (Constant(INF), ["value must be JSON, got inf"]),
+    (LogitUniform(0, 1), ["low must be above 0, got 0", "high must be below 1, got 1"]),
+    (LogitUniform(0.9, 0.1), ["low must be at most high, got low=0.9 and high=0.1"]),
+    (Pow2(3, 8), ["low must be a power of two, got 3"]),
+    (Pow2(0, 8), ["low must be a power of two, got 0"]),
+    (Pow2(16, 8), ["low must be at most high, got low=16 and high=8"]),
+    (Normal(0, 0), ["sd must be above 0, got 0"]),
+    (Normal(0, 1, low=2, high=1), ["low must be at most high, got low=2 and high=1"]),
+    (
+        Normal(0, 1, low=50, high=60),
+        ["hardly anything of the bell lies between the bounds, got Normal(0, 1, low=50, high=60)"],
+    ),
+    (Normal(NAN, 1), ["mean must be a finite number, got nan"]),
+    (LogNormal(0, 1, low=0), ["low must be above 0, got 0"]),
+    (Ordinal([]), ["values must be a list with at least one value, got []"]),
 ]
 
 
@@ -377,7 +437,7 @@ def test_true_and_false_are_different_from_numbers() -> None:
 @given(st.sampled_from(sorted(TYPES)), st.lists(st.none() | st.booleans() | json_value, max_size=4))
 def test_constructors_never_raise_and_problems_always_answers(kind: str, arguments: list[JsonValue]) -> None:
     cls = TYPES[kind]
-    required = 1 if cls in (Choice, Constant) else 2
+    required = 1 if cls in (Choice, Ordinal, Constant) else 2
     distribution = _bad(cls, *[*arguments, None, None][:required])
     if not distribution.problems():
         assert distribution.check(distribution.from_unit(0.5)) is None

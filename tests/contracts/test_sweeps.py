@@ -112,7 +112,7 @@ def test_json_of_people_stays_what_it_was_when_a_worker_hands_it_on() -> None:
 
 
 def test_fields_of_a_newer_program_are_passed_over_at_any_depth() -> None:
-    newer = WRITTEN | {"client": "metta.sweep", "warm_start": "x", "budget": {"trials": 3, "epochs": 5}}
+    newer = WRITTEN | {"client": "metta.sweep", "mood": "x", "budget": {"trials": 3, "joules": 5}}
     assert SweepInput.model_validate(newer) == SweepInput.model_validate(
         WRITTEN | {"client": "metta.sweep", "budget": {"trials": 3}}
     )

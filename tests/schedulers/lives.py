@@ -5,7 +5,7 @@ from random import Random
 from typing import Any, TypeAlias
 
 from metta.sweep.contracts.budgets import Control
-from metta.sweep.contracts.decisions import Decision, Finish, Resume, Retry, Start, Stop
+from metta.sweep.contracts.decisions import Decision, Finish, Interrupt, Resume, Retry, Start, Stop
 from metta.sweep.contracts.events import (
     Completed,
     Created,
@@ -107,7 +107,7 @@ def reborn(scheduler: Scheduler, recorded: Sequence[Event | Decision]) -> TrialT
     """Bring a new object to where another one was, from what is recorded alone."""
     table = TrialTable()
     for entry in recorded:
-        if isinstance(entry, Start | Resume | Stop | Retry | Finish):
+        if isinstance(entry, Start | Resume | Stop | Interrupt | Retry | Finish):
             table.carry(entry)
         else:
             table.apply(entry)

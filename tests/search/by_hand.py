@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 from metta.sweep.contracts.attempts import AttemptKey
 from metta.sweep.contracts.budgets import Budget, Control
 from metta.sweep.contracts.chunks import Chunk
-from metta.sweep.contracts.decisions import Decision, Finish, Resume, Retry, Start, Stop
+from metta.sweep.contracts.decisions import Decision, Finish, Interrupt, Resume, Retry, Start, Stop
 from metta.sweep.contracts.events import (
     AttemptEnded,
     Completed,
@@ -95,8 +95,8 @@ class ByHand:
         return Tick(at=self._later(seconds))
 
     def control(self, version: int, **fields: Any) -> ControlChanged:
-        """A change of what people want: limits of the budget, or ``stop=True``."""
-        known = {name: fields.pop(name) for name in ("run", "stop") if name in fields}
+        """A change of what people want: limits of the budget, or fields of the control."""
+        known = {name: fields.pop(name) for name in ("run", "stop", "pause") if name in fields}
         control = Control(version=version, budget=Budget(**fields), **{"run": "run", **known})
         return ControlChanged(at=self._later(), control=control)
 
@@ -141,5 +141,5 @@ def said(decision: Decision) -> str:
             return f"retry {decision.trial} try {decision.attempt}"
         case Finish():
             return f"finish {decision.reason}"
-        case Start() | Stop():
+        case Start() | Stop() | Interrupt():
             return f"{decision.type} {decision.trial}"

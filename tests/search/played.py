@@ -62,11 +62,11 @@ class Played:
         control = Control(run="run", budget=Budget(**limits))
         return self.thread.submit(self.session.run, control)
 
-    def change(self, version: int, stop: bool = False, handover: bool = False, **limits: Any) -> None:
-        budget = Budget(**limits)
-        self.session.set_control(
-            Control(run="run", version=version, stop=stop, handover=handover, budget=budget)
-        )
+    def change(self, version: int, limits: dict[str, Any] | None = None, **fields: Any) -> None:
+        """What people want now: fields of the control, or limits of its budget."""
+        known = {name: fields.pop(name) for name in list(fields) if name in Control.model_fields}
+        budget = Budget(**(limits or {}), **fields)
+        self.session.set_control(Control(run="run", version=version, budget=budget, **known))
 
     def close(self) -> None:
         self.session.close()

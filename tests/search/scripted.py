@@ -57,6 +57,10 @@ class ScriptedPool(Pool):
     def free(self) -> int:
         return self._slots - len(self._playing)
 
+    @property
+    def busy(self) -> int:
+        return len(self._playing)
+
     def start(self, attempt: Attempt) -> None:
         assert self.free() > 0
         self.started.append(attempt)

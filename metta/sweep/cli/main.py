@@ -111,18 +111,64 @@ def budget(
     hours: Annotated[float | None, typer.Option(help="Time it may run, in hours.")] = None,
     seconds: Annotated[float | None, typer.Option(help="Time it may run, in seconds.")] = None,
     target: Annotated[float | None, typer.Option(help="Value that is good enough.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Steps that all trials together may train.")] = None,
+    cost: Annotated[float | None, typer.Option(help="What all trials together may cost.")] = None,
     json: Json = False,
 ) -> None:
     """Change the budget of a running sweep; limits that are not given stay."""
     from metta.sweep.client.sweeps import Sweeps
     from metta.sweep.contracts.budgets import budget_from
 
-    limits = {"trials": trials, "hours": hours, "seconds": seconds, "target": target}
+    limits = {
+        "trials": trials,
+        "hours": hours,
+        "seconds": seconds,
+        "target": target,
+        "epochs": epochs,
+        "cost": cost,
+    }
     given: dict[str, JsonValue] = {key: value for key, value in limits.items() if value is not None}
     if not given:
-        raise DefinitionError(["give a number of trials, --hours, --seconds or --target"], "the budget")
+        options = ", ".join(f"--{name}" for name in limits if name != "trials")
+        raise DefinitionError([f"give a number of trials, or one of {options}"], "the budget")
     wanted = budget_from(given)
     Output(json).control(name, Sweeps().attach(name).set_budget(wanted))
+
+
+@app.command()
+def concurrency(
+    name: Name,
+    trials: Annotated[
+        int, typer.Argument(help="Trials at the same time; 0 leaves it to scheduler and executor.")
+    ],
+    json: Json = False,
+) -> None:
+    """Change how many trials of a running sweep may run at the same time."""
+    from metta.sweep.client.sweeps import Sweeps
+
+    Output(json).control(name, Sweeps().attach(name).set_concurrency(trials or None))
+
+
+@app.command()
+def pause(
+    name: Name,
+    now: Annotated[
+        bool, typer.Option("--now", help="Interrupt running trials; they go on from their checkpoints.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Start nothing new until the sweep is resumed; paused time is not counted."""
+    from metta.sweep.client.sweeps import Sweeps
+
+    Output(json).control(name, Sweeps().attach(name).pause(now))
+
+
+@app.command()
+def resume(name: Name, json: Json = False) -> None:
+    """Go on with a paused sweep."""
+    from metta.sweep.client.sweeps import Sweeps
+
+    Output(json).control(name, Sweeps().attach(name).resume())
 
 
 @app.command()

@@ -103,9 +103,16 @@ class Output:
         if self._json:
             self._print({"sweep": name, **control.model_dump(mode="json")})
             return
-        wanted = "is being stopped" if control.stop else f"has the budget {budget_text(control.budget)}"
-        self._say(f"{name} {wanted}")
-        self._next(f"sweep show {name}")
+        states = {
+            "running": f"has the budget {budget_text(control.budget)}",
+            "paused": "is paused"
+            if control.pause == "now"
+            else "is paused; running trials come to their end",
+            "stopping": "is being stopped",
+        }
+        limit = f", {control.concurrency} trials at the same time" if control.concurrency else ""
+        self._say(f"{name} {states[control.state]}{limit}")
+        self._next(f"sweep resume {name}" if control.state == "paused" else f"sweep show {name}")
 
     def _best(self, table: TrialTable) -> None:
         self._say("")

@@ -131,6 +131,38 @@ class SweepHandle:
         """
         return call(self.change_budget(budget if isinstance(budget, Budget) else budget_from(budget)))
 
+    def set_concurrency(self, trials: int | None) -> Control:
+        """Change how many trials may run at the same time.
+
+        Args:
+            trials: The number, at most what scheduler and executor allow; None leaves it to them.
+
+        Raises:
+            DefinitionError: When it is not a whole number of at least 1.
+            SweepEnded: When the sweep is over.
+        """
+        return call(self._update("set_concurrency", trials))
+
+    def pause(self, now: bool = False) -> Control:
+        """Start nothing new until ``resume``; paused time is not counted.
+
+        Args:
+            now: Whether running trials are interrupted at their next report, and later go on from their
+                checkpoints; else they may end.
+
+        Raises:
+            SweepEnded: When the sweep is over.
+        """
+        return call(self._update("pause", "now" if now else "soon"))
+
+    def resume(self) -> Control:
+        """Go on after a pause.
+
+        Raises:
+            SweepEnded: When the sweep is over.
+        """
+        return call(self._update("resume"))
+
     def stop(self) -> Control:
         """Stop the running trials and end the sweep; what is recorded stays.
 
@@ -199,7 +231,7 @@ class SweepHandle:
         if state == "failed" and not notice:  # it failed before it could record why
             notice = await self._why_failed()
         return SweepStatus(
-            state="stopping" if state == "running" and table.control.stop else state,
+            state=table.control.state if state == "running" else state,
             progress=table.progress(),
             control=table.control,
             reason=table.finish.reason if table.finish else "",

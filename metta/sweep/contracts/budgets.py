@@ -1,5 +1,7 @@
 """How much a sweep may spend, and what people may change while it runs."""
 
+from typing import Literal
+
 from pydantic import Field, JsonValue, model_validator
 
 from metta.sweep.contracts.errors import shown
@@ -9,20 +11,25 @@ from metta.sweep.contracts.models import Edge, Wire, parse
 class Budget(Edge):
     """Limits of a sweep; the first one that is reached ends it.
 
-    Trials are counted when they start, and retries are free. When the trials are used up, running ones
-    end as usual; when the time is used up or the target reached, they are stopped.
+    Trials are counted when they start, and retries are free. When trials, epochs or cost are used up, running
+    trials end as usual; when the time is used up or the target reached, they are stopped.
 
     Args:
         trials: Trials to start.
         hours: Time the sweep may run, in hours; time in which nothing worked on it is not counted.
         seconds: The same in seconds; added to ``hours`` when both are given.
         target: Value of the metric that is good enough.
+        epochs: Steps that all trials together may train.
+        cost: What all trials together may cost: the metric ``cost`` of those that report it, else the
+            seconds that their attempts ran.
     """
 
     trials: int | None = Field(default=None, ge=1)
     hours: float | None = Field(default=None, gt=0)
     seconds: float | None = Field(default=None, gt=0)
     target: float | None = None
+    epochs: int | None = Field(default=None, ge=1)
+    cost: float | None = Field(default=None, gt=0)
 
     @model_validator(mode="before")
     @classmethod
@@ -49,7 +56,7 @@ class Budget(Edge):
         """This budget with the limits of ``change`` that were given; None lifts a limit.
 
         >>> Budget(trials=20, target=0.9).changed(Budget(trials=40))
-        Budget(trials=40, hours=None, seconds=None, target=0.9)
+        Budget(trials=40, hours=None, seconds=None, target=0.9, epochs=None, cost=None)
         """
         given = {name: getattr(change, name) for name in change.model_fields_set}
         return self.model_copy(update=given)
@@ -59,7 +66,7 @@ def budget_from(value: JsonValue) -> Budget:
     """A budget as people write it: a number of trials, or limits by name.
 
     >>> budget_from(20), budget_from({"hours": 2}).time_s
-    (Budget(trials=20, hours=None, seconds=None, target=None), 7200.0)
+    (Budget(trials=20, hours=None, seconds=None, target=None, epochs=None, cost=None), 7200.0)
 
     Raises:
         DefinitionError: With every mistake.
@@ -75,6 +82,9 @@ class Control(Wire):
         version: Counts the changes, from 0.
         budget: The limits in force.
         stop: Whether the sweep is to end now.
+        pause: ``"soon"`` starts nothing new, ``"now"`` also interrupts running trials at their next report;
+            None lets it run.
+        concurrency: Trials that may run at the same time; None leaves it to scheduler and executor.
         handover: Whether the session is to let its trials end and return, for the workflow to go on
             as a new run.
     """
@@ -83,4 +93,31 @@ class Control(Wire):
     version: int = 0
     budget: Budget = Budget()
     stop: bool = False
+    pause: Literal["soon", "now"] | None = None
+    concurrency: int | None = Field(default=None, ge=1)
     handover: bool = False
+
+    @property
+    def state(self) -> Literal["running", "paused", "stopping"]:
+        """What a sweep does that is not over."""
+        if self.stop:
+            return "stopping"
+        return "paused" if self.pause else "running"
+
+
+def concurrency_from(value: JsonValue) -> int | None:
+    """A number of trials that may run at the same time; None lifts the limit.
+
+    Raises:
+        DefinitionError: When it is neither.
+    """
+    return parse(Control, {"concurrency": value}, "the concurrency").concurrency
+
+
+def pause_from(value: JsonValue) -> Literal["soon", "now"]:
+    """A pause: ``"now"`` interrupts running trials, ``"soon"`` or nothing lets them end.
+
+    Raises:
+        DefinitionError: When it is something else.
+    """
+    return parse(Control, {"pause": value}, "the pause").pause or "soon"

@@ -49,6 +49,13 @@ class Stop(Wire):
     trial: int
 
 
+class Interrupt(Wire):
+    """End the running attempt of a trial at its next report; another one goes on from its last checkpoint."""
+
+    type: Literal["interrupt"] = "interrupt"
+    trial: int
+
+
 class Retry(Wire):
     """Run the segment again as another attempt, from its last checkpoint."""
 
@@ -67,4 +74,6 @@ class Finish(Wire):
     message: str = ""
 
 
-Decision: TypeAlias = Annotated[Start | Resume | Stop | Retry | Finish, Field(discriminator="type")]
+Decision: TypeAlias = Annotated[
+    Start | Resume | Stop | Interrupt | Retry | Finish, Field(discriminator="type")
+]

@@ -33,6 +33,7 @@ class TrialRecord:
         failed: Attempts that failed by the trial's own fault.
         free: Attempts that failed by the machinery's fault.
         stopping: Whether it was told to end.
+        interrupted: Whether its attempt was told to end, so that another one goes on later.
         seconds: Time its attempts ran.
     """
 
@@ -56,6 +57,7 @@ class TrialRecord:
     failed: int = 0
     free: int = 0
     stopping: bool = False
+    interrupted: bool = False
     seconds: float = 0.0
 
     @property
@@ -67,3 +69,8 @@ class TrialRecord:
     def running(self) -> bool:
         """Whether an attempt is under way or due."""
         return self.status == "running"
+
+    @property
+    def cost(self) -> float:
+        """What it has cost: its metric of that name, else the seconds that its attempts ran."""
+        return self.metrics.get("cost", self.seconds)

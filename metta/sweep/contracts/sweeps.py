@@ -196,7 +196,7 @@ class SessionResult(Wire):
     ledger: str
 
 
-SweepState: TypeAlias = Literal["running", "stopping", "finished", "failed", "cancelled"]
+SweepState: TypeAlias = Literal["running", "paused", "stopping", "finished", "failed", "cancelled"]
 
 
 class SweepStatus(Wire):

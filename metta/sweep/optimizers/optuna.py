@@ -19,7 +19,7 @@ import inspect
 import warnings
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 import cloudpickle
 import optuna
@@ -78,7 +78,7 @@ class OptunaOptimizer(Optimizer):
         super().__init__(search_space, seed=seed)
         if problems := _problems(sampler, options):
             raise DefinitionError(problems, type(self).__name__)
-        self._sampler = _loaded(sampler)
+        self._sampler: Any = _loaded(sampler)
         self.stateless = not isinstance(self._sampler, BaseSampler)
         self._tpe_options = options
         self._reusable: TPE | None = None
@@ -135,8 +135,7 @@ class OptunaOptimizer(Optimizer):
             return self._sampler
         seed = derived_seed(self.seed or 0, number, "suggest")
         if callable(self._sampler):
-            made: BaseSampler = self._sampler(seed)
-            return made
+            return cast("Factory", self._sampler)(seed)
         if self.space.is_conditional:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", ExperimentalWarning)

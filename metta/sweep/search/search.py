@@ -9,7 +9,7 @@ from pydantic import JsonValue
 from metta.sweep.contracts.budgets import Budget, Control
 from metta.sweep.contracts.chunks import Chunk
 from metta.sweep.contracts.components import create
-from metta.sweep.contracts.decisions import Decision, Resume, Retry, Start, Stop
+from metta.sweep.contracts.decisions import Decision, Interrupt, Resume, Retry, Start, Stop
 from metta.sweep.contracts.errors import (
     ChunkTaken,
     DefinitionChanged,
@@ -19,7 +19,7 @@ from metta.sweep.contracts.errors import (
     StoreError,
     shown,
 )
-from metta.sweep.contracts.events import AttemptEnded, Created, Event, Opened, Stopped
+from metta.sweep.contracts.events import AttemptEnded, ControlChanged, Created, Event, Opened, Stopped
 from metta.sweep.contracts.failures import Failure
 from metta.sweep.contracts.models import json_ready
 from metta.sweep.contracts.records import TrialRecord
@@ -135,7 +135,12 @@ class Search:
     def next_tick_s(self) -> float | None:
         """Seconds from the last event until the time budget is used up; None when that cannot happen."""
         limit_s = self.table.control.budget.time_s
-        if limit_s is None or self.table.finish or self.table.elapsed_s >= limit_s:
+        if (
+            limit_s is None
+            or self.table.finish
+            or self.table.control.pause
+            or self.table.elapsed_s >= limit_s
+        ):
             return None  # what is used up is judged already
         return limit_s - self.table.elapsed_s
 
@@ -207,6 +212,7 @@ class Search:
             if not (isinstance(event, AttemptEnded) and again):  # nobody learns from what is tried again
                 wanted += self._tell(event)
         self._carry(retries)
+        interrupts = self._carry(self._interrupts(news))
         asks, rest = self._go_on(wanted, free - sum(retry.delay_s == 0 for retry in retries))
         return Chunk(
             n=self.head + 1,
@@ -214,7 +220,7 @@ class Search:
             epoch=self._epoch,
             events=tuple(news),
             asks=asks,
-            decisions=(*retries, *rest),
+            decisions=(*retries, *interrupts, *rest),
         )
 
     def _tell(self, event: Event) -> list[Verdict]:
@@ -239,6 +245,8 @@ class Search:
         if isinstance(event, Opened):
             return [_next_attempt(r) for r in self.table.running.values() if not r.stopping]
         record = self.table.records[event.trial] if isinstance(event, AttemptEnded) else None
+        if record and isinstance(event, Stopped) and record.status == "paused":  # it was interrupted
+            return [_next_attempt(record)]
         if record is None or record.status != "failed" or record.failure is None or record.stopping:
             return []
         policy = self._spec.retry
@@ -255,10 +263,12 @@ class Search:
                 return (), [*self._carry(self._stops(self.table.running))]
             return (), [*self._carry([end])]
         stops = self._carry(self._stops(_named(wanted)))
+        if self.table.control.pause:
+            return (), [*stops]
         resumes = self._resumes(wanted)
         news = self._affordable(wanted)
         spare = free - len(resumes) - len(news)
-        if spare > 0:
+        if spare > 0 and not self.table.is_spent:
             fill = self.scheduler.decide(SlotFree(spare), self.table)
             stops += self._carry(self._stops(_named(fill)))
             resumes += self._resumes(fill)
@@ -272,9 +282,17 @@ class Search:
         records = (self.table.records[number] for number in sorted(set(trials)))
         return [Stop(trial=r.number) for r in records if r.status in ("running", "paused") and not r.stopping]
 
+    def _interrupts(self, news: Iterable[Event]) -> list[Interrupt]:
+        """What runs at the moment in which somebody wants a pause now; what is tried again waits anyway."""
+        control = self.table.control
+        if control.pause != "now" or control.stop or not any(isinstance(e, ControlChanged) for e in news):
+            return []
+        return [Interrupt(trial=r.number) for r in self.table.running.values() if not r.stopping]
+
     def _resumes(self, verdicts: Iterable[Verdict]) -> list[Resume]:
         resumes: list[Resume] = []
-        for resume in (v for v in verdicts if isinstance(v, Resume)):
+        wanted = () if self.table.is_spent else verdicts
+        for resume in (v for v in wanted if isinstance(v, Resume)):
             record = self.table.records[resume.trial]
             if record.status == "paused":  # a second verdict on the same trial changes nothing
                 resumes += self._carry([resume.model_copy(update={"segment": record.segment + 1})])
@@ -342,6 +360,8 @@ class Search:
     def _remaining(self) -> int | None:
         """Trials that may still be started, or None without a limit."""
         budget = self.table.control.budget
+        if self.table.is_spent:
+            return 0
         limit = self.scheduler.default_trials if budget == _NO_LIMITS else budget.trials
         return None if limit is None else max(0, limit - len(self.table.records))
 

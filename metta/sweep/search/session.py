@@ -11,7 +11,7 @@ from typing import assert_never
 
 from metta.sweep.contracts.attempts import Attempt, AttemptKey
 from metta.sweep.contracts.budgets import Control
-from metta.sweep.contracts.decisions import Decision, Finish, Resume, Retry, Start, Stop
+from metta.sweep.contracts.decisions import Decision, Finish, Interrupt, Resume, Retry, Start, Stop
 from metta.sweep.contracts.errors import StoreFull
 from metta.sweep.contracts.events import (
     ControlChanged,
@@ -64,6 +64,7 @@ class Session:
         self._folder = folder
         self._resources = resources
         self._clock = clock
+        self._begun: set[int] = set()
         self._queue: deque[Attempt] = deque()
         self._delayed: list[tuple[float, int, Attempt]] = []
         self._stopped: list[Event] = []
@@ -151,7 +152,9 @@ class Session:
 
     def _next_events(self) -> list[Event]:
         """Wait for something to happen, and return all of it."""
-        events: list[Event] = [self._portable(event) for event in self._pool.wait(self._patience_s())]
+        told = self._pool.wait(self._patience_s())
+        self._begun -= {event.trial for event in told if not isinstance(event, Reported)}
+        events: list[Event] = [self._portable(event) for event in told]
         events += self._stopped
         self._stopped.clear()
         while self._controls:
@@ -199,6 +202,8 @@ class Session:
                     heappush(self._delayed, (monotonic() + delay_s, attempt.trial, attempt))
                 case Stop():
                     self._stop(decision.trial)
+                case Interrupt():
+                    self._interrupt(decision.trial)
                 case Finish():
                     pass  # the loop looks at the table
                 case _:
@@ -219,9 +224,18 @@ class Session:
             resources=record.resources or self._resources,
         )
 
+    def _waiting(self, trial: int) -> list[Attempt]:
+        """Attempts of a trial that have not begun."""
+        return [a for a in (*self._queue, *(a for _, _, a in self._delayed)) if a.trial == trial]
+
+    def _interrupt(self, trial: int) -> None:
+        """End the running attempt of a trial; one that has not begun waits anyway."""
+        if not self._waiting(trial):
+            self._pool.stop(self._search.table.records[trial].key)
+
     def _stop(self, trial: int) -> None:
         """Stop a trial, or take back an attempt that has not begun."""
-        waiting = [a for a in (*self._queue, *(a for _, _, a in self._delayed)) if a.trial == trial]
+        waiting = self._waiting(trial)
         if not waiting:
             self._pool.stop(self._search.table.records[trial].key)
             return
@@ -241,11 +255,22 @@ class Session:
     def _feed(self) -> None:
         while self._delayed and self._delayed[0][0] <= monotonic():
             self._queue.append(heappop(self._delayed)[2])
-        for _ in range(min(len(self._queue), self._pool.free())):
-            self._pool.start(self._queue.popleft())
+        control = self._search.table.control
+        if control.pause:
+            return
+        spare = inf if control.concurrency is None else control.concurrency - len(self._begun)
+        while self._queue and spare > 0 and self._pool.free():
+            attempt = self._queue.popleft()
+            self._begun.add(attempt.trial)
+            self._pool.start(attempt)
+            spare -= 1
 
     def _free(self) -> int:
-        return max(0, self._pool.free() - len(self._queue))
+        """So many more trials could run."""
+        free = self._pool.free() - len(self._queue)
+        if (limit := self._search.table.control.concurrency) is not None:
+            free = min(free, limit - len(self._begun) - len(self._queue) - len(self._delayed))
+        return max(0, free)
 
     # --- telling ---
 

@@ -7,7 +7,7 @@ from typing import TypeAlias, assert_never
 
 from metta.sweep.contracts.budgets import Control
 from metta.sweep.contracts.chunks import Chunk
-from metta.sweep.contracts.decisions import Decision, Finish, Resume, Retry, Start, Stop
+from metta.sweep.contracts.decisions import Decision, Finish, Interrupt, Resume, Retry, Start, Stop
 from metta.sweep.contracts.events import (
     AttemptEnded,
     Completed,
@@ -20,6 +20,7 @@ from metta.sweep.contracts.events import (
     SegmentEnded,
     Stopped,
     Tick,
+    TrialEvent,
 )
 from metta.sweep.contracts.failures import FREE, Failure
 from metta.sweep.contracts.metrics import BARE, Objective
@@ -49,6 +50,8 @@ class TrialTable:
         self.objective: Objective | None = None
         self.finish: Finish | None = None
         self.elapsed_s = 0.0
+        self.epochs = 0
+        self.cost = 0.0
         self.failed_in_run = 0
         self.succeeded = False
         self._at: float | None = None
@@ -90,7 +93,7 @@ class TrialTable:
 
     def apply(self, event: Event) -> None:
         """Fold one event that is news."""
-        if self._at is not None and not isinstance(event, Created | Opened):
+        if self._at is not None and not isinstance(event, Created | Opened) and not self.control.pause:
             # before a session opens nothing works on the sweep, and clocks may be set back
             self.elapsed_s += max(0.0, event.at - self._at)
         self._at = event.at
@@ -104,10 +107,8 @@ class TrialTable:
                 self._take_control(event.control)
             case Tick():
                 pass
-            case Reported():
-                self._report(self.records[event.trial], event)
-            case SegmentEnded() | Completed() | Failed() | Stopped():
-                self._end(self.records[event.trial], event)
+            case Reported() | SegmentEnded() | Completed() | Failed() | Stopped():
+                self._spend(self.records[event.trial], event)
             case _:
                 assert_never(event)
 
@@ -130,6 +131,16 @@ class TrialTable:
             self.failed_in_run = 0
         self._versions[control.run] = control.version
         self.control, self.finish = control, None
+
+    def _spend(self, record: TrialRecord, event: TrialEvent) -> None:
+        """Fold what a trial did, and count what it took."""
+        step, cost = record.step or 0, record.cost
+        if isinstance(event, Reported):
+            self._report(record, event)
+        else:
+            self._end(record, event)
+        self.epochs += (record.step or 0) - step
+        self.cost += record.cost - cost
 
     def _report(self, record: TrialRecord, event: Reported) -> None:
         record.seq, record.step = event.seq, event.step
@@ -163,7 +174,8 @@ class TrialTable:
             case Failed(failure=failure):
                 self._fail(record, failure)
             case Stopped():
-                self._become(record, "stopped")
+                goes_on = record.interrupted and not record.stopping
+                self._become(record, "paused" if goes_on else "stopped")
 
     def _complete(self, record: TrialRecord) -> None:
         if shortcoming := self._shortcoming(record):
@@ -223,6 +235,8 @@ class TrialTable:
                 record.until_step, record.last = decision.until_step, decision.last
                 record.resources = decision.resources or record.resources
                 self._become(record, "running")
+            case Interrupt():
+                self.records[decision.trial].interrupted = True
             case Retry():
                 self._retry(self.records[decision.trial], decision.attempt)
             case Stop():
@@ -255,7 +269,7 @@ class TrialTable:
     def _retry(self, record: TrialRecord, attempt: int) -> None:
         if record.status == "failed":
             self.failed_in_run -= 1  # it counts when its last attempt has failed
-        record.attempt, record.seq = attempt, -1
+        record.attempt, record.seq, record.interrupted = attempt, -1, False
         self._become(record, "running")
 
     # --- views ---
@@ -274,6 +288,13 @@ class TrialTable:
     def counts(self) -> Counts:
         """Trials by what became of them."""
         return Counts(started=len(self.records), **{str(k): n for k, n in self._counts.items()})
+
+    @property
+    def is_spent(self) -> bool:
+        """Whether epochs or cost are used up, so that no trial is to begin or to go on any more."""
+        budget = self.control.budget
+        epochs = budget.epochs is not None and self.epochs >= budget.epochs
+        return epochs or (budget.cost is not None and self.cost >= budget.cost)
 
     @property
     def has_only_failed(self) -> bool:

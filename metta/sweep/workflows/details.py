@@ -15,7 +15,8 @@ def details(status: SweepStatus) -> str:
         f"**{status.state}**" + (f": {status.reason}" if status.reason else ""),
         "",
         f"{counts.started} trials started: {counts.completed} completed, {counts.running} running,"
-        f" {counts.failed} failed, {counts.stopped} stopped",
+        f" {counts.failed} failed, {counts.stopped} stopped"
+        + (f", {counts.paused} paused" if counts.paused else ""),
         "",
         f"Budget: {budget_text(status.control.budget)}",
         *(["", f"Note: {note}"] if (note := status.notice or progress.note) else []),

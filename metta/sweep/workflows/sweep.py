@@ -10,7 +10,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_
 
 with workflow.unsafe.imports_passed_through():
     from metta.sweep.contracts.activities import RUN_SEARCH_SESSION
-    from metta.sweep.contracts.budgets import Budget, Control, budget_from
+    from metta.sweep.contracts.budgets import Budget, Control, budget_from, concurrency_from, pause_from
     from metta.sweep.contracts.errors import DefinitionError, SweepEnded, SweepError
     from metta.sweep.contracts.models import problems_of
     from metta.sweep.contracts.sweeps import (
@@ -55,7 +55,7 @@ class Sweep:
             self._take(_input_from(input))
         except DefinitionError as error:  # raised by ``run``: the engine would leak a coroutine here
             self._wrong = error
-        self._state: SweepState = "stopping" if self._control.stop else "running"
+        self._state: SweepState = self._control.state
         self._reason = ""
         self._notice = ""
         self._shown: dict[str, object] = {}
@@ -96,6 +96,34 @@ class Sweep:
         except SweepError as error:  # nobody waits for an answer: show it
             self._notice = f"the signal set_budget was refused: {error}"
             self._show()
+
+    @workflow.update
+    def set_concurrency(self, *concurrency: JsonValue) -> Control:
+        """Change how many trials may run at the same time; null leaves it to scheduler and executor."""
+        self._change(concurrency=concurrency_from(_only(concurrency, "the concurrency")))
+        return self._control
+
+    @set_concurrency.validator
+    def _check_concurrency(self, *concurrency: JsonValue) -> None:
+        self._refuse_when_stopping()
+        concurrency_from(_only(concurrency, "the concurrency"))
+
+    @workflow.update
+    def pause(self, *how: JsonValue) -> Control:
+        """Start nothing new; ``"now"`` also interrupts running trials, which go on from their checkpoints."""
+        self._change(pause=pause_from(how[0] if how else None))
+        return self._control
+
+    @pause.validator
+    def _check_pause(self, *how: JsonValue) -> None:
+        self._refuse_when_stopping()
+        pause_from(_only(how, "the pause") if how else None)
+
+    @workflow.update
+    def resume(self, *_: JsonValue) -> Control:
+        """Go on after a pause."""
+        self._change(pause=None)
+        return self._control
 
     @workflow.update
     def stop(self, *_: JsonValue) -> Control:
@@ -161,7 +189,7 @@ class Sweep:
         """Whether a session has applied the newest control."""
         # not by its run: a history that is replayed after a reset was written by another run
         mine = self._control
-        return (control.version, control.budget, control.stop) == (mine.version, mine.budget, mine.stop)
+        return control.model_copy(update={"run": mine.run, "handover": mine.handover}) == mine
 
     async def _session(self) -> SessionResult:
         info = workflow.info()
@@ -189,15 +217,17 @@ class Sweep:
 
     def _budget_from(self, given: tuple[JsonValue, ...]) -> Budget:
         budget = budget_from(_only(given, "the budget"))
+        self._refuse_when_stopping()
+        return budget
+
+    def _refuse_when_stopping(self) -> None:
         if self._control.stop:
             raise SweepEnded("the sweep is being stopped; run it again with resume=True (`--resume`)")
-        return budget
 
     def _change(self, **changes: object) -> None:
         self._control = self._control.model_copy(update={**changes, "version": self._control.version + 1})
         self._notice = ""
-        if self._control.stop:
-            self._state = "stopping"
+        self._state = self._control.state
         self._show()
 
     def _ended(self, result: SessionResult) -> SweepResult:
