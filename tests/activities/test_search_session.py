@@ -11,6 +11,7 @@ from temporalio.client import WorkflowExecutionStatus
 from metta.sweep.client.connection import connect
 from metta.sweep.client.server import NAMESPACE, EmbeddedServer
 from metta.sweep.client.settings import Settings
+from metta.sweep.contracts.events import Opened
 from metta.sweep.workflows import policies
 from tests.rig import Handle, Rig, definition, pid_in, runners_of, status_of, until, working
 
@@ -93,11 +94,15 @@ async def test_an_activity_that_is_paused_stops_working_until_it_goes_on(quick: 
     which = ("--workflow-id", handle.id, "--activity-id", "1")
     assert (await quick.temporal("activity", "pause", *which)).returncode == 0
     await until(lambda: not runners_of())
+    await handle.signal("set_budget", 2)
     assert (await quick.temporal("activity", "unpause", *which)).returncode == 0
     quick.open_gate()
-    assert (await handle.result())["progress"]["counts"]["completed"] == 1
+    assert (await handle.result())["progress"]["counts"]["completed"] == 2
     table = quick.table(handle.id)
     assert (table.epoch, table.records[0].attempt) == (2, 2)
+    events = [event for chunk in quick.store.ledger(handle.id).read() for event in chunk.events]
+    # the next attempt has begun with what was wanted by then, not with its input
+    assert [e.control.version for e in events if isinstance(e, Opened)] == [0, 1]
 
 
 async def test_an_activity_that_is_reset_goes_on_with_its_session(

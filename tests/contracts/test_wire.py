@@ -16,7 +16,7 @@ from metta.sweep.contracts.attempts import Attempt, Code
 from metta.sweep.contracts.budgets import Budget, Control
 from metta.sweep.contracts.chunks import Chunk
 from metta.sweep.contracts.components import ComponentSpec
-from metta.sweep.contracts.decisions import Decision, Finish, Resume, Retry, Start, Stop
+from metta.sweep.contracts.decisions import Decision, Finish, Interrupt, Resume, Retry, Start, Stop
 from metta.sweep.contracts.events import (
     Completed,
     ControlChanged,
@@ -76,9 +76,24 @@ def tuples(some: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 
 
 RESOURCES = wire(Resources, cpu=ABOVE_0, gpu=st.integers(0, 8), memory_gib=maybe(ABOVE_0))
-LIMITS = {"trials": st.integers(1), "hours": ABOVE_0, "seconds": ABOVE_0, "target": FLOATS}
+LIMITS = {
+    "trials": st.integers(1),
+    "hours": ABOVE_0,
+    "seconds": ABOVE_0,
+    "target": FLOATS,
+    "epochs": st.integers(1),
+    "cost": ABOVE_0,
+}
 BUDGETS = MODELS[Budget] = st.fixed_dictionaries({}, optional=LIMITS).map(Budget.model_validate)
-CONTROLS = wire(Control, run=NAMES, version=COUNTS, budget=BUDGETS, stop=st.booleans())
+CONTROLS = wire(
+    Control,
+    run=NAMES,
+    version=COUNTS,
+    budget=BUDGETS,
+    stop=st.booleans(),
+    pause=st.sampled_from([None, "soon", "now"]),
+    concurrency=maybe(st.integers(1)),
+)
 KINDS = st.sampled_from(get_args(FailureKind))
 FAILURES = wire(Failure, kind=KINDS, message=NAMES, traceback=NAMES)
 POLICIES = wire(RetryPolicy, max_attempts=st.integers(1), non_retryable=tuples(KINDS))
@@ -121,12 +136,14 @@ DECISIONS: list[st.SearchStrategy[Any]] = [
         params=PARAMS,
         seed=COUNTS,
         until_step=maybe(COUNTS),
+        last=st.booleans(),
         resources=maybe(RESOURCES),
         parent=maybe(COUNTS),
         checkpoint_from=maybe(NAMES),
     ),
     wire(Resume, trial=COUNTS, segment=COUNTS, until_step=maybe(COUNTS), resources=maybe(RESOURCES)),
     wire(Stop, trial=COUNTS),
+    wire(Interrupt, trial=COUNTS),
     wire(Retry, **ATTEMPT, delay_s=FLOATS),
     wire(Finish, reason=st.sampled_from(["budget", "failed"]), message=NAMES),
 ]

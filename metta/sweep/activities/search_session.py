@@ -8,7 +8,12 @@ from time import monotonic
 from typing import Any, TypeAlias
 
 from temporalio import activity
-from temporalio.client import WorkflowExecutionStatus, WorkflowHandle
+from temporalio.client import (
+    WorkflowExecutionStatus,
+    WorkflowHandle,
+    WorkflowQueryFailedError,
+    WorkflowQueryRejectedError,
+)
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -184,13 +189,28 @@ async def _wanted(handle: _Handle, scheduled: Control) -> Control:
     return control.model_copy(update={"handover": False})  # to be heard as news
 
 
+async def _up_to_date(input: SessionInput, handle: _Handle) -> SessionInput:
+    """What people want by now, for an attempt whose input is that of the first one."""
+    try:
+        control = await _asked(handle)
+    except (RPCError, WorkflowQueryFailedError, WorkflowQueryRejectedError):
+        return input  # it is asked again as soon as the session runs
+    # a session is told to hand over, it does not begin with that
+    return input.model_copy(update={"control": control.model_copy(update={"handover": False})})
+
+
+async def _asked(handle: _Handle) -> Control:
+    control: Control = await handle.query("control", result_type=Control, rpc_timeout=RPC_TIMEOUT)
+    return control
+
+
 async def _talk(hosted: HostedSession, handle: _Handle) -> None:
     """Ask again and again what people want, and tell how far it is."""
     told: Progress | None = None
     told_at = -inf
     while True:
         try:
-            hosted.tell(await handle.query("control", result_type=Control, rpc_timeout=RPC_TIMEOUT))
+            hosted.tell(await _asked(handle))
             progress = hosted.progress
             if progress and progress is not told and monotonic() >= told_at + TELL_S:
                 await handle.signal("progress", _news(progress, told), rpc_timeout=RPC_TIMEOUT)
