@@ -28,7 +28,7 @@ docs: setup
 	$(BIN)/pytest tests/docs $(ARGS)
 
 demo: .venv/.runtime
-	$(BIN)/sweep run examples/digits.py
+	$(BIN)/sweep run examples/digits_asha.py
 
 clean:
 	rm -rf .venv dist htmlcov .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

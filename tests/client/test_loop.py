@@ -57,5 +57,7 @@ def test_ctrl_c_gives_up_the_call() -> None:
         assert program.stdout
         assert program.stdout.readline() == "waiting\n"
         program.send_signal(signal.SIGINT)
-        assert sorted(program.stdout.read().split()) == ["cancelled", "interrupted"]
+        said = program.stdout.read()  # by two threads, whose lines may run into one another
+        assert "cancelled" in said
+        assert "interrupted" in said
         assert program.wait() == 0
