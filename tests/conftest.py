@@ -20,11 +20,15 @@ GONE_S = 10.0
 """A process that was killed is gone by then, on a busy machine too."""
 
 
+COLOURS = ("FORCE_COLOR", "GITHUB_ACTIONS", "PY_COLORS")
+"""Where one of them is set, whatever its value, the command's own help is printed as if in a terminal."""
+
+
 @pytest.fixture(autouse=True)
 def _alone(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing of this machine's settings, and none of the slots that other sweeps on it use."""
     for name in list(os.environ):
-        if name.startswith(("TEMPORAL_", "METTA_SWEEP_")):
+        if name.startswith(("TEMPORAL_", "METTA_SWEEP_")) or name in COLOURS:
             monkeypatch.delenv(name)
     monkeypatch.setenv("TMPDIR", str(tmp_path_factory.mktemp("machine")))
     monkeypatch.setenv("TEMPORAL_CONFIG_FILE", os.devnull)

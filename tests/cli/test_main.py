@@ -9,7 +9,7 @@ from metta.sweep.experiments import SweepExperiment
 from tests.cli.commands import script, sweep
 from tests.cli.conftest import Caller
 
-COMMANDS = ("run", "attach", "show", "budget", "stop", "dev")
+COMMANDS = ("run", "attach", "show", "budget", "concurrency", "pause", "resume", "stop", "dev")
 
 
 @pytest.mark.parametrize("arguments", [(), ("--help",)])
@@ -38,7 +38,11 @@ def test_the_command_is_installed() -> None:
             ("budget", "digits", "many"),
             "error: Invalid value for '[TRIALS]': Input should be a valid integer",
         ),
-        (("budget", "digits"), "error: the budget: give a number of trials, --hours, --seconds or --target"),
+        (
+            ("budget", "digits"),
+            "error: the budget: give a number of trials, or one of"
+            " --hours, --seconds, --target, --epochs, --cost",
+        ),
         (
             ("budget", "digits", "0"),
             "error: the budget: trials: input should be greater than or equal to 1, got 0",
@@ -75,7 +79,7 @@ def test_wrong_usage_is_told_in_one_line(
     assert not (project / ".metta-sweep").exists()
 
 
-@pytest.mark.parametrize("command", ["show", "attach", "stop"])
+@pytest.mark.parametrize("command", ["show", "attach", "pause", "resume", "stop"])
 def test_an_unknown_sweep_is_told_with_the_nearest_name(project: Path, call: Caller, command: str) -> None:
     SweepExperiment(lambda params: {"accuracy": params["x"]}, {"x": Uniform(0, 1)}).run(
         1, debug=True, name="digits"

@@ -84,6 +84,23 @@ def test_a_running_sweep_is_watched_changed_and_stopped(project: Path, call: Cal
     assert "defining" in done.stderr
 
 
+def test_a_running_sweep_is_paused_and_goes_on(project: Path, call: Caller) -> None:
+    script(project, "slow", name="slow")
+    with running("run", "mine.py", "--json") as run:
+        wait_until_recorded(project / ".metta-sweep/sweeps/slow/ledger.jsonl", '"reported"')
+        assert call.printed("pause", "slow", "--now").splitlines() == [
+            "slow is paused",
+            "next: sweep resume slow",
+        ]
+        wait_until_recorded(project / ".metta-sweep/sweeps/slow/ledger.jsonl", '"interrupt"')
+        assert call.printed("show", "slow").startswith("slow is paused\n")
+        assert call.json("concurrency", "slow", "1")["concurrency"] == 1
+        assert call.json("resume", "slow")["pause"] is None
+        assert call.json("stop", "slow")["stop"]
+        done = ended(run)
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_sweep_that_fails_says_why_and_how_to_go_on(project: Path, call: Caller) -> None:
     script(project, "broken", name="broken")
     done = sweep("run", "mine.py", "--budget", "9")
