@@ -8,12 +8,7 @@ from time import monotonic
 from typing import Any, TypeAlias
 
 from temporalio import activity
-from temporalio.client import (
-    WorkflowExecutionStatus,
-    WorkflowHandle,
-    WorkflowQueryFailedError,
-    WorkflowQueryRejectedError,
-)
+from temporalio.client import WorkflowExecutionStatus, WorkflowHandle
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -32,6 +27,10 @@ POLL_S = 1.0
 
 RPC_TIMEOUT = timedelta(seconds=3)
 """What does not answer by then is asked again at the next poll."""
+
+ASK_S = 10.0
+"""So long it is asked what people want before a session begins: a workflow whose worker was killed while it
+had a task answers only when the engine has given up that task."""
 
 TELL_S = 5.0
 """Each signal is five events in history: what changes more often is told no more often."""
@@ -103,13 +102,13 @@ class SearchSessions:
         hosted = self._hosted.get(input.sweep_id)
         if hosted and hosted.run_id != run_id:  # left over from an earlier run
             await self._close(hosted)
-        control = await _wanted(handle, input.control)
-        hosted = self._hosted.get(input.sweep_id)
+        if input.sweep_id not in self._hosted:
+            input = input.model_copy(update={"control": await _wanted(handle, input.control)})
+        hosted = self._hosted.get(input.sweep_id)  # another attempt may have come meanwhile
         if hosted is None:
-            input = input.model_copy(update={"control": control})
             hosted = self._hosted[input.sweep_id] = HostedSession(run_id, input, self._store, self._code)
-        elif control.version > hosted.control.version:
-            hosted.tell(control)
+        elif input.control.version > hosted.control.version:
+            hosted.tell(input.control)
         return hosted
 
     async def _attend(self, hosted: HostedSession, handle: _Handle) -> SessionResult | None:
@@ -181,22 +180,18 @@ async def _wanted(handle: _Handle, scheduled: Control) -> Control:
     A session that began with an old budget, because the worker before was killed, could start trials
     that nobody wants any more.
     """
-    try:
-        control: Control = await handle.query("control", result_type=Control, rpc_timeout=RPC_TIMEOUT)
-    except Exception as error:  # it is asked again all the time
-        log.info("the workflow of %s does not answer: %s", handle.id, error)
-        return scheduled
-    return control.model_copy(update={"handover": False})  # to be heard as news
-
-
-async def _up_to_date(input: SessionInput, handle: _Handle) -> SessionInput:
-    """What people want by now, for an attempt whose input is that of the first one."""
-    try:
-        control = await _asked(handle)
-    except (RPCError, WorkflowQueryFailedError, WorkflowQueryRejectedError):
-        return input  # it is asked again as soon as the session runs
-    # a session is told to hand over, it does not begin with that
-    return input.model_copy(update={"control": control.model_copy(update={"handover": False})})
+    deadline = monotonic() + ASK_S
+    while True:
+        activity.heartbeat()
+        try:
+            control = await _asked(handle)
+        except Exception as error:
+            log.info("the workflow of %s does not answer yet: %s", handle.id, error)
+            if not isinstance(error, RPCError) or monotonic() >= deadline:
+                return scheduled  # it is asked again all the time
+            await asyncio.sleep(POLL_S)
+        else:
+            return control.model_copy(update={"handover": False})  # to be heard as news
 
 
 async def _asked(handle: _Handle) -> Control:

@@ -99,6 +99,7 @@ class Sweeps:
                 self._withdraw(name)
             raise
         handle = call(self._started(name, definition, wanted))
+        self._launches.reopen(name)  # the worker of the run before may have ended meanwhile
         handle.notes = notes
         return handle
 

@@ -30,6 +30,7 @@ class Attempt(Wire):
     Args:
         folder: Absolute path of the attempt's own folder; made when something is written to it.
         until_step: Last step of the segment; None lets it run to its own end.
+        step: Last step that is recorded, or None.
         resume_from: Absolute path of the checkpoint to go on from.
     """
 
@@ -40,6 +41,7 @@ class Attempt(Wire):
     seed: int
     folder: str
     until_step: int | None = None
+    step: int | None = None
     resume_from: str | None = None
     resources: Resources = Resources()
 

@@ -1,5 +1,6 @@
 """How trials fail, and who pays for the next attempt."""
 
+import errno
 from typing import Literal, TypeAlias
 
 from pydantic import Field
@@ -21,6 +22,9 @@ FailureKind: TypeAlias = Literal[
 
 FREE_RETRIES = 5
 """So often a trial is retried after failures of kind ``infra`` or ``lost``; then it counts as failed."""
+
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""What the operating system says of a disk that is full: nobody's fault, and soon mended."""
 
 FREE: frozenset[str] = frozenset({"infra", "lost"})
 FINAL: frozenset[str] = frozenset({"infeasible", "cancelled"})

@@ -1,12 +1,12 @@
 """Failures: what an exception of the training code says of its attempt."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from traceback import StackSummary, TracebackException, format_exception_only
 
 from metta.sweep.contracts.errors import BadMetric, Infeasible
-from metta.sweep.contracts.failures import FailureKind
+from metta.sweep.contracts.failures import NO_ROOM, FailureKind
 
 MESSAGE_CHARS = 2000
 TRACEBACK_CHARS = 8000
@@ -23,9 +23,17 @@ def failure_of(error: BaseException) -> tuple[FailureKind, str, str]:
             return "infeasible", _message(str(one) or "infeasible"), ""
         if isinstance(one, BadMetric):
             return "bad_metric", _message(str(one)), _traceback(error)
-    kind: FailureKind = "oom" if any(isinstance(one, MemoryError) for one in errors) else "user"
     lines = ("".join(format_exception_only(one)).strip() for one in errors)
-    return kind, _message("; ".join(lines)), _traceback(error)
+    return _kind(errors), _message("; ".join(lines)), _traceback(error)
+
+
+def _kind(errors: Iterable[BaseException]) -> FailureKind:
+    for one in errors:
+        if isinstance(one, MemoryError):
+            return "oom"
+        if isinstance(one, OSError) and one.errno in NO_ROOM:  # a checkpoint did not fit on the disk
+            return "infra"
+    return "user"
 
 
 def _alone(error: BaseException) -> Iterator[BaseException]:

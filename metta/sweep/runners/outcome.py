@@ -105,6 +105,8 @@ def outcome_of(attempt: Attempt, call: Callable[[Trial], Any], send: Send) -> Ou
         call: The objective.
         send: Where reports go.
     """
+    if _has_come_to_its_pause(attempt):
+        return Outcome("paused", step=attempt.step or 0)
     reporter = _Reporter(attempt, send)
     trial = Trial(
         attempt.params,
@@ -132,10 +134,16 @@ def outcome_of(attempt: Attempt, call: Callable[[Trial], Any], send: Send) -> Ou
     return (reporter.end or outcome)._replace(seconds=monotonic() - began)
 
 
+def _has_come_to_its_pause(attempt: Attempt) -> bool:
+    """Whether the attempt before was killed between its last report and its end."""
+    step, until = attempt.step, attempt.until_step
+    return step is not None and until is not None and step >= until
+
+
 def _returned(result: Any, reporter: _Reporter, attempt: Attempt) -> Outcome:
     metrics = metrics_from(result)
     # one that goes on from its last checkpoint may have nothing left to do or to report
-    if metrics is None and reporter.step is None and attempt.resume_from is None:
+    if metrics is None and reporter.step is None and attempt.step is None:
         message = "it returned nothing and reported nothing; return a number or a dict, or call trial.report"
         return Outcome("failed", failure=("no_result", message, ""))
     return Outcome("completed", metrics=metrics)

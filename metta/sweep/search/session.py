@@ -219,6 +219,7 @@ class Session:
             seed=record.seed,
             folder=f"{self._folder}/{record.key}",
             until_step=record.until_step,
+            step=record.step,
             # joined to an absolute path, the folder is dropped
             resume_from=str(self._folder / record.checkpoint) if record.checkpoint else None,
             resources=record.resources or self._resources,

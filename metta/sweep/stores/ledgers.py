@@ -12,12 +12,12 @@ from pydantic import ValidationError
 
 from metta.sweep.contracts.chunks import Chunk
 from metta.sweep.contracts.errors import ChunkTaken, LedgerCorrupt, StoreError, StoreFull
+from metta.sweep.contracts.failures import NO_ROOM
 from metta.sweep.stores.base import Ledger
 
 CRC_BYTES = len(',"crc":"00000000"}\n')
 READ_BYTES = 1 << 20
 
-FULL = {errno.ENOSPC, errno.EDQUOT}
 FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
@@ -216,7 +216,7 @@ def told(path: Path, done: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in FULL:
+        if error.errno in NO_ROOM:
             raise StoreFull(f"no room is left for {path}; free some, and it goes on by itself") from error
         what_to_do = "; allow it, or put the store elsewhere" if error.errno in FORBIDDEN else ""
         raise StoreError(f"{path} cannot be {done}: {error.strerror or error}{what_to_do}") from error

@@ -44,9 +44,6 @@ BEAT = timedelta(seconds=2)
 STICKY = timedelta(seconds=2)
 """So long the server waits for a worker that was killed before another one may go on with its workflow."""
 
-STICKY = timedelta(seconds=2)
-"""So long the tasks of a sweep wait for the worker that had it before, which may have been killed."""
-
 log = logging.getLogger(__name__)
 
 _IsDone: TypeAlias = Callable[[Client], Awaitable[bool]]
