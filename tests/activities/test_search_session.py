@@ -59,8 +59,8 @@ async def test_trials_go_on_while_the_server_is_away_and_the_next_attempt_adopts
             kill_server(tmp_path / "server")
             rig.open_gate("other")
             await asyncio.sleep(HEARTBEAT_S + 1)
-            assert step_of(rig, running) > before + 10
-            assert rig.table(ended.id).counts.completed == 2
+            await until(lambda: step_of(rig, running) > before + 10)
+            await until(lambda: rig.table(ended.id).counts.completed == 2)
             await asyncio.to_thread(server.ensure)
             assert (await ended.result())["progress"]["counts"]["completed"] == 2
             await running.execute_update("set_budget", 1)
