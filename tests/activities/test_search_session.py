@@ -30,17 +30,12 @@ def step_of(rig: Rig, handle: Handle) -> int:
     return rig.table(handle.id).records[0].step or 0
 
 
-async def attempts_of(handle: Handle) -> int:
-    """So often the session's activity was tried."""
-    return (await handle.describe()).raw_description.pending_activities[0].attempt
-
-
 def kill_server(folder: Path) -> None:
     os.kill(pid_in(folder / "alive.lock"), signal.SIGKILL)
 
 
 @pytest.mark.timeout(120)
-async def test_trials_go_on_while_the_server_is_away_and_the_next_attempt_adopts_them(
+async def test_trials_go_on_while_the_server_is_away_for_longer_than_the_heartbeat_timeout(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(policies, "SESSION_HEARTBEAT", timedelta(seconds=HEARTBEAT_S))
@@ -64,8 +59,8 @@ async def test_trials_go_on_while_the_server_is_away_and_the_next_attempt_adopts
             await asyncio.to_thread(server.ensure)
             assert (await ended.result())["progress"]["counts"]["completed"] == 2
             await running.execute_update("set_budget", 1)
+            # by the next attempt, or by this one if its heartbeat was faster than the server's timer
             await until(lambda: rig.table(running.id).control.version == 1)
-            assert await attempts_of(running) > 1
             rig.open_gate()
             assert (await running.result())["progress"]["counts"]["completed"] == 1
             assert rig.table(running.id).epoch == 1  # nobody opened the sweep again

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from time import monotonic, sleep
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from pydantic import JsonValue
 
@@ -17,6 +17,8 @@ from metta.sweep.contracts.events import AttemptEnded, Event, Opened, Reported
 from metta.sweep.stores.files import LEDGER, FileStore
 from metta.sweep.stores.trials import TrialTable
 from tests.crash.training import STEPS, audit_of
+
+FoundT = TypeVar("FoundT")
 
 LINE_BYTES = 1000
 """A last line that ends a search is not longer."""
@@ -63,12 +65,13 @@ class Evidence:
         """Return as soon as so many reports are recorded."""
         self.wait_until(lambda: self.reports() >= reports)
 
-    def wait_until(self, happened: Callable[[], object], patience_s: float = 50) -> None:
-        """Return as soon as something has happened."""
+    def wait_until(self, happened: Callable[[], FoundT], patience_s: float = 50) -> FoundT:
+        """Return as soon as something has happened, and what was found then."""
         deadline = monotonic() + patience_s
-        while not happened():
+        while not (found := happened()):
             assert monotonic() < deadline, f"{self.name} did not come so far: {self.table().progress()}"
             sleep(0.002)
+        return found
 
     def wait_for_end(self) -> None:
         """Return when the search is over; looking at it keeps nothing alive."""

@@ -95,10 +95,10 @@ def kill(*pids: int) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
-def moments(reports: int, seed: int, count: int = 10) -> list[tuple[int, float]]:
-    """Random moments spread over a sweep of so many reports: after which of them, and how long after it."""
+def moments(seed: int) -> list[tuple[float, float]]:
+    """Ten random moments spread over a sweep: after which share of its reports, and how long after that."""
     rng = Random(seed)
-    return [(int((i + rng.random()) * reports / count), rng.uniform(0.0, 0.025)) for i in range(count)]
+    return [((tenth + rng.random()) / 10, rng.uniform(0.0, 0.025)) for tenth in range(10)]
 
 
 def _found(is_it: Callable[[list[str]], object]) -> list[int]:

@@ -15,7 +15,7 @@ from tests.crash.evidence import Story
 from tests.crash.projects import Project, kill
 from tests.crash.training import STEPS
 
-BUDGET = 16
+BUDGET = 24
 TARGET_S = 15.0
 """The heartbeat timeout, and five seconds."""
 
@@ -40,22 +40,22 @@ def answers() -> bool:
         return False
 
 
-@pytest.mark.parametrize("victim", VICTIMS)
-def test_a_client_that_follows_brings_back_whatever_is_killed(
-    here: Project, undisturbed: Story, victim: str
-) -> None:
+@pytest.mark.timeout(120)
+def test_a_client_that_follows_brings_back_whatever_is_killed(here: Project, undisturbed: Story) -> None:
     evidence = here.evidence("watched")
     with here.beginning(*here.run("watched", BUDGET)) as client:
-        evidence.wait_for(2 * STEPS)
-        kill(*VICTIMS[victim](here))
-        killed, before = monotonic(), evidence.reports()
-        evidence.wait_until(lambda: evidence.reports() > before)
-        works_s = monotonic() - killed
-        evidence.wait_until(answers)
-        answers_s = monotonic() - killed
-        print(f"\n{victim} killed: trials after {works_s:.1f} s, answers after {answers_s:.1f} s")
+        for victim, find in VICTIMS.items():
+            evidence.wait_for(evidence.reports() + 2 * STEPS)
+            kill(*find(here))
+            killed = monotonic()
+            evidence.wait_for(evidence.reports() + 1)
+            works_s = monotonic() - killed
+            evidence.wait_until(answers)
+            print(
+                f"\n{victim} killed: trials after {works_s:.1f} s, answers after {monotonic() - killed:.1f} s"
+            )
+            assert works_s < TARGET_S
         client.communicate()
     assert client.returncode == 0
     evidence.assert_complete(BUDGET)
     assert evidence.story() == undisturbed[:BUDGET]
-    assert works_s < TARGET_S

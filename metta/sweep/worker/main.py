@@ -12,7 +12,9 @@ from pathlib import Path
 from time import time
 from typing import TypeAlias
 
+from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import PendingActivityState
+from temporalio.api.workflowservice.v1 import ResetStickyTaskQueueRequest
 from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExecutionStatus
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
@@ -40,6 +42,9 @@ RPC_TIMEOUT = timedelta(seconds=3)
 
 BEAT = timedelta(seconds=2)
 """So often a session's heartbeat reaches the server, which answers whether the sweep is cancelled or gone."""
+
+AT_ONCE = timedelta(milliseconds=1)
+"""The server takes no wait of zero."""
 
 STICKY = timedelta(seconds=2)
 """So long the server waits for a worker that was killed before another one may go on with its workflow."""
@@ -126,7 +131,6 @@ async def _until_done(settings: Settings, client: Client, is_done: _IsDone) -> N
     """Return when there is no more work, or no server that this worker could go on with."""
     server = EmbeddedServer(settings.store / "server")
     while True:
-        await asyncio.sleep(LOOK_S)
         try:
             if settings.is_embedded and not await _is_kept(server, client):
                 return
@@ -134,6 +138,7 @@ async def _until_done(settings: Settings, client: Client, is_done: _IsDone) -> N
                 return
         except (RPCError, ServerError) as error:  # trials go on meanwhile
             log.info("the server does not answer: %s", error)
+        await asyncio.sleep(LOOK_S)
 
 
 async def _is_kept(server: EmbeddedServer, client: Client) -> bool:
@@ -165,17 +170,24 @@ async def _is_done(client: Client, launch: Launch) -> bool:
 
 
 async def _bury(client: Client, root: WorkflowExecutionDescription) -> None:
-    """Say that activities of another worker are dead; the server would wait for their heartbeats.
+    """Say that another worker is dead, which the server would notice when its heartbeats are missing.
 
     It is certain: nobody serves the queue of a launch but the holder of its lock.
     """
     for pending in root.raw_description.pending_activities:
         is_started = pending.state == PendingActivityState.PENDING_ACTIVITY_STATE_STARTED
-        if is_started and pending.last_worker_identity != client.identity:
-            dead = client.get_async_activity_handle(
-                workflow_id=root.id, run_id=root.run_id, activity_id=pending.activity_id
-            )
-            await dead.fail(ApplicationError("its worker was killed"), rpc_timeout=RPC_TIMEOUT)
+        if not is_started or pending.last_worker_identity == client.identity:
+            continue
+        execution = WorkflowExecution(workflow_id=root.id, run_id=root.run_id)
+        await client.workflow_service.reset_sticky_task_queue(
+            ResetStickyTaskQueueRequest(namespace=client.namespace, execution=execution), timeout=RPC_TIMEOUT
+        )
+        dead = client.get_async_activity_handle(
+            workflow_id=root.id, run_id=root.run_id, activity_id=pending.activity_id
+        )
+        await dead.fail(
+            ApplicationError("its worker was killed", next_retry_delay=AT_ONCE), rpc_timeout=RPC_TIMEOUT
+        )
 
 
 async def _root(client: Client, launch: Launch) -> WorkflowExecutionDescription | None:
