@@ -34,6 +34,7 @@ PUBLIC = {
         "Trial",
         "TrialInterrupted",
         "Uniform",
+        "configure",
         "current_trial",
     },
     "metta.sweep.executors": {"Executor", "LocalExecutor"},

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from metta.sweep.contracts.trials import Resources as Resources
     from metta.sweep.contracts.trials import Trial as Trial
     from metta.sweep.contracts.trials import current_trial as current_trial
+    from metta.sweep.experiments.defaults import configure as configure
 
 __all__, __getattr__, __dir__ = lazy(
     __name__,
@@ -59,5 +60,6 @@ __all__, __getattr__, __dir__ = lazy(
         "contracts.failures": ["RetryPolicy"],
         "contracts.spaces": ["SearchSpace"],
         "contracts.trials": ["Observation", "Resources", "Trial", "current_trial"],
+        "experiments.defaults": ["configure"],
     },
 )

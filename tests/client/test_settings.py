@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from metta.sweep.client.settings import Settings
+from metta.sweep.client.settings import Project, Settings
+from metta.sweep.contracts.components import ComponentSpec
 from metta.sweep.contracts.errors import DefinitionError
 
 
@@ -64,9 +65,17 @@ def test_other_kinds_of_stores_are_refused(
     [
         (
             "[tool.metta-sweep]\nstor = 'x'\nstore = 3",
-            ["stor is unknown; did you mean store?", "store has to be a path, got 3"],
+            ["stor is unknown; did you mean store?", "store: input should be a valid string, got 3"],
         ),
-        ("[tool.metta-sweep]\nstore = ''", ["store has to be a path, got ''"]),
+        ("[tool.metta-sweep]\nstore = ''", ["store: string should have at least 1 character, got ''"]),
+        (
+            "[tool.metta-sweep]\nmetrik = 'x'\ngoal = 'max'\nresources = {cpus = 2}",
+            [
+                "metrik is unknown; did you mean metric?",
+                "goal: input should be 'maximize' or 'minimize', got 'max'",
+                "resources.cpus is unknown; did you mean cpu?",
+            ],
+        ),
         ("[tool]\nmetta-sweep = 'x'", ["it has to be a table, got 'x'"]),
         ("[tool", ["it cannot be read: "]),
     ],
@@ -86,6 +95,20 @@ def test_a_file_that_is_no_text_is_told(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_bytes(b"\xff\xfe")
     with pytest.raises(DefinitionError, match="it cannot be read: "):
         Settings.load(tmp_path)
+
+
+def test_a_project_says_defaults_and_names_its_scripts_from_its_folder(tmp_path: Path) -> None:
+    write_settings(
+        tmp_path,
+        "[tool.metta-sweep]\nobjective = 'lab/train.py:train'\nexecutor = {type = 'local', max_parallel = 2}",
+    )
+    (tmp_path / "below").mkdir()
+    project = Project.find(tmp_path / "below")
+    assert project.configuration.said == {
+        "objective": f"{tmp_path}/lab/train.py:train",
+        "executor": ComponentSpec(type="local", options={"max_parallel": 2}),
+    }
+    assert project.configuration.store == ".metta-sweep"
 
 
 def test_without_temporals_configuration_a_server_is_embedded(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from metta.sweep.contracts.budgets import Budget, Control
 from metta.sweep.contracts.chunks import Chunk
 from metta.sweep.contracts.components import ComponentSpec
 from metta.sweep.contracts.decisions import Decision, Finish, Interrupt, Resume, Retry, Start, Stop
+from metta.sweep.contracts.defaults import Defaults
 from metta.sweep.contracts.events import (
     Completed,
     ControlChanged,
@@ -113,6 +114,8 @@ SPEC: dict[str, st.SearchStrategy[Any]] = {
     "resources": RESOURCES,
 }
 SPECS = wire(SweepSpec, **SPEC)
+DEFAULTS = SPEC | {"objective": st.sampled_from([None, "lab:train"])}
+wire(Defaults, **{name: maybe(DEFAULTS[name]) for name in DEFAULTS if name in Defaults.model_fields})
 ATTEMPT = {"trial": COUNTS, "segment": COUNTS, "attempt": COUNTS}
 FACT: dict[str, st.SearchStrategy[Any]] = {"at": FLOATS, **ATTEMPT}
 ROWS = wire(Row, trial=COUNTS, value=FLOATS, step=maybe(COUNTS), params=PARAMS)

@@ -4,15 +4,51 @@ import os
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from metta.sweep.contracts.errors import DefinitionError
-from metta.sweep.contracts.models import unknown_name
+from pydantic import Field
 
-KEYS = ("store",)
-"""What ``[tool.metta-sweep]`` may say."""
+from metta.sweep.contracts.defaults import Defaults
+from metta.sweep.contracts.errors import DefinitionError, shown
+from metta.sweep.contracts.models import parse
 
 FOLDER = ".metta-sweep"
+
+
+class Configuration(Defaults):
+    """What ``[tool.metta-sweep]`` may say: defaults of experiments, and where the store is."""
+
+    store: str = Field(default=FOLDER, min_length=1)
+
+
+class Project(NamedTuple):
+    """The project in which a folder lies: that of the nearest pyproject.toml.
+
+    Args:
+        folder: Where that lies, else the folder itself.
+        configuration: What it says.
+        where: How it is called in errors.
+    """
+
+    folder: Path
+    configuration: Configuration
+    where: str
+
+    @classmethod
+    def find(cls, start: Path | None = None) -> "Project":
+        """The project of a folder; None means the current one.
+
+        Raises:
+            DefinitionError: With every mistake in the file.
+        """
+        start = (start or Path.cwd()).resolve()
+        file = next((f for p in (start, *start.parents) if (f := p / "pyproject.toml").is_file()), None)
+        if file is None:
+            return cls(start, Configuration(), "")
+        where = f"[tool.metta-sweep] in {file}"
+        configuration = parse(Configuration, _said(file, where), where)
+        return cls(file.parent, configuration.within(file.parent), where)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,29 +88,18 @@ class Settings:
         Raises:
             DefinitionError: With every mistake.
         """
-        start = (start or Path.cwd()).resolve()
-        file = next((f for p in (start, *start.parents) if (f := p / "pyproject.toml").is_file()), None)
-        project = file.parent if file else start
-        said = _said(file) if file else {}
-        store = os.environ.get("METTA_SWEEP_STORE") or said.get("store", FOLDER)
-        return cls(project / _path(str(store)), _temporal())
+        project = Project.find(start)
+        store = os.environ.get("METTA_SWEEP_STORE") or project.configuration.store
+        return cls(project.folder / _path(store), _temporal())
 
 
-def _said(file: Path) -> dict[str, object]:
-    """What a pyproject.toml says of sweeps."""
+def _said(file: Path, where: str) -> dict[str, object]:
     try:
         said = tomllib.loads(file.read_text("utf-8")).get("tool", {}).get("metta-sweep", {})
     except (OSError, ValueError) as error:
         raise DefinitionError([f"it cannot be read: {error}"], str(file)) from None
-    where = f"[tool.metta-sweep] in {file}"
     if not isinstance(said, dict):
-        raise DefinitionError([f"it has to be a table, got {said!r}"], where)
-    problems = [problem for key in said if (problem := unknown_name(key, KEYS))]
-    store = said.get("store", FOLDER)
-    if not isinstance(store, str) or not store:
-        problems.append(f"store has to be a path, got {store!r}")
-    if problems:
-        raise DefinitionError(problems, where)
+        raise DefinitionError([f"it has to be a table, got {shown(said)}"], where)
     return said
 
 

@@ -9,7 +9,7 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from threading import RLock
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 from metta.sweep.contracts.errors import DefinitionError, DefinitionReached, nearest
 
@@ -18,7 +18,7 @@ GUARD = (
     ' `if __name__ == "__main__":`'
 )
 
-_importing = ContextVar("importing", default=False)
+_importing: ContextVar[Literal["names", "experiment"] | None] = ContextVar("importing", default=None)
 """Each thread has its own: sweeps of one worker import side by side."""
 
 _one_at_a_time = RLock()
@@ -29,13 +29,22 @@ _cut: set[str] = set()
 
 def is_importing() -> bool:
     """Whether only definitions are wanted: ``run()``, ``start()`` and ``attach()`` end the import."""
-    return _importing.get()
+    return _importing.get() is not None
+
+
+def is_importing_names() -> bool:
+    """Whether no experiment that is met will be run: something else of its module is wanted."""
+    return _importing.get() == "names"
 
 
 @contextmanager
-def importing() -> Iterator[None]:
-    """Within it, the first call that would run an experiment raises ``DefinitionReached``."""
-    token = _importing.set(True)
+def importing(wanted: Literal["names", "experiment"] = "names") -> Iterator[None]:
+    """Within it, the first call that would run an experiment raises ``DefinitionReached``.
+
+    Args:
+        wanted: Names that the code defines, or the experiment that it would run.
+    """
+    token = _importing.set(wanted)
     try:
         yield
     finally:

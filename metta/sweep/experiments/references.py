@@ -5,13 +5,15 @@ import sys
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from metta.sweep.contracts.components import ComponentSpec, Configured, load
 from metta.sweep.contracts.errors import DefinitionError, shown
 from metta.sweep.contracts.objectives import problems_of
 from metta.sweep.contracts.references import Reference
 from metta.sweep.contracts.sweeps import SweepSpec
+
+AnyObjective: TypeAlias = Callable[..., object] | str
 
 
 def reference_of(thing: Callable[..., object]) -> Reference:
@@ -71,7 +73,9 @@ def problems_of_objective(objective: object, bare_allowed: bool) -> Iterator[str
     if objective is None:
         yield (
             "objective is missing; give a function, or a reference: 'package.module:function'"
-            " or 'path/script.py:function'"
+            " or 'path/script.py:function'. It may be the argument `objective`, the program's default"
+            " by configure(objective=...), or the project's by `objective` under [tool.metta-sweep] in"
+            " pyproject.toml"
         )
         return
     try:

@@ -53,7 +53,7 @@ def _executed(path: Path, argv: tuple[str, ...]) -> tuple[ModuleType, Definition
     sys.argv = [str(path), *argv]
     sys.path.insert(0, str(path.parent))
     try:
-        with importing():
+        with importing("experiment"):
             exec(compile(path.read_bytes(), path, "exec"), module.__dict__)
     except DefinitionReached as reached:
         return module, reached

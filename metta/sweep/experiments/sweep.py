@@ -1,15 +1,15 @@
 """The sweep experiment: what to try, where to search, and how."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from metta.sweep.contracts.budgets import Budget, Control, budget_from
-from metta.sweep.contracts.components import Checked, ComponentSpec
+from metta.sweep.contracts.components import Checked
 from metta.sweep.contracts.distributions import Distribution
 from metta.sweep.contracts.errors import DefinitionError, DefinitionReached
 from metta.sweep.contracts.failures import RetryPolicy
-from metta.sweep.contracts.importing import is_importing
+from metta.sweep.contracts.importing import is_importing, is_importing_names
 from metta.sweep.contracts.metrics import Goal, inferred_goal
 from metta.sweep.contracts.models import parse
 from metta.sweep.contracts.names import generated_name, name_problem
@@ -18,16 +18,15 @@ from metta.sweep.contracts.spaces import SearchSpace
 from metta.sweep.contracts.sweeps import SessionInput, SweepInput, SweepSpec
 from metta.sweep.contracts.trials import Resources
 from metta.sweep.executors.base import Executor
+from metta.sweep.experiments.defaults import KINDS, specs_of, with_defaults
 from metta.sweep.experiments.fingerprints import fingerprint_of
-from metta.sweep.experiments.references import problems_of_objective, reference_of, spec_of
+from metta.sweep.experiments.references import AnyObjective, problems_of_objective, reference_of
 from metta.sweep.optimizers.base import Optimizer
 from metta.sweep.schedulers.base import Scheduler
 
 if TYPE_CHECKING:
     from metta.sweep.client.handle import SweepHandle
     from metta.sweep.client.results import Results
-
-AnyObjective = Callable[..., object] | str
 
 CLIENT = "metta.sweep"
 """Stamp of inputs that were checked here."""
@@ -43,6 +42,9 @@ class SweepExperiment(Checked):
         sweep = SweepExperiment(objective=train, search_space={"lr": LogUniform(1e-4, 1e-1)})
         results = sweep.run(budget=20)
 
+    All but its name, space and seed may be left to ``configure`` or pyproject.toml; None means the
+    following where these say nothing either.
+
     Args:
         objective: A function of a trial, or of its parameters, that returns a number, a dict of
             numbers, or nothing when it reported; or a reference, ``"package.module:function"``.
@@ -57,7 +59,7 @@ class SweepExperiment(Checked):
         retry: How often a failed trial is tried again; a number is a number of attempts.
         timeout: Longest run of one attempt, in seconds.
         resources: What each trial needs.
-        max_failures: So many failed trials without one success end the sweep.
+        max_failures: So many failed trials without one success end the sweep; None means 5.
         base_experiment: Another name of ``objective``.
 
     Raises:
@@ -79,41 +81,62 @@ class SweepExperiment(Checked):
         retry: RetryPolicy | int | None = None,
         timeout: float | None = None,
         resources: Resources | None = None,
-        max_failures: int = 5,
+        max_failures: int | None = None,
         base_experiment: AnyObjective | None = None,
     ) -> None:
         self.name = name
         self.objective: Any = base_experiment if objective is None else objective
-        self._infers_goal = goal is None and isinstance(metric, str)
-        space = getattr(optimizer, "search_space", None) if search_space is None else search_space
-        problems = [
-            *([problem] if name is not None and (problem := name_problem(name)) else []),
-            *([BOTH] if objective is not None and base_experiment is not None else []),
-            *problems_of_objective(self.objective, bare_allowed=bool(metric or goal)),
-        ]
-        given = {
-            "objective": "later:named",  # a function gets its reference when it is handed over
-            "search_space": space,
+        self._given = {
+            "search_space": search_space,
+            "optimizer": optimizer,
+            "scheduler": scheduler,
+            "executor": executor,
             "metric": metric,
-            "goal": inferred_goal(metric) if goal is None and isinstance(metric, str) else goal,
+            "goal": goal,
             "seed": seed,
             "retry": {"max_attempts": retry} if isinstance(retry, int) else retry,
             "timeout": timeout,
             "resources": resources,
             "max_failures": max_failures,
         }
+        self._mistakes = [
+            *([problem] if name is not None and (problem := name_problem(name)) else []),
+            *([BOTH] if objective is not None and base_experiment is not None else []),
+        ]
+        # where only names are wanted nobody runs it, and the defaults it was started with may be gone
+        if not is_importing_names():
+            self._define()
+
+    def _define(self) -> None:
+        """Take the defaults for what was not given, and check everything."""
+        said = with_defaults({"objective": self.objective, **self._given})
+        self.objective = said.pop("objective", None)
+        metric, goal = said.get("metric"), said.get("goal")
+        self._infers_goal = goal is None and isinstance(metric, str)
+        optimizer = said.get("optimizer")
+        components, wrong = specs_of({kind: said.pop(kind) for kind in KINDS if kind in said})
+        problems = [
+            *self._mistakes,
+            *problems_of_objective(self.objective, bare_allowed=bool(metric or goal)),
+            *wrong,
+        ]
+        plain = components.get("optimizer")
+        space = plain.options.pop("search_space", None) if plain else None  # the space is the sweep's
+        if (space := getattr(optimizer, "search_space", space)) is not None:
+            said.setdefault("search_space", space)
+        said |= components
+        said["objective"] = "later:named"  # a function gets its reference when it is handed over
+        if self._infers_goal:
+            said["goal"] = inferred_goal(said["metric"])
         try:
-            given |= _specs(optimizer=optimizer, scheduler=scheduler, executor=executor)
+            spec = parse(SweepSpec, said, "the sweep")
         except DefinitionError as error:
             problems += error.problems
-        try:
-            self._spec: SweepSpec = parse(
-                SweepSpec, {k: v for k, v in given.items() if v is not None}, "the sweep"
-            )
-        except DefinitionError as error:
-            problems += error.problems
-        if problems:
-            raise DefinitionError(problems, f"the sweep {name}" if name else "the sweep")
+        else:
+            if not problems:
+                self._spec = spec
+                return
+        raise DefinitionError(problems, f"the sweep {self.name}" if self.name else "the sweep")
 
     def run(
         self,
@@ -223,26 +246,5 @@ class SweepExperiment(Checked):
         """End the import of the script here, when all that is wanted is what it defines."""
         if is_importing():
             raise DefinitionReached(self, {name: value for name, value in options.items() if value})
-
-
-def _specs(
-    optimizer: Optimizer | None, scheduler: Scheduler | None, executor: Executor | None
-) -> dict[str, ComponentSpec]:
-    """The components that were given, as plain data.
-
-    Raises:
-        DefinitionError: With every mistake.
-    """
-    found: dict[str, ComponentSpec] = {}
-    problems: list[str] = []
-    for kind, component in ((Optimizer, optimizer), (Scheduler, scheduler), (Executor, executor)):
-        if component is not None:
-            try:
-                found[kind.__name__.lower()] = spec_of(component, kind)
-            except DefinitionError as error:
-                problems += error.problems
-    if problems:
-        raise DefinitionError(problems)
-    if optimizer:  # the space is the sweep's
-        found["optimizer"].options.pop("search_space", None)
-    return found
+        if not hasattr(self, "_spec"):  # it was made where only names were wanted, and is run after all
+            self._define()

@@ -1,0 +1,70 @@
+"""Defaults: what the experiments of a project need not say."""
+
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from metta.sweep.contracts.components import Component, ComponentSpec
+from metta.sweep.contracts.errors import DefinitionError
+from metta.sweep.contracts.failures import RetryPolicy
+from metta.sweep.contracts.metrics import Goal
+from metta.sweep.contracts.models import Wire
+from metta.sweep.contracts.references import Reference
+from metta.sweep.contracts.trials import Resources
+
+
+def _reference(text: str) -> str:
+    """Turns a reference's own error into a ValueError, so that it is told along with the other mistakes."""
+    try:
+        return str(Reference.parse(text))
+    except DefinitionError as error:
+        raise ValueError("\n".join(error.problems)) from None
+
+
+def _policy(data: Any) -> Any:
+    """A bare number is a number of attempts."""
+    return {"max_attempts": data} if isinstance(data, int) and not isinstance(data, bool) else data
+
+
+class Defaults(Wire):
+    """What holds for experiments that say nothing else; None leaves it open.
+
+    The fields are those of ``SweepSpec`` that make sense for more than one sweep.
+    """
+
+    objective: Annotated[str, AfterValidator(_reference)] | None = None
+    optimizer: Component | None = None
+    scheduler: Component | None = None
+    executor: Component | None = None
+    metric: str | None = None
+    goal: Goal | None = None
+    retry: Annotated[RetryPolicy, BeforeValidator(_policy)] | None = None
+    timeout: float | None = Field(default=None, gt=0)
+    resources: Resources | None = None
+    max_failures: int | None = Field(default=None, ge=1)
+
+    @property
+    def said(self) -> dict[str, Any]:
+        """Those that are not left open."""
+        values = ((name, getattr(self, name)) for name in Defaults.model_fields)
+        return {name: value for name, value in values if value is not None}
+
+    def within(self, folder: Path) -> Self:
+        """The same, with scripts found from a folder."""
+        found: dict[str, object] = {}
+        for name, value in self.said.items():
+            if isinstance(value, ComponentSpec):
+                found[name] = value.model_copy(update={"type": _within(folder, value.type)})
+        if self.objective:
+            found["objective"] = _within(folder, self.objective)
+        return self.model_copy(update=found)
+
+
+def is_in_script(reference: str) -> bool:
+    """Whether something is named by its script: ``path/script.py:name``."""
+    return reference.rpartition(":")[0].endswith(".py")
+
+
+def _within(folder: Path, reference: str) -> str:
+    return str(folder / reference) if is_in_script(reference) else reference
