@@ -243,3 +243,15 @@ def eats(params: dict[str, Any]) -> dict[str, float]:
     Path(params["cgroup"], "cgroup.procs").write_text(str(os.getpid()))
     eaten = [bytearray(os.urandom(1 << 20)) for _ in range(1024)]
     return {"accuracy": len(eaten)}
+
+
+def does(trial: Trial) -> dict[str, float]:
+    """What its parameters say: write, report, sleep, die."""
+    params = trial.params
+    print(params.get("text", ""), end="", flush=True)
+    for step in range(1, params.get("steps", 0) + 1):
+        trial.report(step, accuracy=0.5)
+    time.sleep(params.get("s", 0))
+    if params.get("die"):
+        os._exit(3)
+    return {"pid": os.getpid()}

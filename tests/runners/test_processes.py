@@ -153,7 +153,8 @@ def test_a_child_that_the_objective_forks_and_forgets_spoils_nothing() -> None:
 def test_a_child_that_speaks_after_the_end_of_its_trial_spoils_nothing() -> None:
     with driving(code("dies")) as driver:
         ends = driver.run(attempt(0, how="leaves a scribbler"))
-        driver.pool.wait(1.0)  # it hears that, and ends the process
+        while psutil.Process().children():  # until it hears that, and ends the process
+            driver.pool.wait(1.0)
         ends |= driver.run(attempt(1, how="not"))
     assert {kind_of(end) for end in ends.values()} == {"completed"}
 

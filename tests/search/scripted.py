@@ -35,6 +35,9 @@ class ScriptedPool(Pool):
         slots: Attempts at the same time.
     """
 
+    room = 0
+    """So many attempts lie ready behind those that run."""
+
     grace_rounds = 0
     """An attempt that is told to end goes on for so many rounds."""
 
@@ -55,14 +58,17 @@ class ScriptedPool(Pool):
         self.closed = False
 
     def free(self) -> int:
-        return self._slots - len(self._playing)
+        return max(0, self._slots - self.busy)
+
+    def ahead(self) -> int:
+        return min(self.room, self._slots + self.room - self.busy) if self.busy >= self._slots else 0
 
     @property
     def busy(self) -> int:
         return len(self._playing)
 
     def start(self, attempt: Attempt) -> None:
-        assert self.free() > 0
+        assert self.free() + self.ahead() > 0
         self.started.append(attempt)
         self._playing[attempt.key] = attempt, self._script(attempt)
 

@@ -26,9 +26,13 @@ class Pool(ABC):
     def free(self) -> int:
         """How many attempts could be started now."""
 
+    def ahead(self) -> int:
+        """How many more attempts would lie ready behind running ones; 0 where that would gain nothing."""
+        return 0
+
     @abstractmethod
     def start(self, attempt: Attempt) -> None:
-        """Run an attempt; ``free()`` was above 0, and nothing was waited for since."""
+        """Run an attempt; ``free()`` or ``ahead()`` was above 0, and nothing was waited for since."""
 
     @abstractmethod
     def answer(self, key: AttemptKey) -> None:
@@ -36,7 +40,7 @@ class Pool(ABC):
 
     @abstractmethod
     def stop(self, key: AttemptKey) -> None:
-        """End an attempt at its report; one that does not report is killed after a grace time."""
+        """End an attempt at its report, or by force after a grace time; at once when it has not begun."""
 
     @abstractmethod
     def wait(self, timeout_s: float | None) -> list[TrialEvent]:

@@ -11,17 +11,15 @@ from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from time import monotonic
-from typing import Any, BinaryIO, Literal
+from typing import Any, Literal
 
 from metta.sweep.contracts.attempts import Attempt, Code
 from metta.sweep.contracts.failures import FailureKind
-from metta.sweep.runners.failures import TRACEBACK_CHARS
+from metta.sweep.runners.backlog import Backlog
 from metta.sweep.runners.outcome import Outcome
-
-LOG = "log.txt"
+from metta.sweep.runners.output import Output
 
 READ_BYTES = 1 << 16
-"""As much as a pipe holds, so that one read gets all that was written before."""
 
 LOST_S = 1.0
 """A process that closed its connection is about to die, or else is killed after this time."""
@@ -38,7 +36,7 @@ Ending = Literal["stop", "timeout"]
 
 
 class RunnerProcess:
-    """One runner process: its connection, its output, and the attempt that it runs.
+    """One runner process: its connection, its output, and the attempts that it was handed.
 
     Args:
         code: Where the objective is found.
@@ -48,26 +46,26 @@ class RunnerProcess:
     def __init__(self, code: Code, environment: Mapping[str, str]) -> None:
         self.connection, theirs = socket.socketpair()
         life, self._life = os.pipe()
-        self.output, output = os.pipe()
-        os.set_blocking(self.output, False)
+        self.output = Output()
+        self._backlog = Backlog()
+        passed = (theirs.fileno(), self._backlog.theirs.fileno(), life)
         self._process = subprocess.Popen(
             # -P: what lies about in the working directory must not stand in for Python's own modules
-            [sys.executable, "-P", "-m", "metta.sweep.runners.runner", str(theirs.fileno()), str(life)],
+            [sys.executable, "-P", "-m", "metta.sweep.runners.runner", *map(str, passed)],
             stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            pass_fds=(theirs.fileno(), life),
+            stdout=self.output.theirs,
+            stderr=self.output.theirs,
+            pass_fds=passed,
             env=dict(environment),
             start_new_session=True,  # a group of its own, so that its children can be killed with it
         )
         theirs.close()
         os.close(life)
-        os.close(output)
+        os.close(self.output.theirs)
         # the connection does not tell of its death: children that it has forked hold that open, too
         self.death = os.pidfd_open(self._process.pid)
         self._received = b""
         self.ready = False
-        self.attempt: Attempt | None = None
         self.attempts = 0
         self.reports = 0
         self.ending: Ending | None = None
@@ -76,29 +74,44 @@ class RunnerProcess:
         self._waits_since: float | None = None
         self._killed = False
         self._ooms = oom_kills_lately()
-        self._log_file: BinaryIO | None = None
-        self._tail = b""
-        self._say(code.model_dump_json().encode())
+        self._say(code.model_dump_json())
+        self._say(self.output.mark)
+
+    @property
+    def attempt(self) -> Attempt | None:
+        """The attempt that it runs, or will run as soon as its objective is loaded."""
+        return self._backlog.first
+
+    @property
+    def load(self) -> int:
+        """How many attempts it has been handed and has not ended."""
+        return len(self._backlog)
 
     # --- talking ---
 
     def run(self, attempt: Attempt) -> None:
-        """Hand over an attempt; it begins as soon as the objective is loaded."""
-        self.attempt, self.attempts, self.reports = attempt, self.attempts + 1, 0
-        if self.ready:
-            self._begin(attempt)
+        """Hand over an attempt; it begins when the objective is loaded and the ones before have ended."""
+        self.attempts += 1
+        self.output.expect(attempt)
+        self._backlog.put(attempt)
+        if self.ready and self.load == 1:
+            self._begin()
+
+    def take_back(self) -> list[Attempt]:
+        """Take back the attempts that have not begun."""
+        taken = self._backlog.take_back()
+        self.output.forget(taken)
+        self.attempts -= len(taken)
+        return taken
 
     def has_loaded(self) -> None:
         """The objective is loaded."""
         self.ready = True
-        if self.attempt:
-            self._begin(self.attempt)
+        if self.load:
+            self._begin()
 
-    def _begin(self, attempt: Attempt) -> None:
-        self.drain()  # what came after the attempt before belongs to nobody
-        self._tail = b""
-        self.began, self._ooms = monotonic(), oom_kills_lately()
-        self._say(attempt.model_dump_json().encode())
+    def _begin(self) -> None:
+        self.began, self._ooms, self.reports = monotonic(), oom_kills_lately(), 0
 
     def waits(self) -> None:
         """The attempt has reported, and waits for the answer."""
@@ -112,7 +125,7 @@ class RunnerProcess:
         if self.began is not None:  # the time that recording took is not the attempt's
             self.began += monotonic() - self._waits_since
         self._waits_since = None
-        self._say(b"stop" if self.ending else b"go")
+        self._say("stop" if self.ending else "go")
 
     def end(self, ending: Ending, grace_s: float) -> None:
         """End the attempt at its next report, or, when that does not come in time, by force."""
@@ -136,36 +149,10 @@ class RunnerProcess:
         *lines, self._received = (self._received + data).split(b"\n")
         return [json.loads(line) for line in lines]
 
-    def _say(self, line: bytes) -> None:
+    def _say(self, line: str) -> None:
         # when it has died, that is noticed by itself
         with suppress(ConnectionError):
-            self.connection.sendall(line + b"\n")
-
-    # --- output ---
-
-    def drain(self) -> bool:
-        """Append what the attempt has written to its log; False when the output is closed."""
-        try:
-            data = os.read(self.output, READ_BYTES)
-        except BlockingIOError:
-            return True
-        self._tail = (self._tail + data)[-TRACEBACK_CHARS:]
-        if data and self.began is not None and self.attempt:
-            self._write(self.attempt, data)
-        return bool(data)
-
-    def _write(self, attempt: Attempt, data: bytes) -> None:
-        with suppress(OSError):  # a full disk leaves a gap in the log, and does not end the trial
-            if self._log_file is None:
-                path = Path(attempt.folder) / LOG
-                path.parent.mkdir(parents=True, exist_ok=True)
-                self._log_file = path.open("ab", buffering=0)
-            self._log_file.write(data)
-
-    @property
-    def tail(self) -> str:
-        """The end of what it wrote."""
-        return self._tail.decode(errors="replace")
+            self.connection.sendall(line.encode() + b"\n")
 
     # --- ending ---
 
@@ -190,32 +177,33 @@ class RunnerProcess:
         self._kill_group()
 
     def finish(self) -> None:
-        """The attempt is over; the next one has a log and an ending of its own."""
-        if self._log_file:
-            self._log_file.close()
-        self.attempt, self._log_file, self._waits_since = None, None, None
-        self.began, self.ending, self.kill_at = None, None, None
+        """The attempt is over; the next one, if there is one, has begun."""
+        self._backlog.end()
+        self._waits_since, self.began, self.ending, self.kill_at = None, None, None, None
+        if self.load:
+            self._begin()
 
     def close(self) -> None:
         """Kill it, wait until it is gone, and give everything back."""
         self._kill_group()
         with suppress(subprocess.TimeoutExpired):  # a driver that hangs keeps it for ever
             self._process.wait(GONE_S)
-        self.finish()
+        self._backlog.close()
+        self.output.close()
         self.connection.close()
-        for descriptor in (self.output, self.death, self._life):
+        for descriptor in (self.death, self._life):
             os.close(descriptor)
 
     def outcome(self) -> Outcome:
         """What its death says of its attempt."""
         seconds = 0.0 if self.began is None else monotonic() - self.began
-        return Outcome("failed", seconds, failure=(*self.cause(), self.tail))
+        return Outcome("failed", seconds, failure=(*self.cause(), self.output.tail))
 
     def cause(self) -> tuple[FailureKind, str]:
         """Why it has died; its children are killed, too."""
         self._kill_group()
         status = self._process.wait()
-        self.drain()
+        self.output.drain()
         if status >= 0:
             return "user", f"the process exited with code {status}"
         if self._killed:

@@ -1,7 +1,11 @@
 """The process pool: runner processes on this machine."""
 
 import os
+from collections import deque
+from collections.abc import Iterator
 from contextlib import suppress
+from math import inf
+from operator import attrgetter
 from pathlib import Path
 from selectors import EVENT_READ, DefaultSelector
 from socket import socket
@@ -20,6 +24,14 @@ from metta.sweep.runners.slots import MachineSlots
 
 GRACE_S = 10.0
 """An attempt that is told to end has this long to come to a report."""
+
+AHEAD_S = 0.02
+"""Attempts that take this long in all may lie ready behind one that runs."""
+
+MAX_AHEAD = 32
+
+LATE_S = 0.1
+"""An attempt that was to be short and has run so long does not keep those behind it."""
 
 THREADS = ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB_MAXIMUM")
 """Libraries that start as many threads as there are cores unless ``<NAME>_NUM_THREADS`` says less."""
@@ -62,6 +74,8 @@ class ProcessPool(Pool):
         self._runners: set[RunnerProcess] = set()
         self._idle: list[RunnerProcess] = []
         self._busy: dict[AttemptKey, RunnerProcess] = {}
+        self._returned: deque[Attempt] = deque()
+        self._mean_s = inf
         self._events: list[TrialEvent] = []
         self._unusable: DefinitionError | None = None
         self._deaths_while_loading = 0
@@ -70,12 +84,22 @@ class ProcessPool(Pool):
 
     def free(self) -> int:
         """How many attempts could be started now."""
-        return self._machine.reserve(self._slots - len(self._busy))
+        return self._reserve() - len(self._returned)
+
+    def ahead(self) -> int:
+        """How many more attempts would lie ready behind running ones, which are short and leave no gap so."""
+        if self._mean_s > AHEAD_S or self._returned or self._machine.is_wanted:
+            return 0
+        depth = min(MAX_AHEAD, int(AHEAD_S / self._mean_s))
+        return sum(max(0, depth - runner.load + 1) for runner in self._takers())
 
     def start(self, attempt: Attempt) -> None:
-        """Run an attempt in an idle process, or in a new one."""
-        self._machine.use()
-        self._run(attempt, self._idle.pop() if self._idle else self._new_runner())
+        """Run an attempt in an idle process or in a new one, or hand it to one that is busy."""
+        if self._machine.at_hand:
+            self._machine.use()
+            self._run(attempt, self._idle.pop() if self._idle else self._new_runner())
+        else:
+            self._run(attempt, min(self._takers(), key=attrgetter("load")))
 
     def answer(self, key: AttemptKey) -> None:
         """Let an attempt go on whose report is recorded."""
@@ -85,16 +109,19 @@ class ProcessPool(Pool):
     def stop(self, key: AttemptKey) -> None:
         """End an attempt at its report, or by force after the grace time; at once when it has not begun."""
         runner = self._busy.get(key)
-        if runner is None or runner.attempt is None:
+        if runner is None:
             return
-        if runner.began is None:
-            self._over(runner, runner.attempt, Outcome("stopped"))
-            self._idle.append(runner)
-        else:
-            runner.end("stop", self._grace_s)
+        self._take_back(runner)
+        for attempt in self._returned:
+            if attempt.key == key:
+                self._returned.remove(attempt)
+                self._events.append(ended(attempt, Outcome("stopped")))
+                return
+        runner.end("stop", self._grace_s)
 
     def wait(self, timeout_s: float | None) -> list[TrialEvent]:
         """Wait for something to happen, and return all that happened."""
+        self._start_returned()
         self._machine.rest()
         self.waiting_for = "a free slot: other sweeps use this machine" if self._machine.is_waiting else ""
         for key, _ in self._selector.select(self._patience_s(timeout_s)):
@@ -131,6 +158,32 @@ class ProcessPool(Pool):
         self._machine.close()
         self._selector.close()
 
+    # --- attempts that wait behind others ---
+
+    def _reserve(self) -> int:
+        return self._machine.reserve(self._slots - sum(runner.load > 0 for runner in self._runners))
+
+    def _takers(self) -> Iterator[RunnerProcess]:
+        """Processes that would run another attempt after the one they run."""
+        for runner in self._runners:
+            is_full = self._max_trials is not None and runner.attempts >= self._max_trials
+            if runner.began is not None and runner.ending is None and not is_full:
+                yield runner
+
+    def _take_back(self, runner: RunnerProcess) -> None:
+        """Have another process run what a runner was handed and has not begun."""
+        taken = runner.take_back()
+        self._returned.extend(taken)
+        for attempt in taken:
+            del self._busy[attempt.key]
+        if taken and not runner.load:
+            self._machine.release()
+            self._idle.append(runner)
+
+    def _start_returned(self) -> None:
+        while self._returned and not self._unusable and self._reserve():
+            self.start(self._returned.popleft())
+
     # --- what runners say ---
 
     def _heard(self, runner: RunnerProcess) -> bool:
@@ -159,6 +212,8 @@ class ProcessPool(Pool):
                 runner.waits()
             case ["end", *outcome], Attempt() as attempt:
                 self._over(runner, attempt, Outcome(*outcome))
+                if runner.load:
+                    return
                 if self._max_trials is None or runner.attempts < self._max_trials:
                     self._idle.append(runner)
                 else:
@@ -168,8 +223,8 @@ class ProcessPool(Pool):
                 runner.kill()
 
     def _wrote(self, runner: RunnerProcess) -> None:
-        if not runner.drain():
-            self._forget(runner.output)
+        if not runner.output.drain():
+            self._forget(runner.output.source)
 
     def _died(self, runner: RunnerProcess) -> None:
         """An attempt that had begun has failed; one that had not begins in another process."""
@@ -177,12 +232,11 @@ class ProcessPool(Pool):
             pass  # it may have ended its attempt before
         if not runner.ready:
             self._died_while_loading(runner)
-        if runner.attempt and runner.began is not None:
+        self._take_back(runner)
+        if runner.attempt:
             self._over(runner, runner.attempt, runner.outcome())
-        elif runner.attempt and not self._unusable:
-            self._run(runner.attempt, self._new_runner())
         self._retire(runner)
-        for source in (runner.connection, runner.output, runner.death):
+        for source in (runner.connection, runner.output.source, runner.death):
             self._forget(source)
         self._runners.remove(runner)
         runner.close()
@@ -191,20 +245,24 @@ class ProcessPool(Pool):
         kind, message = runner.cause()
         self._deaths_while_loading += kind != "infra"
         if self._deaths_while_loading >= 2 and self._unusable is None:  # once may be an accident
-            problem = f"importing it ends the process: {message}\n{runner.tail}".rstrip()
+            problem = f"importing it ends the process: {message}\n{runner.output.tail}".rstrip()
             self._unusable = DefinitionError([problem], "the objective")
 
     def _over(self, runner: RunnerProcess, attempt: Attempt, outcome: Outcome) -> None:
-        runner.drain()  # all that the attempt wrote is in its log before anybody hears of its end
+        runner.output.drain()  # all that it wrote is in its log before anybody hears of its end
         if runner.ending == "timeout" and outcome.kind in ("stopped", "failed"):
             message = f"it took longer than {self._timeout_s:g} s"
-            outcome = Outcome("failed", outcome.seconds, failure=("timeout", message, runner.tail))
+            outcome = Outcome("failed", outcome.seconds, failure=("timeout", message, runner.output.tail))
         elif runner.ending == "stop" and outcome.kind == "failed":
             outcome = Outcome("stopped", outcome.seconds)  # it was killed because it did not report
         self._events.append(ended(attempt, outcome))
+        # the last few count most: what is short at first may be long later
+        known_s = outcome.seconds if self._mean_s == inf else self._mean_s
+        self._mean_s = max(1e-6, known_s + (outcome.seconds - known_s) / 4)
         del self._busy[attempt.key]
-        self._machine.release()
         runner.finish()
+        if not runner.load:
+            self._machine.release()
 
     # --- processes ---
 
@@ -216,7 +274,7 @@ class ProcessPool(Pool):
         runner = RunnerProcess(self._code, self._environment)
         self._runners.add(runner)
         self._selector.register(runner.connection, EVENT_READ, (self._heard, runner))
-        self._selector.register(runner.output, EVENT_READ, (self._wrote, runner))
+        self._selector.register(runner.output.source, EVENT_READ, (self._wrote, runner))
         self._selector.register(runner.death, EVENT_READ, (self._died, runner))
         return runner
 
@@ -234,23 +292,31 @@ class ProcessPool(Pool):
     def _enforce(self) -> None:
         """Tell attempts that their time is up, and kill those that do not listen."""
         now = monotonic()
-        for runner in self._runners:
+        for runner in [*self._runners]:
             due = runner.due(self._timeout_s)
             if due is not None and now >= due:
                 if runner.kill_at is None:
+                    self._take_back(runner)
                     runner.end("timeout", self._grace_s)
                 else:
                     runner.kill()
+            if (late := _late(runner)) is not None and now >= late:
+                self._take_back(runner)
 
     def _patience_s(self, timeout_s: float | None) -> float | None:
         """How long nothing has to be done unless something happens."""
         if self._events or self._unusable:
             return 0.0
         now = monotonic()
-        dues = [runner.due(self._timeout_s) for runner in self._runners]
+        dues = [due for runner in self._runners for due in (runner.due(self._timeout_s), _late(runner))]
         waits_s = [timeout_s, self._machine.retry_s, *(due - now for due in dues if due is not None)]
         known_s = [wait_s for wait_s in waits_s if wait_s is not None]
         return max(0.0, min(known_s)) if known_s else None
+
+
+def _late(runner: RunnerProcess) -> float | None:
+    """When others are to run what waits behind a runner's attempt; None when nothing does."""
+    return runner.began + LATE_S if runner.load > 1 and runner.began is not None else None
 
 
 def _threads(count: int) -> dict[str, str]:

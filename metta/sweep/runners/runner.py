@@ -2,9 +2,11 @@
 
 It exchanges lines with the pool that started it, over a socket::
 
-    pool:   {...code...}                  runner: ["ready"] or ["unusable", problems]
-    pool:   {...attempt...}               runner: ["report", step, metrics, checkpoint]
+    pool:   {...code...} and the mark     runner: ["ready"] or ["unusable", problems]
+                                          runner: ["report", step, metrics, checkpoint]
     pool:   go or stop                    runner: ["end", ...outcome...]
+
+Attempts come over a socket of their own, so that some may lie there before they are wanted.
 """
 
 import faulthandler
@@ -13,7 +15,7 @@ import os
 import signal
 import sys
 from contextlib import suppress
-from fcntl import F_SETFL, F_SETOWN, F_SETSIG, fcntl
+from fcntl import F_DUPFD_CLOEXEC, F_SETFL, F_SETOWN, F_SETSIG, fcntl
 from io import TextIOWrapper
 from select import POLLHUP, poll
 from socket import socket
@@ -21,6 +23,7 @@ from typing import Any
 
 from metta.sweep.contracts.attempts import Attempt, Code
 from metta.sweep.contracts.errors import DefinitionError
+from metta.sweep.runners.backlog import receive
 from metta.sweep.runners.objective import enter, loaded
 from metta.sweep.runners.outcome import Answer, outcome_of
 
@@ -54,11 +57,12 @@ class Channel:
         return "go" if self.receive() == b"go" else "stop"
 
 
-def main(connection: int, life: int) -> None:
+def main(connection: int, backlog: int, life: int) -> None:
     """Run attempts until the pool is gone.
 
     Args:
         connection: Descriptor of the socket to the pool.
+        backlog: Descriptor of the socket from which it takes attempts.
         life: Descriptor that the pool never writes to: its end is the end of the pool.
     """
     die_with(life)
@@ -66,8 +70,11 @@ def main(connection: int, life: int) -> None:
     signal.signal(signal.SIGINT, lambda *_: None)
     faulthandler.enable()
     channel = Channel(socket(fileno=connection))
+    attempts = socket(fileno=backlog)
+    # its own, for a trial may close or replace what it prints to
+    output = fcntl(sys.stdout.fileno(), F_DUPFD_CLOEXEC)
     try:
-        code = Code.model_validate_json(channel.receive())
+        code, mark = Code.model_validate_json(channel.receive()), channel.receive()
         enter(code)
         call = loaded(code)
     except (DefinitionError, OSError) as error:
@@ -75,12 +82,14 @@ def main(connection: int, life: int) -> None:
         return
     channel.send("ready")
     pid, folder = os.getpid(), os.getcwd()
-    while True:
-        attempt = Attempt.model_validate_json(channel.receive())
+    while packet := receive(attempts):
+        attempt = Attempt.model_validate_json(packet)
+        os.write(output, mark)
         outcome = outcome_of(attempt, call, channel.report)
         if os.getpid() != pid:
             os._exit(0)  # a child that the objective forked has no business here
         flush()
+        os.write(output, mark)
         channel.send("end", *outcome)
         os.chdir(folder)
 
@@ -110,4 +119,4 @@ if __name__ == "__main__":
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # a trial that is killed has its last lines in its log
     with suppress(EOFError, ConnectionError):
-        main(*(int(argument) for argument in sys.argv[1:3]))
+        main(*(int(argument) for argument in sys.argv[1:4]))

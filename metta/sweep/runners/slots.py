@@ -35,6 +35,7 @@ class MachineSlots:
         self._used = 0
         self._short = False
         self._waiting: int | None = None
+        self._is_wanted = False
         self._next_look = 0.0
         self._next_try = 0.0
 
@@ -44,16 +45,16 @@ class MachineSlots:
         Returns:
             How many are at hand for ``use``, up to the wanted ones.
         """
-        if self._at_hand < wanted and monotonic() >= self._next_try:
+        if self.at_hand < wanted and monotonic() >= self._next_try:
             self._lock(self._used + wanted)
-            if self._at_hand < wanted:
+            if self.at_hand < wanted:
                 self._next_try = monotonic() + RETRY_S
-        self._short = self._at_hand < wanted
+        self._short = self.at_hand < wanted
         if self._short and not self._held:
             self._start_waiting()
         else:
             self._stop_waiting()
-        return min(wanted, self._at_hand)
+        return min(wanted, self.at_hand)
 
     def use(self) -> None:
         """Take one of the slots at hand."""
@@ -62,16 +63,14 @@ class MachineSlots:
     def release(self) -> None:
         """Put a slot back to those at hand, or give it to somebody who has none."""
         self._used -= 1
-        now = monotonic()
-        if now >= self._next_look:
-            self._next_look = now + LOOK_S
-            if self._others_wait():
-                self._next_try = now + YIELD_S
-                self._give_back()
+        if self.is_wanted:
+            self._is_wanted = False
+            self._next_try = monotonic() + YIELD_S
+            self._give_back()
 
     def rest(self) -> None:
         """Give back the slots at hand: nobody wants to use them now."""
-        while self._at_hand:
+        while self.at_hand:
             self._give_back()
 
     def close(self) -> None:
@@ -86,12 +85,21 @@ class MachineSlots:
         return self._waiting is not None
 
     @property
+    def is_wanted(self) -> bool:
+        """Whether somebody who has no slot waits for the next one that is released."""
+        if (now := monotonic()) >= self._next_look:
+            self._next_look = now + LOOK_S
+            self._is_wanted = self._others_wait()
+        return self._is_wanted
+
+    @property
     def retry_s(self) -> float | None:
         """Seconds until ``reserve`` may find more than the last time; None when it found all it wanted."""
         return max(0.0, self._next_try - monotonic()) if self._short else None
 
     @property
-    def _at_hand(self) -> int:
+    def at_hand(self) -> int:
+        """Slots that ``use`` would take."""
         return len(self._held) - self._used
 
     def _lock(self, wanted: int) -> None:

@@ -1,5 +1,7 @@
 """The asynchronous scheduler: a slot that becomes free is filled at once."""
 
+from typing import ClassVar
+
 from metta.sweep.schedulers.base import Scheduler
 
 
@@ -9,3 +11,5 @@ class AsynchronousScheduler(Scheduler):
     Args:
         max_parallel: Trials that may run at the same time; None leaves it to the executor.
     """
+
+    result_blind: ClassVar[bool] = True

@@ -1,6 +1,7 @@
 """The search: optimizer, scheduler and budget folded over a ledger. All decisions are made here."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from random import Random
 from time import time
 from typing import NamedTuple, TypeVar
 

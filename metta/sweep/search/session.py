@@ -260,7 +260,7 @@ class Session:
         if control.pause:
             return
         spare = inf if control.concurrency is None else control.concurrency - len(self._begun)
-        while self._queue and spare > 0 and self._pool.free():
+        while self._queue and spare > 0 and (self._pool.free() or self._pool.ahead()):
             attempt = self._queue.popleft()
             self._begun.add(attempt.trial)
             self._pool.start(attempt)
@@ -268,7 +268,8 @@ class Session:
 
     def _free(self) -> int:
         """So many more trials could run."""
-        free = self._pool.free() - len(self._queue)
+        ahead = self._pool.ahead() if self._search.is_blind else 0
+        free = self._pool.free() + ahead - len(self._queue)
         if (limit := self._search.table.control.concurrency) is not None:
             free = min(free, limit - len(self._begun) - len(self._queue) - len(self._delayed))
         return max(0, free)
