@@ -21,8 +21,8 @@ test: setup
 test-cluster:
 	@echo "No cluster tests yet: they come with the Kubernetes, SLURM and Docker executors."
 
-bench: setup
-	$(BIN)/python -m benchmarks $(ARGS)
+bench: $(if $(PEERS),.venv-peers/.peers,.venv/.runtime)
+	$(<D)/bin/python -m benchmarks $(ARGS)
 
 docs: setup
 	$(BIN)/pytest tests/docs $(ARGS)
@@ -31,20 +31,25 @@ demo: .venv/.runtime
 	$(BIN)/sweep run examples/digits_asha.py
 
 clean:
-	rm -rf .venv dist htmlcov .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-peers dist htmlcov .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# One environment: what a sweep needs (.runtime), and on top of it the tools (.dev).
+# One environment: what a sweep needs (.runtime), and on top of it the tools (.dev). The peers that
+# `make bench PEERS=1` measures beside it have another one (.peers), for they bring much with them.
 
-.venv/.runtime: requirements/runtime.txt pyproject.toml
+%/.runtime: requirements/runtime.txt pyproject.toml
 	@$(PYTHON) -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 	    echo "$(PYTHON) is older than 3.11 or lacks venv and ensurepip (Debian: apt install python3-venv)." \
 	        "Another one: make setup PYTHON=/path/to/python" >&2; exit 1; }
-	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --requirement requirements/runtime.txt
-	$(BIN)/pip install --quiet --no-deps --editable .
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install --quiet --requirement requirements/runtime.txt
+	$(@D)/bin/pip install --quiet --no-deps --editable .
 	@touch $@
 
 .venv/.dev: requirements/dev.txt .venv/.runtime
 	$(BIN)/pip install --quiet --requirement requirements/dev.txt
+	@touch $@
+
+.venv-peers/.peers: benchmarks/requirements.txt .venv-peers/.runtime
+	$(@D)/bin/pip install --quiet --requirement benchmarks/requirements.txt
 	@touch $@

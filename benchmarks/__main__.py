@@ -9,6 +9,8 @@ from benchmarks.machine import machine
 
 BENCHMARKS = {
     "throughput": "trivial trials a second",
+    "tpe": "trials a second when each of them is suggested by TPE",
+    "utilisation": "how much of its slots a sweep uses, ASHA on real training",
     "growth": "cost and memory of a trial as a sweep grows",
     "startup": "from a cold `sweep run` to the first trial",
 }
@@ -18,14 +20,17 @@ def main() -> None:
     """Parse, run, print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(BENCHMARKS)}")
-    names = parser.parse_args().names or list(BENCHMARKS)
+    parser.add_argument("--large", action="store_true", help="let growth go on to 100,000 trials")
+    arguments = parser.parse_args()
+    names = arguments.names or list(BENCHMARKS)
     if unknown := [name for name in names if name not in BENCHMARKS]:
         parser.error(f"unknown benchmark {unknown[0]!r}; known: {', '.join(BENCHMARKS)}")
     console = Console(highlight=False, soft_wrap=True)
     console.print(machine())
     for name in names:
         console.print(f"\n### {name}: {BENCHMARKS[name]}\n")
-        table: str = import_module(f"benchmarks.{name}").table()
+        options = {"large": True} if arguments.large and name == "growth" else {}
+        table: str = import_module(f"benchmarks.{name}").table(**options)
         console.print(table, markup=False)
 
 

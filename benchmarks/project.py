@@ -1,4 +1,4 @@
-"""A project in a temporary folder, with one trivial objective."""
+"""A project in a temporary folder."""
 
 import os
 import subprocess
@@ -8,29 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from metta.sweep import Uniform
-from metta.sweep.executors import LocalExecutor
+from benchmarks.marks import Mark, marks_of
 from metta.sweep.experiments import SweepExperiment
-
-OBJECTIVE = """
-import time
-from pathlib import Path
-
-began = Path("began.txt")
-
-
-def trivial(params):
-    if not began.exists():
-        began.write_text(repr(time.time()))
-    return {"accuracy": params["x"]}
-"""
-
-SCRIPT = """
-from metta.sweep import Uniform
-from metta.sweep.experiments import SweepExperiment
-
-SweepExperiment("trivial.py:trivial", {"x": Uniform(0, 1)}).run(budget=2)
-"""
 
 
 @contextmanager
@@ -40,8 +19,6 @@ def project() -> Iterator[Path]:
     with TemporaryDirectory(prefix="metta-sweep-bench-") as folder:
         os.chdir(folder)
         Path("pyproject.toml").touch()
-        Path("trivial.py").write_text(OBJECTIVE, "utf-8")
-        Path("script.py").write_text(SCRIPT, "utf-8")
         try:
             yield Path(folder)
         finally:
@@ -49,10 +26,9 @@ def project() -> Iterator[Path]:
             os.chdir(before)
 
 
-def experiment(slots: int, seed: int = 7) -> SweepExperiment:
-    """Random search over one number, with the trivial objective."""
-    executor = LocalExecutor(max_parallel=slots)
-    return SweepExperiment("trivial.py:trivial", {"x": Uniform(0, 1)}, executor=executor, seed=seed)
+def marks_of_sweep(experiment: SweepExperiment, trials: int) -> list[Mark]:
+    """Run a sweep to its end, and see what its trials noted."""
+    return marks_of(lambda: experiment.start(budget=trials).result().progress)
 
 
 def sweep(*arguments: str) -> None:
