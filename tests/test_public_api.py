@@ -36,6 +36,7 @@ PUBLIC = {
         "Uniform",
         "configure",
         "current_trial",
+        "load_observations",
     },
     "metta.sweep.executors": {"Executor", "LocalExecutor"},
     "metta.sweep.experiments": {"SweepExperiment"},

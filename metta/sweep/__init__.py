@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from metta.sweep.contracts.lazy import lazy
 
 if TYPE_CHECKING:
+    from metta.sweep.client.observations import load_observations as load_observations
     from metta.sweep.contracts.budgets import Budget as Budget
     from metta.sweep.contracts.distributions import Choice as Choice
     from metta.sweep.contracts.distributions import Constant as Constant
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 __all__, __getattr__, __dir__ = lazy(
     __name__,
     {
+        "client.observations": ["load_observations"],
         "contracts.budgets": ["Budget"],
         "contracts.distributions": [
             "Choice",

@@ -395,3 +395,26 @@ def test_a_space_error_in_a_field_stays_one() -> None:
 
 def test_a_field_has_a_json_schema() -> None:
     assert TypeAdapter(Model).json_schema()["properties"]["space"]["type"] == "object"
+
+
+def test_values_that_are_fixed_change_nothing_else_of_a_sample() -> None:
+    space = SearchSpace({"a": Uniform(0, 1), "model": Choice(["cnn", "mlp"]), "cnn.layers": Integer(1, 4)})
+    for seed in range(8):
+        free = space.sample(Random(seed))
+        fixed = space.sample(Random(seed), {"model": "cnn", "cnn.layers": 2})
+        assert fixed == {"a": free["a"], "model": "cnn", "cnn.layers": 2}
+        assert space.sample(Random(seed), {"a": 0.5}) == {**free, "a": 0.5}
+        assert "cnn.layers" not in space.sample(Random(seed), {"model": "mlp"})
+
+
+def test_some_parameters_alone_are_checked_like_all_of_them() -> None:
+    space = SearchSpace({"a": Uniform(0, 1), "model": Choice(["cnn", "mlp"]), "cnn.layers": Integer(1, 4)})
+    space.validate({}, partial=True)
+    space.validate({"cnn.layers": 2, "model": "cnn"}, partial=True)
+    with pytest.raises(SpaceError) as caught:
+        space.validate({"a": 2, "cnn.layers": 9, "b": 1}, partial=True)
+    assert caught.value.problems == (
+        "b is unknown. Known: a, cnn.layers, model",
+        "a must be from 0 to 1, got 2",
+        "cnn.layers is inactive, leave it out: it needs model='cnn', but model is missing",
+    )

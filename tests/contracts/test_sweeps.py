@@ -102,6 +102,53 @@ def test_a_mistake_is_told_where_it_is(written: dict[str, Any], problem: str) ->
     assert problems(WRITTEN | written) == [problem]
 
 
+@pytest.mark.parametrize(
+    ("written", "found"),
+    [
+        (
+            {"initial_points": [{"x": 2}, {}, {"z": 1, "y": 3}, {"x": "a"}]},
+            [
+                "initial_points: point 0: x must be from 0 to 1, got 2",
+                "initial_points: point 2: z is unknown. Known: x, y",
+                "initial_points: point 2: y must be one of [1, 2], got 3",
+                "initial_points: point 3: x must be a finite number, got 'a'",
+            ],
+        ),
+        (
+            {"initial_points": {"x": 1}},
+            ["initial_points: write a list of points, such as [{\"lr\": 0.1}], got {'x': 1}"],
+        ),
+        ({"initial_points": [3]}, ["initial_points.0: input should be a valid dictionary, got 3"]),
+        (
+            {"initial_points": [{"x": 5}], "search_space": {}},
+            ["search_space: it has no parameter; give it one, such as {'lr': LogUniform(1e-4, 0.1)}"],
+        ),
+        (
+            {"warm_start": 3},
+            ["warm_start: write the name of a sweep, the path of a ledger, or a list of them, got 3"],
+        ),
+        ({"warm_start": ["a", None]}, ["warm_start.1: input should be a valid string, got None"]),
+        ({"warm_strat": "a"}, ["warm_strat is unknown; did you mean warm_start?"]),
+    ],
+)
+def test_mistakes_in_what_it_begins_with_are_told(written: dict[str, Any], found: list[str]) -> None:
+    assert problems(WRITTEN | written) == found
+
+
+def test_a_point_that_needs_another_parameter_has_to_name_it() -> None:
+    space = {"model": {"type": "choice", "values": ["cnn", "mlp"]}, "cnn.layers": CHOICE}
+    assert problems(WRITTEN | {"search_space": space, "initial_points": [{"cnn.layers": 1}]}) == [
+        "initial_points: point 0: cnn.layers is inactive, leave it out: it needs model='cnn', but model is"
+        " missing"
+    ]
+    spec(search_space=space, initial_points=[{"cnn.layers": 1, "model": "cnn"}, {"model": "mlp"}])
+
+
+@pytest.mark.parametrize(("written", "read"), [("a", ("a",)), (["a", "b"], ("a", "b")), ([], ())])
+def test_a_warm_start_is_one_source_or_several(written: object, read: tuple[str, ...]) -> None:
+    assert spec(warm_start=written).warm_start == read
+
+
 def test_json_of_people_stays_what_it_was_when_a_worker_hands_it_on() -> None:
     read = SweepInput.model_validate(WRITTEN | {"budget": 3})
     handed_on = read.model_copy(update={"control": Control(run="r", version=2), "resume": True})
@@ -146,6 +193,7 @@ def test_the_engine_reads_the_input_like_any_json() -> None:
         {},
         {"executor": "local", "timeout": 5, "retry": {"max_attempts": 9}, "max_failures": 1},
         {"resources": {"cpu": 2}},
+        {"warm_start": "another"},
         {"metric": "loss"},
         {"metric": "loss", "goal": "maximize"},
         {"search_space": {"parameters": WRITTEN["search_space"], "constraints": []}},
@@ -160,6 +208,7 @@ def test_how_trials_run_and_what_was_left_open_may_be_said_later(changes: dict[s
     [
         ({"objective": "tasks:test"}, ["objective was 'tasks:train' and is now 'tasks:test'"]),
         ({"seed": 7}, ["seed was None and is now 7"]),
+        ({"initial_points": [{"x": 1}]}, ["initial_points was [] and is now [{'x': 1}]"]),
         ({"scheduler": "batch"}, ["scheduler.type was 'asynchronous' and is now 'batch'"]),
         (
             {"optimizer": {"type": "random", "seed": 1}},

@@ -24,6 +24,7 @@ from metta.sweep.contracts.events import (
     Created,
     Event,
     Failed,
+    Known,
     Opened,
     Reported,
     SegmentEnded,
@@ -112,6 +113,8 @@ SPEC: dict[str, st.SearchStrategy[Any]] = {
     "retry": POLICIES,
     "timeout": maybe(ABOVE_0),
     "resources": RESOURCES,
+    "initial_points": tuples(st.just({"x": 0.5})),
+    "warm_start": tuples(NAMES),
 }
 SPECS = wire(SweepSpec, **SPEC)
 DEFAULTS = SPEC | {"objective": st.sampled_from([None, "lab:train"])}
@@ -123,6 +126,17 @@ ALL_COUNTS = wire(Counts, started=COUNTS, running=COUNTS)
 PROGRESS = wire(Progress, counts=ALL_COUNTS, best=maybe(tuples(ROWS)), elapsed_s=FLOATS, note=NAMES)
 EVENTS: list[st.SearchStrategy[Any]] = [
     wire(Created, at=FLOATS, spec=SPECS),
+    wire(
+        Known,
+        at=FLOATS,
+        trial=st.integers(max_value=-1),
+        params=PARAMS,
+        metrics=METRICS,
+        failure=maybe(FAILURES),
+        ended_at=maybe(COUNTS),
+        seconds=FLOATS,
+        source=NAMES,
+    ),
     wire(Opened, at=FLOATS, epoch=COUNTS, control=CONTROLS),
     wire(ControlChanged, at=FLOATS, control=CONTROLS),
     wire(Tick, at=FLOATS),

@@ -18,7 +18,7 @@ from metta.sweep.contracts.spaces import SearchSpace
 from metta.sweep.contracts.trials import Trial
 from metta.sweep.optimizers.base import Optimizer
 from metta.sweep.optimizers.registry import OPTIMIZERS
-from tests.optimizers.lives import SPACES, Ask, Told, born, lived, suggestions
+from tests.optimizers.lives import RESULTS, SPACES, Ask, Told, born, lived, suggestions
 
 NATIVE = (bool, int, float, str, list, dict, type(None))
 
@@ -143,6 +143,25 @@ def test_a_new_object_that_repeats_a_life_goes_on_like_the_old_one(name: str, sp
 
 @each
 @everywhere
+def test_one_that_begins_with_earlier_trials_goes_on_like_another_one(name: str, space: SearchSpace) -> None:
+    old, new = warm(name, space), warm(name, space)
+    old.next_number = new.next_number = 1
+    first = Trial(space.sample(old.rng(0, "a point")), 0)  # which it did not suggest
+    for optimizer in (old, new):
+        optimizer.remember(first)
+    asked = [trial.params for trial in old.suggest(3)]
+    if new.stateless:
+        for number, params in enumerate(asked, 1):
+            new.remember(Trial(params, number))
+    else:
+        assert [trial.params for trial in new.suggest(3)] == asked
+    for optimizer in (old, new):
+        optimizer.observe(first, 0.5)
+    assert_alike(old, new)
+
+
+@each
+@everywhere
 def test_one_that_is_stateless_goes_on_when_it_was_only_told(name: str, space: SearchSpace) -> None:
     old, new = born(name, space), born(name, space)
     if not old.stateless:
@@ -192,6 +211,16 @@ def test_its_own_seed_comes_before_that_of_the_sweep(name: str) -> None:
 
     assert with_seeds(own=1, sweep=2) == with_seeds(own=1, sweep=3) == with_seeds(own=None, sweep=1)
     assert with_seeds(own=0, sweep=1) != with_seeds(own=None, sweep=1)
+
+
+def warm(name: str, space: SearchSpace) -> Optimizer:
+    """One that was told of trials of an earlier sweep."""
+    optimizer = born(name, space)
+    for number in range(-12, 0):
+        params = space.sample(optimizer.rng(number, "earlier"))
+        ended_at = 3 if number % 4 == 0 else None
+        optimizer.observe(Trial(params, number, ended_at=ended_at), RESULTS[number % len(RESULTS)])
+    return optimizer
 
 
 def assert_alike(one: Optimizer, other: Optimizer) -> None:

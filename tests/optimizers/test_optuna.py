@@ -9,6 +9,7 @@ from metta.sweep.contracts.components import create
 from metta.sweep.contracts.distributions import Choice, Constant, Integer, LogUniform, Uniform
 from metta.sweep.contracts.errors import DefinitionError
 from metta.sweep.contracts.failures import Failure
+from metta.sweep.contracts.seeds import derived_seed
 from metta.sweep.contracts.spaces import SearchSpace
 from metta.sweep.contracts.trials import Result, Trial
 from metta.sweep.optimizers.base import Optimizer
@@ -94,6 +95,37 @@ def test_another_seed_for_each_suggestion_is_as_good_as_a_new_sampler() -> None:
     reused = OptunaOptimizer(FLAT, seed=5, n_startup_trials=5)
     renewed = OptunaOptimizer(FLAT, seed=5, sampler=lambda seed: TPESampler(seed=seed, n_startup_trials=5))
     assert Life(reused).live(40) == Life(renewed).live(40)
+
+
+def test_with_earlier_trials_it_suggests_what_optuna_does_with_trials_that_were_added() -> None:
+    optimizer = OptunaOptimizer(FLAT, seed=5, n_startup_trials=5)
+    study = optuna.create_study()
+    shapes = {
+        "x": optuna.distributions.FloatDistribution(-5, 5),
+        "lr": optuna.distributions.FloatDistribution(1e-4, 1, log=True),
+        "n": optuna.distributions.IntDistribution(1, 8),
+    }
+    cold = [trial.params for trial in OptunaOptimizer(FLAT, seed=5, n_startup_trials=5).suggest(2)]
+    for number in range(-20, 0):
+        params = FLAT.sample(random.Random(number))
+        optimizer.observe(Trial(params, number), {"loss": loss(params)})
+        study.add_trial(optuna.trial.create_trial(params=params, distributions=shapes, value=loss(params)))
+    for number in range(2):
+        study.sampler = TPESampler(seed=derived_seed(5, number, "suggest"), n_startup_trials=5)
+        [trial] = optimizer.suggest(1)
+        assert trial.number == number
+        assert trial.params == study.ask(shapes).params != cold[number]
+
+
+def test_trials_count_in_the_order_of_their_numbers_whenever_it_is_told_of_them() -> None:
+    def after(numbers: range) -> list[dict[str, Any]]:
+        optimizer = OptunaOptimizer(FLAT, seed=5, n_startup_trials=5)
+        for number in numbers:
+            params = FLAT.sample(random.Random(number))
+            optimizer.observe(Trial(params, number), {"loss": loss(params)})
+        return [trial.params for trial in optimizer.suggest(3)]
+
+    assert after(range(-12, 0)) == after(range(-1, -13, -1))
 
 
 def test_more_of_a_metric_is_less_of_a_loss() -> None:

@@ -14,6 +14,7 @@ from metta.sweep.contracts.events import (
     ControlChanged,
     Event,
     Failed,
+    Known,
     Reported,
     SegmentEnded,
     Stopped,
@@ -34,17 +35,23 @@ class ByHand:
         ledger: The ledger, or its path.
         slots: Trials that run at the same time.
         writer: Name of the session.
+        prior: What it begins with, if it begins.
         **definition: Fields of the sweep's definition; ``metric`` is ``acc``, unless they say otherwise.
     """
 
     def __init__(
-        self, ledger: Ledger | Path, slots: int = 2, writer: str = "session", **definition: Any
+        self,
+        ledger: Ledger | Path,
+        slots: int = 2,
+        writer: str = "session",
+        prior: Sequence[Known] = (),
+        **definition: Any,
     ) -> None:
         self.ledger = FileLedger(ledger) if isinstance(ledger, Path) else ledger
         self.slots = slots
         self.now = 1000.0
         self.spec: SweepSpec = spec(**{"metric": "acc", **definition})
-        self.search = Search(self.ledger, self.spec, "sweep", writer, clock=lambda: self.now)
+        self.search = Search(self.ledger, self.spec, "sweep", writer, lambda: self.now, lambda: prior)
         self.cursor = self.search.head
         self.active: dict[int, AttemptKey] = {}
 

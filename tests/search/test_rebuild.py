@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from metta.sweep.client.results import table_of
 from metta.sweep.contracts.budgets import Budget, Control
-from metta.sweep.contracts.events import Event
+from metta.sweep.contracts.events import Event, Known
+from metta.sweep.contracts.failures import Failure
 from metta.sweep.stores.ledgers import FileLedger
 from metta.sweep.stores.trials import TrialTable
 from tests.search.by_hand import ByHand
@@ -19,6 +20,11 @@ from tests.search.components import BelowMean, Climber, Exploiter, Halving, comp
 
 Definition: TypeAlias = dict[str, Any]
 
+PRIOR = [
+    Known(at=0, trial=-3, params={"x": 0.9}, metrics={"acc": 0.4}, source="a"),
+    Known(at=0, trial=-2, params={"x": 0.1}, failure=Failure(kind="oom", message="too large"), source="a"),
+    Known(at=0, trial=-1, params={"x": 2.0}, metrics={"acc": 9.0}, left_out="x is too large"),
+]
 
 DEFINITIONS: dict[str, Definition] = {
     "stateless": {},
@@ -33,6 +39,19 @@ DEFINITIONS: dict[str, Definition] = {
         "optimizer": component(Climber),
         "scheduler": component(Halving),
         "retry": {"max_attempts": 2, "initial": 0},
+    },
+    "begun": {"prior": PRIOR, "initial_points": [{"x": 0.25}, {}, {"x": 1}, {}]},
+    "begun, and replayed": {
+        "prior": PRIOR,
+        "initial_points": [{"x": 0.25}, {}, {"x": 1}, {}],
+        "optimizer": component(Climber),
+        "scheduler": component(Exploiter),
+    },
+    "begun, and paused": {
+        "prior": PRIOR,
+        "initial_points": [{}, {"x": 0.5}],
+        "optimizer": {"type": "optuna", "options": {"n_startup_trials": 3}},
+        "scheduler": component(Halving),
     },
     "children": {
         "optimizer": component(Climber),
@@ -78,7 +97,7 @@ def happening(hand: ByHand, random: Random, trial: int) -> Event:
 def told(table: TrialTable) -> dict[str, Any]:
     """All that a table says."""
     names = ("spec", "control", "epoch", "records", "running", "objective", "finish", "elapsed_s", "at")
-    more = ("succeeded", "failed_in_run", "counts", "best")
+    more = ("succeeded", "failed_in_run", "counts", "best", "known", "warnings")
     return {name: getattr(table, name) for name in names + more} | {"ranking": table.leaderboard(None)}
 
 

@@ -128,6 +128,7 @@ def progress_of(table: TrialTable, elapsed_s: float) -> RenderableType:
     parts: list[RenderableType] = [Text(counts_text(table, elapsed_s))]
     if failures := failures_text(table):
         parts.append(Text(failures, style="yellow"))
+    parts += [Text(warning, style="yellow") for warning in table.warnings]
     if table.best:
         parts.append(leaderboard(table, ROWS))
     return Group(*parts)

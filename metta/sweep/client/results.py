@@ -43,7 +43,8 @@ class Results:
         return self
 
     @property
-    def _table(self) -> TrialTable:
+    def table(self) -> TrialTable:
+        """What the ledger says at the end."""
         if self._known is None:
             self._known = call(self._ending())
         return self._known
@@ -51,7 +52,7 @@ class Results:
     @property
     def trials(self) -> list[TrialRecord]:
         """All trials, in the order of their numbers."""
-        return self._table.records
+        return self.table.records
 
     @property
     def best_trial(self) -> TrialRecord:
@@ -60,9 +61,9 @@ class Results:
         Raises:
             SweepFailed: When no trial has a value.
         """
-        if self._table.best is None:
+        if self.table.best is None:
             raise SweepFailed(f"no trial of {self.sweep_id} has a value; {len(self.trials)} were started")
-        return self._table.best
+        return self.table.best
 
     @property
     def best_params(self) -> dict[str, Any]:
@@ -72,7 +73,7 @@ class Results:
     @property
     def best_metric(self) -> float:
         """Value of the best trial in the metric that counts."""
-        value = self._table.value(self.best_trial)
+        value = self.table.value(self.best_trial)
         assert value is not None
         return value
 
@@ -84,11 +85,11 @@ class Results:
     @property
     def progress(self) -> Progress:
         """Counts, time and the best trials."""
-        return self._table.progress()
+        return self.table.progress()
 
     def leaderboard(self, limit: int | None = 20) -> list[Row]:
         """The best trials, best first; None for all of them."""
-        return self._table.leaderboard(limit)
+        return self.table.leaderboard(limit)
 
     def __repr__(self) -> str:
         if self._known is None:
@@ -102,7 +103,4 @@ class Results:
 
 def table_of(ledger: Ledger) -> TrialTable:
     """What a ledger says by now."""
-    table = TrialTable()
-    for chunk in ledger.read():
-        table.apply_chunk(chunk)
-    return table
+    return TrialTable(ledger.read())

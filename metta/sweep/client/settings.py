@@ -88,9 +88,18 @@ class Settings:
         Raises:
             DefinitionError: With every mistake.
         """
-        project = Project.find(start)
-        store = os.environ.get("METTA_SWEEP_STORE") or project.configuration.store
-        return cls(project.folder / _path(store), _temporal())
+        return cls(store_of(start), _temporal())
+
+
+def store_of(start: Path | None = None) -> Path:
+    """The artifact store of the project in which a folder lies; None means the current one.
+
+    Raises:
+        DefinitionError: With every mistake.
+    """
+    project = Project.find(start)
+    store = os.environ.get("METTA_SWEEP_STORE") or project.configuration.store
+    return project.folder / _path(store)
 
 
 def _said(file: Path, where: str) -> dict[str, object]:

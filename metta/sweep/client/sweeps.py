@@ -3,7 +3,7 @@
 import os
 import sys
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -31,7 +31,9 @@ from metta.sweep.contracts.errors import (
 )
 from metta.sweep.contracts.references import Reference
 from metta.sweep.contracts.sweeps import SweepInput
+from metta.sweep.contracts.trials import Observation
 from metta.sweep.stores.files import FileStore
+from metta.sweep.stores.observations import VALUE, located, prior_of, written
 from metta.sweep.stores.trials import TrialTable
 
 RPC_TIMEOUT = timedelta(seconds=10)
@@ -60,6 +62,7 @@ class Sweeps:
         definition: SweepInput,
         value: Callable[..., object] | None = None,
         fingerprint: str = "",
+        observations: Sequence[Observation] = (),
     ) -> SweepHandle:
         """Start a sweep, or go on with one.
 
@@ -68,11 +71,13 @@ class Sweeps:
             definition: What it is; ``resume`` says whether it may exist already.
             value: The objective, when it has to travel by value.
             fingerprint: What changes with the objective's code; empty when that is not known.
+            observations: What it begins with besides the definition's warm start.
 
         Raises:
             NameInUse: When it exists and is not to be resumed.
             DefinitionChanged: When it exists with another definition.
-            DefinitionError: When it cannot run from here.
+            DefinitionError: When it cannot run from here, or cannot begin with what it is to begin with.
+            SweepNotFound: When it is to begin with a sweep that does not exist.
             ServerError: When there is no server and none can be started.
         """
         if not self._settings.is_local:
@@ -84,7 +89,7 @@ class Sweeps:
                 f"the sweep {name}",
             )
         wanted = definition.budget
-        definition = self.continued(name, definition)
+        definition = self.warmed(name, self.continued(name, definition), observations)
         if value is not None:
             definition = definition.model_copy(update={"objective": self._put(definition.objective, value)})
         notes = self._notes(name, definition, fingerprint)
@@ -147,6 +152,21 @@ class Sweeps:
         if table.spec and (changes := table.spec.differences(definition)):
             raise DefinitionChanged(name, changes)
         return definition.model_copy(update={"budget": table.control.budget.changed(definition.budget)})
+
+    def warmed(self, name: str, definition: SweepInput, observations: Sequence[Observation]) -> SweepInput:
+        """A definition that begins with observations too, in a form that other processes find.
+
+        Raises:
+            DefinitionError: When it cannot begin with that.
+            SweepNotFound: When it is to begin with a sweep that does not exist.
+        """
+        sources = [located(self._store, source) for source in definition.warm_start]
+        if observations:
+            sources.append(VALUE + self._store.put_value(written(observations)))
+        definition = definition.model_copy(update={"warm_start": tuple(sources)})
+        if not self._store.ledger(name).exists():  # else what it began with is recorded
+            prior_of(self._store, name, definition)  # the worker does it, too; here mistakes are told at once
+        return definition
 
     def _notes(self, name: str, definition: SweepInput, fingerprint: str) -> list[str]:
         before = self._handle(name).code

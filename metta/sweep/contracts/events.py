@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from metta.sweep.contracts.budgets import Control
 from metta.sweep.contracts.failures import Failure
@@ -28,6 +28,36 @@ class Created(_Event):
     def id(self) -> EventId:
         """There is one definition."""
         return ("created",)
+
+
+class Known(_Event):
+    """A trial of an earlier sweep, of which the optimizer was told before all else; no trial of this one.
+
+    Args:
+        trial: Its number here, below 0.
+        params: Its parameters.
+        metrics: Its last numbers by name; empty when it failed.
+        failure: Why it failed, or None.
+        ended_at: The step at which it was paused or stopped; None for one that ran to its own end.
+        seconds: How long it ran; 0 when nobody said.
+        source: The warm start it comes from.
+        left_out: Why the optimizer was not told of it after all; empty when it was.
+    """
+
+    type: Literal["known"] = "known"
+    trial: int = Field(lt=0)
+    params: dict[str, JsonValue]
+    metrics: dict[str, float] = Field(default_factory=dict)
+    failure: Failure | None = None
+    ended_at: int | None = None
+    seconds: float = 0.0
+    source: str = ""
+    left_out: str = ""
+
+    @property
+    def id(self) -> EventId:
+        """One a trial."""
+        return ("known", self.trial)
 
 
 class Opened(_Event):
@@ -135,5 +165,5 @@ class Stopped(_AttemptEnded):
 AttemptEnded: TypeAlias = SegmentEnded | Completed | Failed | Stopped
 TrialEvent: TypeAlias = Reported | AttemptEnded
 Event: TypeAlias = Annotated[
-    Created | Opened | ControlChanged | Tick | TrialEvent, Field(discriminator="type")
+    Created | Known | Opened | ControlChanged | Tick | TrialEvent, Field(discriminator="type")
 ]

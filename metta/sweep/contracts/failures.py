@@ -21,13 +21,17 @@ FailureKind: TypeAlias = Literal[
 """Why a trial failed."""
 
 FREE_RETRIES = 5
-"""So often a trial is retried after failures of kind ``infra`` or ``lost``; then it counts as failed."""
+"""So often a trial is retried after failures of kind ``infra`` or ``lost``, counted anew with each report;
+then it counts as failed."""
 
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 """What the operating system says of a disk that is full: nobody's fault, and soon mended."""
 
 FREE: frozenset[str] = frozenset({"infra", "lost"})
 FINAL: frozenset[str] = frozenset({"infeasible", "cancelled"})
+
+UNTELLING: frozenset[str] = FREE | {"cancelled"}
+"""Kinds that say nothing of a trial's parameters."""
 
 
 class Failure(Wire):
@@ -77,13 +81,26 @@ class RetryPolicy(Edge):
             delay *= 2
         return min(delay, self.maximum)
 
+    def wait_s(self, kind: FailureKind, failed: int, free: int) -> float:
+        """Seconds to wait before the next attempt; none the first time that the machinery has failed.
+
+        >>> RetryPolicy().wait_s("infra", failed=0, free=1), RetryPolicy().wait_s("infra", failed=0, free=2)
+        (0.0, 2.0)
+
+        Args:
+            kind: Kind of the failure just met.
+            failed: Attempts that failed by the trial's own fault, this one included.
+            free: Attempts that failed by the machinery's fault since the last report, this one included.
+        """
+        return 0.0 if kind in FREE and free == 1 else self.delay_s(failed + free)
+
     def again(self, kind: FailureKind, failed: int, free: int) -> bool:
         """Whether a trial gets another attempt.
 
         Args:
             kind: Kind of the failure just met.
             failed: Attempts that failed by the trial's own fault, this one included.
-            free: Attempts that failed by the machinery's fault, this one included.
+            free: Attempts that failed by the machinery's fault since the last report, this one included.
         """
         if kind in FREE:
             return free <= FREE_RETRIES

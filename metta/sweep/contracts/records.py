@@ -31,7 +31,7 @@ class TrialRecord:
         checkpoint: Last recorded checkpoint, or None.
         failure: Why its last attempt failed, or None.
         failed: Attempts that failed by the trial's own fault.
-        free: Attempts that failed by the machinery's fault.
+        free: Attempts that failed by the machinery's fault since its last report.
         stopping: Whether it was told to end.
         interrupted: Whether its attempt was told to end, so that another one goes on later.
         seconds: Time its attempts ran.

@@ -129,15 +129,17 @@ class SearchSpace(Mapping[str, Distribution]):
                 drawn[name] = value(name)
         return {name: drawn[name] for name in self._parameters if name in drawn}
 
-    def sample(self, rng: Random) -> dict[str, JsonValue]:
+    def sample(self, rng: Random, fixed: Mapping[str, JsonValue] | None = None) -> dict[str, JsonValue]:
         """Draw the active parameters at random.
 
         Args:
             rng: One number is drawn per parameter, in their order and for inactive ones too, so no
                 value depends on what is active before it.
+            fixed: Values that are taken instead of drawn ones.
         """
         random = rng.random
-        return self._of_active({n: d.from_unit(random()) for n, d in self._parameters.items()})
+        drawn = {n: d.from_unit(random()) for n, d in self._parameters.items()}
+        return self._of_active({**drawn, **fixed} if fixed else drawn)
 
     def from_unit(self, point: Mapping[str, float]) -> dict[str, JsonValue]:
         """The active parameters at a point of the unit cube.
@@ -152,11 +154,12 @@ class SearchSpace(Mapping[str, Distribution]):
             raise SpaceError(missing, "the point")
         return self._of_active({n: d.from_unit(point[n]) for n, d in self._parameters.items()})
 
-    def validate(self, params: Mapping[str, JsonValue]) -> None:
+    def validate(self, params: Mapping[str, JsonValue], partial: bool = False) -> None:
         """Check that parameters are in the space.
 
         Args:
             params: Values of exactly the active parameters.
+            partial: Whether some of them may be missing; what makes the others active may not.
 
         Raises:
             SpaceError: With every mistake: missing, unknown, inactive or outside of the bounds.
@@ -165,12 +168,13 @@ class SearchSpace(Mapping[str, Distribution]):
         problems = [f"{name} is unknown{nearest(str(name), self.names)}" for name in strange]
         active = set(self.active(params))
         for name, distribution in self._parameters.items():
-            if name in active and name not in params:
-                problems.append(f"{name} is missing; it is {distribution!r}")
-            elif name in active and (problem := distribution.check(params[name])):
-                problems.append(f"{name} {problem}")
-            elif name in params and name not in active:
+            if name not in params:
+                if name in active and not partial:
+                    problems.append(f"{name} is missing; it is {distribution!r}")
+            elif name not in active:
                 problems.append(self._inactive(name, params, active))
+            elif problem := distribution.check(params[name]):
+                problems.append(f"{name} {problem}")
         if problems:
             raise SpaceError(problems, "the parameters")
 

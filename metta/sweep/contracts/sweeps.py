@@ -4,17 +4,20 @@ from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self, TypeAlias, cast
 
 from pydantic import (
+    BeforeValidator,
     Field,
     JsonValue,
+    ValidationInfo,
     ValidatorFunctionWrapHandler,
     WrapValidator,
+    field_validator,
     model_validator,
 )
 
 from metta.sweep.contracts.budgets import Budget, Control
 from metta.sweep.contracts.components import Component, ComponentSpec
 from metta.sweep.contracts.distributions import same
-from metta.sweep.contracts.errors import SpaceError
+from metta.sweep.contracts.errors import SpaceError, shown
 from metta.sweep.contracts.failures import RetryPolicy
 from metta.sweep.contracts.metrics import Goal
 from metta.sweep.contracts.models import Wire, parse
@@ -41,6 +44,27 @@ def _space(data: Any, handler: ValidatorFunctionWrapHandler) -> SearchSpace:
         raise ValueError("\n".join(error.problems)) from None
 
 
+def _list(hint: str, single: type | None = None) -> BeforeValidator:
+    """Tells what to write instead of something that is no list; one value of a kind may stand for a list."""
+
+    def listed(data: Any) -> Any:
+        if single and isinstance(data, single):
+            return (data,)
+        if isinstance(data, list | tuple):
+            return data
+        raise ValueError(f"write {hint}, got {shown(data)}")
+
+    return BeforeValidator(listed)
+
+
+_Points: TypeAlias = Annotated[
+    tuple[dict[str, JsonValue], ...], _list('a list of points, such as [{"lr": 0.1}]')
+]
+_Sources: TypeAlias = Annotated[
+    tuple[str, ...], _list("the name of a sweep, the path of a ledger, or a list of them", single=str)
+]
+
+
 class SweepSpec(Wire):
     """What a sweep is: everything that stays the same while it runs.
 
@@ -57,6 +81,10 @@ class SweepSpec(Wire):
         timeout: Longest run of one attempt in seconds.
         resources: What each trial needs.
         max_failures: So many failures without a single success end the sweep.
+        initial_points: What the first trials try; parameters that a point does not name are drawn.
+        warm_start: What the optimizer knows before the first trial: names of sweeps in the same store, paths
+            of ledgers, ``value:<hash>`` for observations in the store. It matters only when a sweep begins,
+            for what was known then is recorded.
     """
 
     objective: str
@@ -71,12 +99,25 @@ class SweepSpec(Wire):
     timeout: float | None = Field(default=None, gt=0)
     resources: Resources = Resources()
     max_failures: int = Field(default=5, ge=1)
+    initial_points: _Points = ()
+    warm_start: _Sources = ()
+
+    @field_validator("initial_points")
+    @classmethod
+    def _in_the_space(
+        cls, points: tuple[dict[str, JsonValue], ...], info: ValidationInfo
+    ) -> tuple[dict[str, JsonValue], ...]:
+        space = info.data.get("search_space")  # which may have mistakes of its own
+        if problems := [] if space is None else [*_outside(space, points)]:
+            raise ValueError("\n".join(problems))
+        return points
 
     def differences(self, other: "SweepSpec") -> list[str]:
         """What another definition searches differently, one sentence each.
 
         How trials are run (executor, resources, timeout, retries) may change from one session to the
-        next, and a metric or goal that was left open may be said later.
+        next, and a metric or goal that was left open may be said later. Earlier sweeps that it was begun
+        with may have gone on.
         """
         mine, theirs = self._searched(), other._searched()
         for name in ("metric", "goal"):
@@ -87,9 +128,18 @@ class SweepSpec(Wire):
         return found
 
     def _searched(self) -> dict[str, JsonValue]:
-        fields = {"search_space", "optimizer", "scheduler", "metric", "goal", "seed"}
+        fields = {"search_space", "optimizer", "scheduler", "metric", "goal", "seed", "initial_points"}
         objective = Reference.parse(self.objective).definition
         return {"objective": objective, **self.model_dump(mode="json", include=fields)}
+
+
+def _outside(space: SearchSpace, points: tuple[dict[str, JsonValue], ...]) -> Iterator[str]:
+    """What is wrong with initial points."""
+    for number, point in enumerate(points):
+        try:
+            space.validate(point, partial=True)
+        except SpaceError as error:
+            yield from (f"point {number}: {problem}" for problem in error.problems)
 
 
 def _differences(path: str, mine: JsonValue, theirs: JsonValue) -> Iterator[str]:
@@ -136,6 +186,7 @@ class Progress(Wire):
         elapsed_s: Time in which a session worked on it.
         metric: The metric that counts, once known.
         note: What it is waiting for, such as room on the disk; empty when it is not.
+        warnings: What people had better know, though the sweep goes on.
     """
 
     counts: Counts = Counts()
@@ -144,6 +195,7 @@ class Progress(Wire):
     metric: str | None = None
     goal: Goal | None = None
     note: str = ""
+    warnings: tuple[str, ...] = ()
 
 
 class SweepInput(SweepSpec):

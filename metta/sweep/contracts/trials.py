@@ -21,6 +21,10 @@ Report: TypeAlias = Callable[[int, dict[str, float], Path | None], None]
 """Where reports go: ``(step, metrics, checkpoint)``. It may raise ``TrialInterrupted``."""
 
 
+CHECKPOINTS = "checkpoints"
+"""Name of the folder for checkpoints in that of an attempt."""
+
+
 class Resources(Edge):
     """What a trial needs.
 
@@ -43,7 +47,7 @@ class Trial:
 
     Args:
         params: Active parameters by their full names.
-        number: Its number within the sweep, from 0.
+        number: Its number within the sweep, from 0; below 0 for one of an earlier sweep.
         seed: Seed for all randomness of this trial, the same for each attempt.
         attempt: Number of this attempt, from 1.
         resources: What it may use.
@@ -91,7 +95,7 @@ class Trial:
         """
         if self._folder is None:
             raise RuntimeError("this trial has no folder; make it with Trial(..., folder=tmp_path)")
-        folder = self._folder / "checkpoints"
+        folder = self._folder / CHECKPOINTS
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
@@ -168,10 +172,19 @@ def current_trial() -> Trial:
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """A trial and what became of it."""
+    """A trial and what became of it.
+
+    Args:
+        trial: The trial.
+        result: What an optimizer is told of it.
+        metrics: All of its numbers by name, when there are more of them.
+        seconds: How long it ran; 0 when nobody said.
+    """
 
     trial: Trial
     result: Result
+    metrics: Mapping[str, float] | None = None
+    seconds: float = 0.0
 
 
 def _join(prefix: str, part: str) -> str:

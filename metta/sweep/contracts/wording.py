@@ -1,6 +1,9 @@
 """Wording: values as people read them."""
 
+from collections.abc import Sequence
+
 from metta.sweep.contracts.budgets import Budget
+from metta.sweep.contracts.events import Known
 
 
 def value_text(value: object) -> str:
@@ -34,3 +37,22 @@ def budget_text(budget: Budget) -> str:
     """
     limits = [f"{name}={value}" for name, value in budget.model_dump(exclude_none=True).items()]
     return ", ".join(limits) or "none; it runs until it is stopped"
+
+
+def left_out_text(known: Sequence[Known]) -> str:
+    """What a warm start leaves out; empty when it is nothing."""
+    reasons = [trial.left_out for trial in known if trial.left_out]
+    if not reasons:
+        return ""
+    count = f"{len(reasons)} of {len(known)} trials of the warm start cannot be used"
+    return f"{count}, the first of them because {reasons[0]}"
+
+
+def restarted_text(times: int) -> str:
+    """That promoted trials do not report checkpoints; empty when they do."""
+    if not times:
+        return ""
+    return (
+        "promoted trials have no checkpoint and begin again at their first step (so far"
+        f" {times} times): report one with trial.report(..., checkpoint=...)"
+    )

@@ -54,6 +54,11 @@ def configure(**options: Unpack[Options]) -> None:
     """
     global _configured
     said: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    if getattr(said.get("optimizer"), "told_by_hand", ()):
+        problem = (
+            "optimizer was told observations by hand; give it to the experiment that is to begin with them"
+        )
+        raise DefinitionError([problem], "configure")
     components, problems = specs_of({name: said.pop(name) for name in KINDS if name in said})
     code: dict[str, Any] = {}
     # what a reference names is looked for when an experiment takes it: a package may configure one of its own

@@ -1,6 +1,6 @@
 """The sweep experiment: what to try, where to search, and how."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -11,16 +11,17 @@ from metta.sweep.contracts.errors import DefinitionError, DefinitionReached
 from metta.sweep.contracts.failures import RetryPolicy
 from metta.sweep.contracts.importing import is_importing, is_importing_names
 from metta.sweep.contracts.metrics import Goal, inferred_goal
-from metta.sweep.contracts.models import parse
+from metta.sweep.contracts.models import json_ready, parse
 from metta.sweep.contracts.names import generated_name, name_problem
 from metta.sweep.contracts.references import Reference
 from metta.sweep.contracts.spaces import SearchSpace
 from metta.sweep.contracts.sweeps import SessionInput, SweepInput, SweepSpec
-from metta.sweep.contracts.trials import Resources
+from metta.sweep.contracts.trials import Observation, Resources
 from metta.sweep.executors.base import Executor
 from metta.sweep.experiments.defaults import KINDS, specs_of, with_defaults
 from metta.sweep.experiments.fingerprints import fingerprint_of
 from metta.sweep.experiments.references import AnyObjective, problems_of_objective, reference_of
+from metta.sweep.experiments.warm_starts import AnyWarmStart, warm_start_of
 from metta.sweep.optimizers.base import Optimizer
 from metta.sweep.schedulers.base import Scheduler
 
@@ -42,8 +43,8 @@ class SweepExperiment(Checked):
         sweep = SweepExperiment(objective=train, search_space={"lr": LogUniform(1e-4, 1e-1)})
         results = sweep.run(budget=20)
 
-    All but its name, space and seed may be left to ``configure`` or pyproject.toml; None means the
-    following where these say nothing either.
+    All but its name, space, seed, initial points and warm start may be left to ``configure`` or
+    pyproject.toml; None means the following where these say nothing either.
 
     Args:
         objective: A function of a trial, or of its parameters, that returns a number, a dict of
@@ -60,6 +61,11 @@ class SweepExperiment(Checked):
         timeout: Longest run of one attempt, in seconds.
         resources: What each trial needs.
         max_failures: So many failed trials without one success end the sweep; None means 5.
+        initial_points: What the first trials try, before the optimizer is asked; parameters that a point
+            does not name are drawn at random.
+        warm_start: What the optimizer knows before the first trial: the name of an earlier sweep, the path
+            of a ledger or of a sweep's folder, results, or a list of these and of observations. What the
+            optimizer was told by hand is added.
         base_experiment: Another name of ``objective``.
 
     Raises:
@@ -82,6 +88,8 @@ class SweepExperiment(Checked):
         timeout: float | None = None,
         resources: Resources | None = None,
         max_failures: int | None = None,
+        initial_points: Sequence[Mapping[str, Any]] | None = None,
+        warm_start: "AnyWarmStart | None" = None,
         base_experiment: AnyObjective | None = None,
     ) -> None:
         self.name = name
@@ -98,7 +106,9 @@ class SweepExperiment(Checked):
             "timeout": timeout,
             "resources": resources,
             "max_failures": max_failures,
+            "initial_points": json_ready(initial_points),
         }
+        self._warm_start = warm_start
         self._mistakes = [
             *([problem] if name is not None and (problem := name_problem(name)) else []),
             *([BOTH] if objective is not None and base_experiment is not None else []),
@@ -113,12 +123,15 @@ class SweepExperiment(Checked):
         self.objective = said.pop("objective", None)
         metric, goal = said.get("metric"), said.get("goal")
         self._infers_goal = goal is None and isinstance(metric, str)
-        optimizer = said.get("optimizer")
+        self._optimizer = optimizer = said.get("optimizer")
+        sources, self._observations, strangers = warm_start_of(self._warm_start)
+        said["warm_start"] = sources
         components, wrong = specs_of({kind: said.pop(kind) for kind in KINDS if kind in said})
         problems = [
             *self._mistakes,
             *problems_of_objective(self.objective, bare_allowed=bool(metric or goal)),
             *wrong,
+            *strangers,
         ]
         plain = components.get("optimizer")
         space = plain.options.pop("search_space", None) if plain else None  # the space is the sweep's
@@ -185,6 +198,7 @@ class SweepExperiment(Checked):
             definition,
             self.objective if by_value else None,
             fingerprint_of(self.objective),
+            self._known(),
         )
         handle.notes = [*self._goal_notes(), *handle.notes]
         return handle
@@ -209,13 +223,13 @@ class SweepExperiment(Checked):
         from metta.sweep.search.debugging import debugged
 
         sweeps = Sweeps()
-        budget = sweeps.continued(name, definition).budget
+        definition = sweeps.warmed(name, sweeps.continued(name, definition), self._known())
         if sweeps.table(name).finish is None and sweeps.has_worker(name):
             raise DefinitionError([f"it is running; `sweep stop {name}` ends it"], f"the sweep {name}")
         session = SessionInput(
             sweep_id=name,
             spec=definition.spec,
-            control=Control(run=f"debug-{uuid4().hex}", budget=budget),
+            control=Control(run=f"debug-{uuid4().hex}", budget=definition.budget),
             resume=definition.resume,
         )
         announce(name, "in this process", self._goal_notes())
@@ -229,6 +243,10 @@ class SweepExperiment(Checked):
             return []
         other = "minimize" if self._spec.goal == "maximize" else "maximize"
         return [f"{self._spec.metric} is {self._spec.goal}d, going by its name; goal={other!r} reverses that"]
+
+    def _known(self) -> list[Observation]:
+        """Observations that it begins with; those of the optimizer as of now, for it may have learnt more."""
+        return [*self._observations, *getattr(self._optimizer, "told_by_hand", ())]
 
     def _called(self, name: str | None) -> str:
         if name is not None and (problem := name_problem(name)):

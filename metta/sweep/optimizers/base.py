@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from random import Random
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from metta.sweep.contracts.components import Configured
 from metta.sweep.contracts.distributions import Distribution
@@ -11,7 +11,8 @@ from metta.sweep.contracts.errors import DefinitionError
 from metta.sweep.contracts.metrics import Objective
 from metta.sweep.contracts.seeds import derived_seed
 from metta.sweep.contracts.spaces import SearchSpace
-from metta.sweep.contracts.trials import Result, Trial
+from metta.sweep.contracts.trials import Observation, Result, Trial
+from metta.sweep.optimizers.by_hand import ended, noted_by, noting
 from metta.sweep.optimizers.registry import OPTIMIZERS
 
 
@@ -25,6 +26,8 @@ class Optimizer(Configured, ABC):
         optimizer.observe(trial, 0.93)                               # in the order of the ledger
         optimizer.observe(other, Failure(kind="oom", message="..."))
         optimizer.suggest(2)                  # may return fewer: nothing else to try, as far as is known
+
+    What it is told by hand, before a search takes it over, an experiment tells it again as its warm start.
 
     After a crash a new object is brought to the same state. One that is ``stateless`` is told every
     observation; any other one has every ``suggest`` and ``observe`` repeated in the recorded order.
@@ -63,6 +66,11 @@ class Optimizer(Configured, ABC):
             self.search_space = SearchSpace.of(search_space)
         self.seed = seed
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "observe" in vars(cls):
+            setattr(cls, "observe", noting(cls.observe))  # noqa: B010 - checkers forbid the assignment
+
     def setup(
         self,
         space: SearchSpace,
@@ -70,7 +78,7 @@ class Optimizer(Configured, ABC):
         seed: int | str,
         trials: int | None = None,
     ) -> None:
-        """Say what is searched, and for what; called once, before all else.
+        """Say what is searched, and for what; called once, before all else. An override calls this one.
 
         Args:
             space: Where to search.
@@ -78,6 +86,7 @@ class Optimizer(Configured, ABC):
             seed: Seed of the sweep; an own one comes first.
             trials: Trials that the sweep is begun with, or None.
         """
+        ended(self)
         self.search_space, self.objectives, self.trials = space, objectives, trials
         self.seed = seed if self.seed is None else self.seed
 
@@ -90,7 +99,8 @@ class Optimizer(Configured, ABC):
         """Learn what became of a trial, which need not be one of its own.
 
         Args:
-            trial: The trial. When it is observed again, the later result takes the place of the former.
+            trial: The trial; those of earlier sweeps have numbers below 0. When it is observed again, the
+                later result takes the place of the former.
             result: Its value, its metrics or its failure.
         """
 
@@ -107,6 +117,11 @@ class Optimizer(Configured, ABC):
         if self.search_space is None:
             raise DefinitionError(["search_space is missing; pass one"], type(self).__name__)
         return self.search_space
+
+    @property
+    def told_by_hand(self) -> list[Observation]:
+        """What it was told by hand, in the order of the trials."""
+        return noted_by(self)
 
     def rng(self, number: int, purpose: str = "suggest") -> Random:
         """Randomness for one trial and one purpose, the same in every process."""

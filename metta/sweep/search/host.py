@@ -1,5 +1,6 @@
 """Hosting: the parts of a session, put together from plain data."""
 
+from functools import partial
 from uuid import uuid4
 
 from metta.sweep.contracts.attempts import Code
@@ -13,6 +14,7 @@ from metta.sweep.runners.processes import ProcessPool
 from metta.sweep.search.search import Search
 from metta.sweep.search.session import Session
 from metta.sweep.stores.files import FileStore
+from metta.sweep.stores.observations import prior_of
 
 
 def host(input: SessionInput, store: FileStore, code: Code, pool: Pool | None = None) -> Session:
@@ -29,7 +31,8 @@ def host(input: SessionInput, store: FileStore, code: Code, pool: Pool | None = 
         DefinitionError: When a component's name or arguments are wrong.
     """
     ledger = store.ledger(input.sweep_id)
-    search = Search(ledger, input.spec, input.sweep_id, writer=uuid4().hex)
+    prior = partial(prior_of, store, input.sweep_id, input.spec)
+    search = Search(ledger, input.spec, input.sweep_id, writer=uuid4().hex, prior=prior)
     recorded = search.table
     if recorded.spec and not input.resume and recorded.control.run != input.control.run:
         raise NameInUse(input.sweep_id)

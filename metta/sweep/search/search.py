@@ -14,29 +14,23 @@ from metta.sweep.contracts.decisions import Decision, Interrupt, Resume, Retry, 
 from metta.sweep.contracts.errors import (
     ChunkTaken,
     DefinitionChanged,
-    DefinitionError,
     LedgerFenced,
-    SpaceError,
     StoreError,
-    shown,
 )
-from metta.sweep.contracts.events import AttemptEnded, ControlChanged, Created, Event, Opened, Stopped
-from metta.sweep.contracts.failures import Failure
-from metta.sweep.contracts.models import json_ready
+from metta.sweep.contracts.events import AttemptEnded, ControlChanged, Created, Event, Known, Opened, Stopped
 from metta.sweep.contracts.records import TrialRecord
 from metta.sweep.contracts.seeds import derived_seed
 from metta.sweep.contracts.sweeps import SweepSpec
-from metta.sweep.contracts.trials import Result, Trial
 from metta.sweep.optimizers.base import Optimizer
 from metta.sweep.schedulers.base import New, Scheduler, SlotFree, Verdict
 from metta.sweep.search.endings import interruption, natural_end
+from metta.sweep.search.telling import checked, result_of, trial_of
 from metta.sweep.stores.base import Ledger
 from metta.sweep.stores.trials import TrialTable
 
 DecisionT = TypeVar("DecisionT", bound=Decision)
 
 _NO_LIMITS = Budget()
-_UNREPORTED = Failure(kind="cancelled", message="it was stopped before its first report")
 
 
 class Answer(NamedTuple):
@@ -65,6 +59,7 @@ class Search:
         sweep_id: Its id; also the seed when the definition has none.
         writer: Name of this writer, unlike all others.
         clock: Tells the time in seconds since 1970.
+        prior: Trials of earlier sweeps to begin with; called when nothing is recorded yet.
     """
 
     table: TrialTable
@@ -78,6 +73,7 @@ class Search:
         sweep_id: str,
         writer: str,
         clock: Callable[[], float] = time,
+        prior: Callable[[], Sequence[Known]] = tuple,
     ) -> None:
         self.ledger = ledger
         self._spec = spec
@@ -85,6 +81,7 @@ class Search:
         self._seed = sweep_id if spec.seed is None else spec.seed
         self._writer = writer
         self._clock = clock
+        self._prior = prior
         self._epoch = 0
         self._rebuild()
 
@@ -93,11 +90,14 @@ class Search:
 
         Raises:
             DefinitionChanged: When the ledger is that of another definition.
+            DefinitionError: When the sweep is to begin with trials that it cannot use.
             StoreError: When it cannot be recorded.
         """
         while True:
             self._check_definition()
+            known: Sequence[Known] = ()
             if self.head < 0:
+                known = self._prior()
                 self._setup(control.budget)
             recorded = self.table.control
             if recorded.run == control.run and recorded.version > control.version:
@@ -105,10 +105,11 @@ class Search:
             self._epoch = self.table.epoch + 1
             at = self._clock()
             created = Created(at=at, spec=self._spec)
+            known = [event.model_copy(update={"at": at}) for event in known]
             opened = Opened(at=at, epoch=self._epoch, control=control)
             try:
                 # what was decided before is carried out, or is over and decided anew by this chunk
-                return self._advance(self.head, [created, opened, *self._stopped(at)], free=0)
+                return self._advance(self.head, [created, *known, opened, *self._stopped(at)], free=0)
             except ChunkTaken:  # somebody else opened it at the same time: the later one owns it
                 self._rebuild()
 
@@ -145,6 +146,18 @@ class Search:
             return None  # what is used up is judged already
         return limit_s - self.table.elapsed_s
 
+    @property
+    def is_blind(self) -> bool:
+        """Whether results change nothing in what is tried next, so that it can be decided ahead."""
+        control = self.table.control
+        judged = control.budget.target, control.budget.epochs, control.budget.cost, control.concurrency
+        return (
+            self.optimizer.result_blind
+            and self.scheduler.result_blind
+            and self.table.succeeded  # or the sweep may be about to give up
+            and judged == (None, None, None, None)
+        )
+
     # --- the fold ---
 
     def _rebuild(self) -> None:
@@ -169,9 +182,14 @@ class Search:
             self.table.apply(event)
             if not (isinstance(event, AttemptEnded) and event.trial in retried):
                 self._tell(event)  # for what they keep; the verdicts are recorded
+        starts = [d for d in chunk.decisions if isinstance(d, Start)]
+        self._carry([d for d in chunk.decisions if not isinstance(d, Start)])
+        # in the order of ``_starts``; where nothing was asked, all of them are the optimizer's to remember
+        points = len(self._spec.initial_points[self.table.roots :])
+        self._remember(self._carry(starts[:points]))
         asked = 0 if self.optimizer.stateless else sum(len(self._ask(n)) for n in chunk.asks)
-        self._carry(list(chunk.decisions))
-        self._remember([d for d in chunk.decisions if isinstance(d, Start)][asked:])
+        self._carry(starts[points : points + asked])
+        self._remember(self._carry(starts[points + asked :]))
         self.head = chunk.n
 
     def _advance(self, cursor: int, events: Iterable[Event], free: int) -> Answer:
@@ -225,22 +243,21 @@ class Search:
         )
 
     def _tell(self, event: Event) -> list[Verdict]:
-        """Tell the optimizer of a trial that is over, and the scheduler of everything."""
+        """Tell the optimizer of a trial that is over, and the scheduler of all that happens here."""
         if self.table.objective:
             self.optimizer.objectives = (self.table.objective,)
+        if isinstance(event, Known):
+            if not event.left_out:
+                self._observe(event)
+            return []
         if isinstance(event, AttemptEnded):
             # a paused trial too: most of them are never promoted, and when one is, its later result counts
-            record = self.table.records[event.trial]
-            self.optimizer.observe(self._trial(record), self._result(record))
+            self._observe(self.table.records[event.trial])
         return self.scheduler.decide(event, self.table)
 
-    def _result(self, record: TrialRecord) -> Result:
-        if record.status == "failed" and record.failure:
-            return record.failure
-        value = self.table.value(record)
-        if value is None:
-            return _UNREPORTED
-        return {"cost": record.seconds, **record.metrics} if self.optimizer.all_metrics else value
+    def _observe(self, told: TrialRecord | Known) -> None:
+        result = result_of(told, self.table.value(told), self.optimizer.all_metrics)
+        self.optimizer.observe(trial_of(told, self._spec.resources), result)
 
     def _retries(self, event: Event) -> list[Retry]:
         if isinstance(event, Opened):
@@ -253,7 +270,7 @@ class Search:
         policy = self._spec.retry
         if not policy.again(record.failure.kind, record.failed, record.free):
             return []
-        return [_next_attempt(record, policy.delay_s(record.failed + record.free))]
+        return [_next_attempt(record, policy.wait_s(record.failure.kind, record.failed, record.free))]
 
     def _go_on(self, wanted: Sequence[Verdict], free: int) -> tuple[tuple[int, ...], list[Decision]]:
         """Asks and decisions that follow from the state after all events."""
@@ -303,16 +320,28 @@ class Search:
         return [v for v in verdicts if isinstance(v, New)][: self._remaining()]
 
     def _starts(self, news: Sequence[New]) -> tuple[tuple[int, ...], list[Start]]:
-        """New trials: first those of the optimizer, which is asked for all at once, then the scheduler's."""
+        """New trials: initial points, then what the optimizer suggests, all at once, then the scheduler's."""
         to_ask = [new for new in news if new.params is None]
         given = [(new, dict(new.params)) for new in news if new.params is not None]
+        points = self._begun(zip(to_ask, self._points(), strict=False))
+        self._remember(points)
+        to_ask = to_ask[len(points) :]
         # fewer than asked: nothing else is left to try
-        asked = list(zip(to_ask, self._ask(len(to_ask)) if to_ask else [], strict=False))
+        asked = self._begun(zip(to_ask, self._ask(len(to_ask)) if to_ask else [], strict=False))
+        others = self._begun(given)
+        self._remember(others)
+        return ((len(to_ask),) if to_ask else ()), [*points, *asked, *others]
+
+    def _points(self) -> Iterator[dict[str, JsonValue]]:
+        """Initial points that are left; what they do not name is drawn with the seed of their trial."""
+        left = self._spec.initial_points[self.table.roots :]
+        for number, point in enumerate(left, len(self.table.records)):
+            rng = Random(derived_seed(self._seed, number, "initial"))
+            yield self._spec.search_space.sample(rng, point)
+
+    def _begun(self, news: Iterable[tuple[New, dict[str, JsonValue]]]) -> list[Start]:
         first = len(self.table.records)
-        starts = [self._start(n, *pair) for n, pair in enumerate([*asked, *given], first)]
-        self._carry(starts)
-        self._remember(starts[len(asked) :])
-        return ((len(to_ask),) if to_ask else ()), starts
+        return self._carry([self._start(number, *pair) for number, pair in enumerate(news, first)])
 
     def _start(self, number: int, new: New, params: dict[str, JsonValue]) -> Start:
         seed = derived_seed(self._seed, number, "trial")
@@ -331,32 +360,12 @@ class Search:
     def _remember(self, starts: Iterable[Start]) -> None:
         """Tell the optimizer of trials that it did not suggest itself."""
         for start in starts:
-            self.optimizer.remember(self._trial(self.table.records[start.trial]))
-
-    def _trial(self, record: TrialRecord) -> Trial:
-        return Trial(
-            record.params,
-            record.number,
-            record.seed,
-            resources=record.resources or self._spec.resources,
-            ended_at=record.step if record.status in ("paused", "stopped") else None,
-        )
+            self.optimizer.remember(trial_of(self.table.records[start.trial], self._spec.resources))
 
     def _ask(self, n: int) -> list[dict[str, JsonValue]]:
         self.optimizer.next_number = len(self.table.records)
-        return [self._checked(trial) for trial in self.optimizer.suggest(n)[:n]]
-
-    def _checked(self, suggestion: object) -> dict[str, JsonValue]:
-        """Parameters that may go to training: an optimizer of the user's may suggest anything."""
-        what = f"a suggestion of {type(self.optimizer).__name__}"
-        if not isinstance(suggestion, Trial):
-            raise DefinitionError([f"it has to be a Trial, got {shown(suggestion)}"], what)
-        params: dict[str, JsonValue] = json_ready(suggestion.params)
-        try:
-            self._spec.search_space.validate(params)
-        except SpaceError as error:
-            raise DefinitionError(error.problems, what) from None
-        return params
+        space, name = self._spec.search_space, type(self.optimizer).__name__
+        return [checked(trial, space, name) for trial in self.optimizer.suggest(n)[:n]]
 
     def _remaining(self) -> int | None:
         """Trials that may still be started, or None without a limit."""

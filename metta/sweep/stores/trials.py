@@ -1,6 +1,7 @@
 """The trial table: a ledger folded into what is known of each trial."""
 
 from collections import Counter
+from collections.abc import Iterable
 from heapq import heapify, heappop, heappush, merge
 from itertools import islice
 from typing import TypeAlias, assert_never
@@ -15,6 +16,7 @@ from metta.sweep.contracts.events import (
     Created,
     Event,
     Failed,
+    Known,
     Opened,
     Reported,
     SegmentEnded,
@@ -26,6 +28,7 @@ from metta.sweep.contracts.failures import FREE, Failure
 from metta.sweep.contracts.metrics import BARE, Objective
 from metta.sweep.contracts.records import TrialRecord
 from metta.sweep.contracts.sweeps import Counts, Progress, Row, SweepSpec, TrialStatus
+from metta.sweep.contracts.wording import left_out_text, restarted_text
 
 TOP = 20
 """So many trials go into a progress report; all of them stand in the ledger."""
@@ -39,13 +42,19 @@ class TrialTable:
 
     Events and decisions are applied in the order of the ledger; the same ledger gives the same table.
     The search decides on it, and clients read results, leaderboard and progress from it.
+
+    Args:
+        chunks: What is folded at once.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, chunks: Iterable[Chunk] = ()) -> None:
         self.spec: SweepSpec | None = None
         self.control = Control()
         self.epoch = 0
         self.records: list[TrialRecord] = []
+        self.roots = 0
+        self.known: list[Known] = []
+        self.restarted = 0
         self.running: dict[int, TrialRecord] = {}
         self.objective: Objective | None = None
         self.finish: Finish | None = None
@@ -58,6 +67,8 @@ class TrialTable:
         self._counts: Counter[TrialStatus] = Counter()
         self._versions: dict[str, int] = {}
         self._ranks: list[Rank] = []  # a heap of those that do not run; outdated ones are dropped at its top
+        for chunk in chunks:
+            self.apply_chunk(chunk)
 
     def apply_chunk(self, chunk: Chunk) -> None:
         """Fold one chunk."""
@@ -73,6 +84,8 @@ class TrialTable:
         match event:
             case Created(spec=spec):
                 return spec != self.spec
+            case Known():
+                return self.epoch == 0  # what was known when the sweep began
             case Opened():
                 return event.epoch > self.epoch
             case ControlChanged(control=control):
@@ -100,6 +113,9 @@ class TrialTable:
         match event:
             case Created(spec=spec):
                 self._define(spec)
+            case Known():
+                self.known.append(event)
+                self._resolve({} if event.left_out else event.metrics)
             case Opened():
                 self.epoch = event.epoch
                 self._take_control(event.control)
@@ -143,7 +159,7 @@ class TrialTable:
         self.cost += record.cost - cost
 
     def _report(self, record: TrialRecord, event: Reported) -> None:
-        record.seq, record.step = event.seq, event.step
+        record.seq, record.step, record.free = event.seq, event.step, 0
         record.history.append((event.step, event.metrics))
         record.checkpoint = event.checkpoint or record.checkpoint
         self._measure(record, event.metrics)
@@ -155,8 +171,12 @@ class TrialTable:
 
     def _measure(self, record: TrialRecord, metrics: dict[str, float]) -> None:
         record.metrics = {**record.metrics, **metrics}
+        self._resolve(record.metrics)
+
+    def _resolve(self, metrics: dict[str, float]) -> None:
+        """Find out by somebody's metrics which one counts, as long as that is not known."""
         if self.objective is None and self.spec is not None:
-            self.objective = Objective.resolve(self.spec.metric, self.spec.goal, record.metrics)
+            self.objective = Objective.resolve(self.spec.metric, self.spec.goal, metrics)
 
     def _end(self, record: TrialRecord, event: AttemptEnded) -> None:
         record.seconds += event.seconds
@@ -231,6 +251,7 @@ class TrialTable:
                 self._start(decision)
             case Resume():
                 record = self.records[decision.trial]
+                self.restarted += record.checkpoint is None
                 record.segment, record.attempt, record.seq = decision.segment, 1, -1
                 record.until_step, record.last = decision.until_step, decision.last
                 record.resources = decision.resources or record.resources
@@ -258,6 +279,7 @@ class TrialTable:
             checkpoint=start.checkpoint_from,
         )
         self.records.append(record)
+        self.roots += start.parent is None
         self.running[record.number] = record
         self._counts["running"] += 1
 
@@ -306,7 +328,7 @@ class TrialTable:
         """The best trial that has not failed, by its last value; the earlier one of equals."""
         return next(iter(self._ranked(1)), None)
 
-    def value(self, record: TrialRecord) -> float | None:
+    def value(self, record: TrialRecord | Known) -> float | None:
         """A trial's last value of the metric that counts, or None."""
         return record.metrics.get(self.objective.metric) if self.objective else None
 
@@ -331,7 +353,13 @@ class TrialTable:
             elapsed_s=self.elapsed_s,
             metric=self.objective.metric if self.objective else None,
             goal=self.objective.goal if self.objective else None,
+            warnings=self.warnings,
         )
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What people had better know, though the sweep goes on."""
+        return tuple(filter(None, (left_out_text(self.known), restarted_text(self.restarted))))
 
     def commonest_failure(self) -> Failure | None:
         """The failure that most of the failed trials share, with the first one's traceback."""

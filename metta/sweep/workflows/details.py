@@ -21,6 +21,8 @@ def details(status: SweepStatus) -> str:
         f"Budget: {budget_text(status.control.budget)}",
         *(["", f"Note: {note}"] if (note := status.notice or progress.note) else []),
     ]
+    for warning in progress.warnings:
+        lines += ["", f"Warning: {warning}"]
     if progress.best:
         goal = f" ({progress.goal})" if progress.goal else ""
         lines += ["", f"| trial | {progress.metric}{goal} | parameters |", "|---:|---:|---|"]
