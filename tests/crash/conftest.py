@@ -1,15 +1,16 @@
 """What kill tests share: a project to kill things in, and the sweep as it goes when nobody does."""
 
 import os
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from metta.sweep.experiments import SweepExperiment
 from tests.crash import training
-from tests.crash.evidence import Evidence, Story
+from tests.crash.evidence import Evidence, Stories, Story
 from tests.crash.projects import Project
-from tests.crash.training import HALVED, halving, narrow
+from tests.crash.training import halving, narrow
 
 ROOT = str(Path(__file__).parents[2])
 
@@ -28,9 +29,9 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Story:
 
 
 @pytest.fixture(scope="session")
-def undisturbed_halving(tmp_path_factory: pytest.TempPathFactory) -> Story:
-    """The same of `halving`."""
-    return told(halving, HALVED, tmp_path_factory.mktemp("undisturbed"))
+def undisturbed_halving(tmp_path_factory: pytest.TempPathFactory) -> Stories:
+    """The same of `halving`, for any number of trials: a shorter one is another one."""
+    return cache(lambda budget: told(halving, budget, tmp_path_factory.mktemp("undisturbed")))
 
 
 def told(experiment: SweepExperiment, budget: int, store: Path) -> Story:

@@ -35,6 +35,8 @@ class Told(NamedTuple):
 
 
 Story = list[Told]
+Stories = Callable[[int], Story]
+"""The story of a sweep by its budget."""
 
 
 class Evidence:
@@ -129,6 +131,16 @@ class Evidence:
         writers = {(chunk.epoch, chunk.writer) for chunk in chunks}
         assert len(writers) == len({epoch for epoch, _ in writers}) == len({w for _, w in writers})
         self.assert_nothing_done_again()
+        self.assert_only_needed_checkpoints()
+
+    def assert_only_needed_checkpoints(self) -> None:
+        """The last checkpoint of each trial is there, and no other one."""
+        needed = {str(record.checkpoint) for record in self.table().records if record.status != "failed"}
+        self.wait_until(lambda: {*self._checkpoints()} == needed)  # a session deletes beside its search
+
+    def _checkpoints(self) -> list[str]:
+        files = self.folder.glob("trials/*/seg-*/try-*/checkpoints/*")
+        return [file.relative_to(self.folder).as_posix() for file in files]
 
     def assert_nothing_done_again(self) -> None:
         """No attempt took a step that one before it had recorded, and none took one twice."""

@@ -21,9 +21,6 @@ from metta.sweep.optimizers import OptunaOptimizer
 from metta.sweep.schedulers import ASHAScheduler
 
 STEPS = 10
-HALVED = 16
-"""Trials of `halving`, which pause at the rungs."""
-
 RUNGS = (2, 4, 8, 10)
 
 STEP_S = 0.02

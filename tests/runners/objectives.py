@@ -49,14 +49,10 @@ async def asynchronous(params: dict[str, Any]) -> dict[str, float]:
 
 
 def learns(trial: Trial) -> None:
-    """Reports three steps, each with a checkpoint; a file or a folder."""
+    """Reports three steps, each with a checkpoint."""
     for step in range(1, 4):
         checkpoint = trial.checkpoint_dir / str(step)
-        if trial.params.get("folder"):
-            checkpoint.mkdir()
-            (checkpoint / "weights").write_text(str(step))
-        else:
-            checkpoint.write_text(str(step))
+        checkpoint.write_text(str(step))
         trial.report(step, accuracy=step / 10, checkpoint=checkpoint)
 
 

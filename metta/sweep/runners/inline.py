@@ -28,6 +28,7 @@ class InlinePool(Pool):
         self._events: Queue[TrialEvent | None] = Queue()
         self._current: AttemptKey | None = None
         self._stopping = False
+        self._waits = False
         self._reports = 0
 
     def serve(self) -> None:
@@ -51,7 +52,8 @@ class InlinePool(Pool):
 
     def answer(self, key: AttemptKey) -> None:
         """Let the attempt go on."""
-        if key == self._current:
+        if key == self._current and self._waits:
+            self._waits = False
             self._answers.put("stop" if self._stopping else "go")
 
     def stop(self, key: AttemptKey) -> None:
@@ -79,7 +81,10 @@ class InlinePool(Pool):
         self._attempts.put(None)
         self._answers.put("stop")
 
-    def _send(self, attempt: Attempt, step: int, metrics: dict[str, float], checkpoint: str | None) -> Answer:
+    def _send(
+        self, attempt: Attempt, step: int, metrics: dict[str, float], checkpoint: str | None, is_last: bool
+    ) -> Answer:
+        self._waits = not is_last
         self._events.put(reported(attempt, self._reports, step, metrics, checkpoint))
         self._reports += 1
-        return self._answers.get()
+        return "go" if is_last else self._answers.get()

@@ -3,9 +3,7 @@
 import os
 from bdb import BdbQuit
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
-from shutil import rmtree
 from threading import Lock
 from time import monotonic
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -18,8 +16,9 @@ from metta.sweep.contracts.trials import Trial, running
 from metta.sweep.runners.failures import failure_of
 
 Answer: TypeAlias = Literal["go", "stop"]
-Send: TypeAlias = Callable[[int, dict[str, float], str | None], Answer]
-"""Hands on a report ``(step, metrics, checkpoint)`` and returns the answer to it."""
+Send: TypeAlias = Callable[[int, dict[str, float], str | None, bool], Answer]
+"""Hands on a report ``(step, metrics, checkpoint, is_last)`` and returns the answer to it, if it is not the
+last one of its attempt, to which there is none."""
 
 
 class Outcome(NamedTuple):
@@ -70,31 +69,17 @@ class _Reporter:
         if checkpoint is not None:
             checkpoint = Path(os.path.abspath(checkpoint))
             sync(checkpoint)  # durable before the record that names it
-        answer = self._send(step, metrics, str(checkpoint) if checkpoint else None)
-        self.step = step
-        if checkpoint is not None:
-            self._supersede(checkpoint)
         until = self._attempt.until_step
-        if answer == "stop":
-            self.end = Outcome("stopped")
-        elif until is not None and step >= until:
+        is_last = until is not None and step >= until  # the trial ends here, whatever the answer would be
+        answer = self._send(step, metrics, str(checkpoint) if checkpoint else None, is_last)
+        self.step = step
+        self.checkpoint = checkpoint or self.checkpoint
+        if is_last:
             last = str(self.checkpoint) if self.checkpoint else None
             self.end = Outcome("paused", step=step, checkpoint=last)
+        elif answer == "stop":
+            self.end = Outcome("stopped")
         self._is_over = self.end is not None
-
-    def _supersede(self, checkpoint: Path) -> None:
-        """Keep the last recorded checkpoint of this attempt; nobody goes on from the ones before."""
-        before, self.checkpoint = self.checkpoint, checkpoint
-        if before is None or not before.is_relative_to(self._attempt.folder):
-            return
-        if before.is_relative_to(checkpoint) or checkpoint.is_relative_to(before):
-            return  # they share files
-        # what cannot be deleted is left lying: the report stands
-        if before.is_dir() and not before.is_symlink():
-            rmtree(before, ignore_errors=True)
-        else:
-            with suppress(OSError):
-                before.unlink()
 
 
 def outcome_of(attempt: Attempt, call: Callable[[Trial], Any], send: Send) -> Outcome:

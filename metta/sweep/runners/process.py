@@ -113,10 +113,10 @@ class RunnerProcess:
     def _begin(self) -> None:
         self.began, self._ooms, self.reports = monotonic(), oom_kills_lately(), 0
 
-    def waits(self) -> None:
-        """The attempt has reported, and waits for the answer."""
+    def has_reported(self, waits: bool) -> None:
+        """The attempt has reported, and perhaps waits for the answer."""
         self.reports += 1
-        self._waits_since = monotonic()
+        self._waits_since = monotonic() if waits else None
 
     def answer(self) -> None:
         """Answer the report, if the attempt waits for that."""

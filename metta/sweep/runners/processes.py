@@ -207,9 +207,9 @@ class ProcessPool(Pool):
                 runner.has_loaded()
             case ["unusable", problems], _:
                 self._unusable = DefinitionError(problems, "the objective")
-            case ["report", step, metrics, checkpoint], Attempt() as attempt:
+            case ["report" | "last" as kind, step, metrics, checkpoint], Attempt() as attempt:
                 self._events.append(reported(attempt, runner.reports, step, metrics, checkpoint))
-                runner.waits()
+                runner.has_reported(waits=kind == "report")
             case ["end", *outcome], Attempt() as attempt:
                 self._over(runner, attempt, Outcome(*outcome))
                 if runner.load:

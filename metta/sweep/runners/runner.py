@@ -4,7 +4,8 @@ It exchanges lines with the pool that started it, over a socket::
 
     pool:   {...code...} and the mark     runner: ["ready"] or ["unusable", problems]
                                           runner: ["report", step, metrics, checkpoint]
-    pool:   go or stop                    runner: ["end", ...outcome...]
+    pool:   go or stop                    runner: ["last", step, metrics, checkpoint]
+                                          runner: ["end", ...outcome...]
 
 Attempts come over a socket of their own, so that some may lie there before they are wanted.
 """
@@ -51,10 +52,10 @@ class Channel:
             return line.rstrip()
         raise EOFError
 
-    def report(self, step: int, metrics: dict[str, float], checkpoint: str | None) -> Answer:
-        """Send a report, and wait for its answer."""
-        self.send("report", step, metrics, checkpoint)
-        return "go" if self.receive() == b"go" else "stop"
+    def report(self, step: int, metrics: dict[str, float], checkpoint: str | None, is_last: bool) -> Answer:
+        """Send a report, and wait for its answer; that an attempt ends with its last one needs none."""
+        self.send("last" if is_last else "report", step, metrics, checkpoint)
+        return "go" if is_last or self.receive() == b"go" else "stop"
 
 
 def main(connection: int, backlog: int, life: int) -> None:

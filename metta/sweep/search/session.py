@@ -14,6 +14,7 @@ from metta.sweep.contracts.budgets import Control
 from metta.sweep.contracts.decisions import Decision, Finish, Interrupt, Resume, Retry, Start, Stop
 from metta.sweep.contracts.errors import StoreFull
 from metta.sweep.contracts.events import (
+    AttemptEnded,
     ControlChanged,
     Event,
     Reported,
@@ -25,6 +26,7 @@ from metta.sweep.contracts.events import (
 from metta.sweep.contracts.sweeps import Progress, SessionResult
 from metta.sweep.contracts.trials import Resources
 from metta.sweep.runners.pool import Pool
+from metta.sweep.search.checkpoints import Checkpoints
 from metta.sweep.search.search import Answer, Search
 
 FULL_WAIT_S = 1.0
@@ -70,6 +72,7 @@ class Session:
         self._stopped: list[Event] = []
         self._controls: deque[Control] = deque()
         self._handover = False
+        self._checkpoints = Checkpoints(folder)
         self._closed = Flag()
         self._settled = False
         self._note = ""
@@ -97,6 +100,7 @@ class Session:
         finally:
             self._pool.close()
             self._search.ledger.close()
+            self._checkpoints.close()
 
     def set_control(self, control: Control) -> None:
         """Tell the search what people want now."""
@@ -115,11 +119,13 @@ class Session:
 
     def _run(self, control: Control) -> SessionResult:
         answer = self._durably(lambda: self._search.open(control))
+        self._checkpoints.begin(self._search.table.records)
         events: list[Event] = []
         while True:
             self._carry_out(answer.decisions)
             self._let_go_on(events)
             self._feed()
+            self._tidy_up(events)
             if reason := self._over():
                 return self._result(reason)
             self._publish()
@@ -197,6 +203,7 @@ class Session:
             match decision:
                 case Start() | Resume():
                     self._queue.append(self._attempt(decision.trial))
+                    self._checkpoints.refer(self._search.table.records[decision.trial])
                 case Retry(delay_s=delay_s):
                     attempt = self._attempt(decision.trial)
                     heappush(self._delayed, (monotonic() + delay_s, attempt.trial, attempt))
@@ -252,6 +259,14 @@ class Session:
         for event in events:
             if isinstance(event, Reported):
                 self._pool.answer(AttemptKey(event.trial, event.segment, event.attempt))
+
+    def _tidy_up(self, events: Iterable[Event]) -> None:
+        """Let go of checkpoints that have become needless by what is recorded now."""
+        for event in events:
+            if isinstance(event, Reported | AttemptEnded):
+                self._checkpoints.refer(self._search.table.records[event.trial])
+            if isinstance(event, AttemptEnded):
+                self._checkpoints.end(AttemptKey(event.trial, event.segment, event.attempt))
 
     def _feed(self) -> None:
         while self._delayed and self._delayed[0][0] <= monotonic():
