@@ -44,14 +44,26 @@ class Training:
 
 
 def train(trial: Trial) -> None:
-    """Train epoch by epoch, from the last checkpoint on. All is marked but what waits for a report."""
+    """Train epoch by epoch, and write a checkpoint where the trial pauses."""
+    _train(trial, keeps_all=False)
+
+
+def train_safely(trial: Trial) -> None:
+    """The same, with a checkpoint after each epoch, so that no crash costs more than one."""
+    _train(trial, keeps_all=True)
+
+
+def _train(trial: Trial, keeps_all: bool) -> None:
+    """Go on from the last checkpoint. All is marked but what waits for a report."""
     training = None
     while training is None or training.epoch < EPOCHS:
         with marked(trial.number):
             training = training or _begun(trial)
             accuracy = training.train()
-            checkpoint = trial.checkpoint_dir / f"epoch-{training.epoch}.joblib"
-            joblib.dump(training, checkpoint)
+            checkpoint = None
+            if keeps_all or training.epoch == trial.until_step:
+                checkpoint = trial.checkpoint_dir / f"epoch-{training.epoch}.joblib"
+                joblib.dump(training, checkpoint)
         trial.report(step=training.epoch, accuracy=accuracy, checkpoint=checkpoint)
 
 

@@ -7,7 +7,7 @@ from benchmarks.machine import markdown
 from benchmarks.marks import Mark, first_begins
 from benchmarks.peers import NOT_INSTALLED, Peer
 from benchmarks.project import marks_of_sweep, project
-from benchmarks.training import EPOCHS, SPACE, train
+from benchmarks.training import EPOCHS, SPACE, train, train_safely
 from metta.sweep.executors import LocalExecutor
 from metta.sweep.experiments import SweepExperiment
 from metta.sweep.optimizers import OptunaOptimizer, RandomOptimizer
@@ -16,6 +16,11 @@ from metta.sweep.schedulers import ASHAScheduler
 TRIALS = 100
 SLOTS = 2
 
+OURS = (
+    ("random", RandomOptimizer(), train),
+    ("TPE", OptunaOptimizer(sampler="TPE"), train),
+    ("random, a checkpoint each epoch", RandomOptimizer(), train_safely),
+)
 PEERS = (
     Peer("Optuna, journal, 2 processes, stops only", "optuna", ("asha", "journal", f"{TRIALS}")),
     Peer("Ray Tune, 2 actors used again, stops only", "ray", ("asha", f"{TRIALS}")),
@@ -39,12 +44,12 @@ class Utilisation(NamedTuple):
 
 
 def table() -> str:
-    """Ours with two optimizers, and the peers."""
+    """Ours with two optimizers and with more checkpoints, and the peers."""
     rows = []
     with project():
-        for name, optimizer in (("random", RandomOptimizer()), ("TPE", OptunaOptimizer(sampler="TPE"))):
+        for name, optimizer, objective in OURS:
             experiment = SweepExperiment(
-                train,
+                objective,
                 SPACE,
                 optimizer=optimizer,
                 scheduler=ASHAScheduler(max_epochs=EPOCHS),
@@ -53,7 +58,7 @@ def table() -> str:
                 seed=7,
             )
             marks = marks_of_sweep(experiment, TRIALS)
-            rows.append(row(f"metta.sweep, ASHA that promotes, {name}", marks))
+            rows.append(row(f"metta.sweep, promotes, {name}", marks))
     rows += [row(peer.title, peer.marks()) for peer in PEERS]
     titles = [f"training, {SLOTS} slots", "trials", "epoch", "slots in use", "lost a trial"]
     return markdown(titles, rows)

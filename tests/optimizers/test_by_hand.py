@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from metta.sweep import Trial, Uniform
+from metta.sweep.contracts.errors import DefinitionError
 from metta.sweep.contracts.failures import Failure
 from metta.sweep.contracts.spaces import SearchSpace
 from metta.sweep.contracts.trials import Observation, Result
@@ -130,3 +131,12 @@ def test_a_class_that_does_not_say_how_it_observes_is_refused_as_before() -> Non
 
     with pytest.raises(Exception, match="it does not define observe"):
         Half()  # type: ignore[abstract]  # the mistake
+
+
+def test_another_trial_of_the_same_number_is_refused_instead_of_taking_its_place() -> None:
+    optimizer = RandomOptimizer()
+    optimizer.observe(Trial({"x": 0.1}), 0.5)
+    optimizer.observe(Trial({"x": 0.1}), 0.6)
+    with pytest.raises(DefinitionError, match=r"trial 0 was observed before.*a number of its own"):
+        optimizer.observe(Trial({"x": 0.2}), 0.7)
+    assert [(o.trial.params, o.result) for o in optimizer.told_by_hand] == [({"x": 0.1}, 0.6)]

@@ -45,6 +45,7 @@ class Driver:
         return attempt.key
 
     def _feed(self) -> None:
+        self._waiting.extendleft(reversed(self.pool.take_back()))
         for _ in range(min(len(self._waiting), self.pool.free())):
             self.pool.start(self._waiting.popleft())
 

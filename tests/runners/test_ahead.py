@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 import pytest
@@ -11,7 +11,7 @@ import pytest
 from metta.sweep.contracts.attempts import Attempt
 from metta.sweep.contracts.events import AttemptEnded, Completed, Failed, Reported, Stopped
 from metta.sweep.runners.processes import LATE_S
-from tests.runners.driving import Driver, attempt, code, driving, failure_in, folder_of, key_of
+from tests.runners.driving import Driver, attempt, code, code_here, driving, failure_in, folder_of, key_of
 from tests.runners.test_runner import owner
 
 pytestmark = pytest.mark.usefixtures("project")
@@ -105,6 +105,64 @@ def test_one_that_has_not_begun_is_stopped_at_once_and_the_others_run() -> None:
     assert list(ends) == [0, 1, 3, 4, 5]
     assert all(isinstance(end, Completed) for end in ends.values())
     assert not folder_of(2).exists()
+
+
+def test_all_of_them_can_be_stopped(tmp_path: Path) -> None:
+    with warm("does") as driver:
+        handed(driver, attempt(0, s=0.05, steps=1), *(attempt(n) for n in range(1, SEVERAL)))
+        for number in range(SEVERAL):
+            driver.pool.stop(attempt(number).key)
+        ends = ends_of(driver, SEVERAL)
+    assert all(isinstance(end, Stopped) for end in ends.values())
+
+
+def test_a_stop_finds_its_attempt_though_nobody_has_heard_yet_that_it_has_begun() -> None:
+    with warm("does") as driver:
+        handed(driver, attempt(0), attempt(1, steps=10**6))
+        sleep(0.3)  # the first one has ended meanwhile, and nobody has looked
+        driver.pool.stop(attempt(1).key)
+        ends = ends_of(driver, 2)
+    assert [type(ends[n]) for n in range(2)] == [Completed, Stopped]
+
+
+def test_what_has_not_begun_can_be_taken_back() -> None:
+    with warm("does") as driver:
+        handed(driver, attempt(0, s=0.3), *(attempt(n) for n in range(1, SEVERAL)))
+        sleep(0.1)
+        taken = driver.pool.take_back(every=True)
+        assert [one.trial for one in taken] == list(range(1, SEVERAL))
+        assert list(ends_of(driver, 1)) == [0]
+        assert driver.pool.free() == 1
+
+
+def test_a_process_from_which_all_was_taken_back_has_all_of_its_time_for_the_next(project: Path) -> None:
+    (project / "slow.py").write_text("import time\ntime.sleep(0.5)\ndef train(params): return 1\n")
+    with driving(code_here("slow:train"), timeout_s=0.4, grace_s=0) as driver:
+        handed(driver, attempt(0))
+        assert [one.trial for one in driver.pool.take_back(every=True)] == [0]
+        assert driver.pool.ahead() == 0
+        sleep(0.8)
+        assert isinstance(driver.run(attempt(1))[1], Completed)
+
+
+def test_more_than_a_socket_takes_is_handed_over_without_waiting() -> None:
+    params = {f"parameter-{number}": "x" * 200 for number in range(100)}
+    with warm("does") as driver:
+        handed(driver, attempt(0, steps=1, **params))
+        began = monotonic()
+        count = 1 + driver.pool.ahead()
+        handed(driver, *(attempt(number, **params) for number in range(1, count)))
+        assert monotonic() - began < 5
+        assert all(isinstance(end, Completed) for end in ends_of(driver, count).values())
+
+
+def test_short_ones_are_not_handed_to_a_process_that_is_busy_for_long() -> None:
+    with warm("does", slots=2) as driver:
+        handed(driver, attempt(0, s=1.0))
+        sleep(2 * LATE_S)
+        assert driver.pool.ahead() == 0, "behind that one they would wait"
+        assert list(driver.run(attempt(1))) == [1]
+        driver.end()
 
 
 def test_one_that_ends_its_process_takes_none_with_it() -> None:

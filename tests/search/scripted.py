@@ -49,6 +49,7 @@ class ScriptedPool(Pool):
         self._stopping: dict[AttemptKey, int] = {}
         self._woken = Flag()
         self.started: list[Attempt] = []
+        self.taken_back: list[Attempt] = []
         self.stopped: list[AttemptKey] = []
         self.answered: list[AttemptKey] = []
         self.on_answer: Callable[[], object] = lambda: None
@@ -71,6 +72,13 @@ class ScriptedPool(Pool):
         assert self.free() + self.ahead() > 0
         self.started.append(attempt)
         self._playing[attempt.key] = attempt, self._script(attempt)
+
+    def take_back(self, every: bool = False) -> list[Attempt]:
+        behind = [attempt for attempt, _ in self._playing.values()][self._slots :] if every else []
+        for attempt in behind:
+            del self._playing[attempt.key]
+        self.taken_back += behind
+        return behind
 
     def answer(self, key: AttemptKey) -> None:
         self.answered.append(key)

@@ -6,8 +6,12 @@ from typing import Any
 import pytest
 
 from metta.sweep.contracts.attempts import Attempt
-from metta.sweep.contracts.events import TrialEvent
+from metta.sweep.contracts.events import Event, TrialEvent
 from metta.sweep.contracts.sweeps import Counts
+from metta.sweep.contracts.trials import Result, Trial
+from metta.sweep.optimizers.random import RandomOptimizer
+from metta.sweep.schedulers.asynchronous import AsynchronousScheduler
+from metta.sweep.schedulers.base import SlotFree, Verdict, View
 from tests.search.components import BelowMean, Climber, component
 from tests.search.played import Plays, keys
 from tests.search.scripted import complete, fail, hangs, succeeds
@@ -92,3 +96,37 @@ def test_what_was_started_ahead_is_stopped_with_the_rest(plays: Plays) -> None:
     result = ended.result()
     assert result
     assert result.progress.counts == Counts(started=2 + ROOM, completed=1, stopped=1 + ROOM)
+
+
+@pytest.mark.parametrize("change", [{"pause": "soon"}, {"pause": "now"}, {"concurrency": 1}])
+def test_what_was_started_ahead_and_has_not_begun_does_not_begin_against_what_people_want(
+    plays: Plays, change: dict[str, Any]
+) -> None:
+    played = plays(first_then_hangs)
+    played.pool.room = ROOM
+    played.begin(trials=20)
+    played.wait_for(lambda: played.pool.busy == 1 + ROOM)
+    played.change(version=1, trials=20, **change)
+    played.wait_for(lambda: played.pool.taken_back)
+    assert [attempt.trial for attempt in played.pool.taken_back] == [2, 3, 4]
+    played.wait_for(lambda: played.table.control.version == 1)
+    assert played.pool.busy <= 1
+    assert played.table.counts.stopped == 0
+    played.pool.taken_back.clear()
+    played.change(version=2, trials=20, pause=None, concurrency=None)
+    played.wait_for(lambda: played.pool.busy == 1 + ROOM)
+
+
+class Learns(RandomOptimizer):
+    def observe(self, trial: Trial, result: Result) -> None:
+        self.told = result
+
+
+class Judges(AsynchronousScheduler):
+    def decide(self, event: Event | SlotFree, view: View) -> list[Verdict]:
+        return super().decide(event, view)
+
+
+def test_who_changes_a_blind_one_is_not_taken_for_blind() -> None:
+    assert (RandomOptimizer.result_blind, AsynchronousScheduler.result_blind) == (True, True)
+    assert (Learns.result_blind, Learns.stateless, Judges.result_blind) == (False, False, False)

@@ -116,22 +116,50 @@ def test_a_failed_donor_leaves_what_its_heir_begins_with(tmp_path: Path) -> None
     with kept_in(tmp_path, donor, heir) as checkpoints:
         donor.status = "failed"
         checkpoints.refer(donor)
-        checkpoints.end(donor.key)
+        checkpoints.failed(donor.key)
     assert left(tmp_path) == [donated]
 
 
-def test_an_attempt_that_is_over_leaves_nothing_that_was_not_recorded(tmp_path: Path) -> None:
+def test_an_attempt_that_failed_leaves_nothing(tmp_path: Path) -> None:
     with kept_in(tmp_path) as checkpoints:
         saved(tmp_path, "torn")
-        checkpoints.end(FIRST)
+        checkpoints.failed(FIRST)
     assert left(tmp_path) == []
+
+
+def test_what_a_trial_kept_for_itself_stays_when_it_has_ended_well(tmp_path: Path) -> None:
+    file = saved(tmp_path, "model")
+    with kept_in(tmp_path, record(status="completed")):
+        pass
+    assert left(tmp_path) == [file]
+
+
+def test_nested_ones_of_several_trials_are_deleted_with_the_last(tmp_path: Path) -> None:
+    inner = saved(tmp_path, "d/x")
+    donor, heir = record(0, checkpoint=inner), record(1, checkpoint=inner)
+    with kept_in(tmp_path, donor, heir) as checkpoints:
+        donor.checkpoint = f"{FIRST}/checkpoints/d"
+        checkpoints.refer(donor)
+        donor.checkpoint = saved(tmp_path, "e")
+        checkpoints.refer(donor)
+    assert left(tmp_path) == [inner, donor.checkpoint]
+
+
+@pytest.mark.parametrize("checkpoint", [".", "trials", "trials/0", str(FIRST)])
+def test_a_folder_that_holds_attempts_is_never_deleted(tmp_path: Path, checkpoint: str) -> None:
+    file = saved(tmp_path, "1")
+    trial = record(checkpoint=checkpoint)
+    with kept_in(tmp_path, trial) as checkpoints:
+        trial.checkpoint = file
+        checkpoints.refer(trial)
+    assert left(tmp_path) == [file]
 
 
 def test_the_next_attempt_inherits_the_last_one_and_then_leaves_nothing_of_it(tmp_path: Path) -> None:
     trial = record(checkpoint=saved(tmp_path, "1"))
     with kept_in(tmp_path, trial) as checkpoints:
         torn = saved(tmp_path, "torn")
-        checkpoints.end(trial.key)
+        checkpoints.failed(trial.key)
         trial.attempt = 2
         checkpoints.refer(trial)
         assert left(tmp_path) == [trial.checkpoint, torn]
@@ -143,11 +171,23 @@ def test_the_next_attempt_inherits_the_last_one_and_then_leaves_nothing_of_it(tm
 def test_what_a_killed_session_has_left_goes_when_the_next_one_begins(tmp_path: Path) -> None:
     trial = record(checkpoint=saved(tmp_path, "1"), status="paused")
     failed = record(1, checkpoint=saved(tmp_path, "1", AttemptKey(1, 0, 1)), status="failed")
-    saved(tmp_path, "torn", AttemptKey(0, 1, 1))
-    saved(tmp_path, "never recorded", AttemptKey(2, 0, 1))
-    with kept_in(tmp_path, trial, failed):
+    again = record(2, attempt=2)
+    saved(tmp_path, "torn", AttemptKey(2, 0, 1))
+    strange = saved(tmp_path, "x", AttemptKey(7, 0, 1))
+    with kept_in(tmp_path, trial, failed, again):
         pass
-    assert left(tmp_path) == [trial.checkpoint]
+    assert left(tmp_path) == [trial.checkpoint, strange]
+
+
+@pytest.mark.parametrize("named", ["by its real path", "by the folder of its attempt"])
+def test_what_a_trial_goes_on_from_stays_however_it_is_named(tmp_path: Path, named: str) -> None:
+    (tmp_path / "scratch").mkdir()
+    (tmp_path / "trials").symlink_to(tmp_path / "scratch")
+    file = tmp_path / saved(tmp_path, "1")
+    checkpoint = str(file.resolve()) if named == "by its real path" else str(FIRST)
+    with kept_in(tmp_path, record(checkpoint=checkpoint, attempt=2)):
+        pass
+    assert file.exists()
 
 
 def test_what_cannot_be_deleted_is_left_lying(tmp_path: Path) -> None:
@@ -203,3 +243,20 @@ def test_a_trial_that_is_promoted_without_one_is_told(plays: Plays) -> None:
     resumed = [d.trial for chunk in played.chunks for d in chunk.decisions if isinstance(d, Resume)]
     assert len(warnings) == 1
     assert f"no checkpoint and begin again at their first step (so far {len(resumed)} times)" in warnings[0]
+
+
+def test_a_checkpoint_that_is_told_by_its_real_path_is_found_behind_a_link(
+    plays: Plays, tmp_path: Path
+) -> None:
+    def real(attempt: Attempt) -> Iterator[TrialEvent]:
+        file = Path(attempt.folder) / "checkpoints" / "1"
+        file.parent.mkdir(parents=True)
+        file.touch()
+        yield report(attempt, 1, checkpoint=str(file.resolve()))
+        yield complete(attempt)
+
+    (tmp_path / "scratch").mkdir()
+    (tmp_path / "trials").symlink_to(tmp_path / "scratch")
+    played = plays(real)
+    played.run(trials=1)
+    assert (tmp_path / str(played.table.records[0].checkpoint)).exists()

@@ -1,6 +1,7 @@
 """Observations of earlier sweeps, for optimizers that are used by hand."""
 
 from pathlib import Path
+from threading import Lock
 
 from metta.sweep.client.results import Results
 from metta.sweep.client.settings import store_of
@@ -11,6 +12,8 @@ from metta.sweep.stores.trials import TrialTable
 
 _loaded = 0
 """So many were handed out by this process: no two have the same number."""
+
+_counting = Lock()
 
 
 def load_observations(source: str | Path | Results) -> list[Observation]:
@@ -41,7 +44,8 @@ def load_observations(source: str | Path | Results) -> list[Observation]:
     global _loaded
     table = _table(source)
     known = observed(table.records)
-    above, _loaded = _loaded, _loaded + len(known)
+    with _counting:
+        above, _loaded = _loaded, _loaded + len(known)
     renumbered = (k.model_copy(update={"trial": k.trial - above}) for k in known)
     return [observation_of(k, table.objective) for k in renumbered]
 

@@ -90,6 +90,8 @@ class Trial:
     def checkpoint_dir(self) -> Path:
         """Folder for checkpoints of this attempt; it exists.
 
+        When the attempt fails, or another one takes its place, all is deleted in there that was not reported.
+
         Raises:
             RuntimeError: Outside of a sweep, when the trial was made without ``folder``.
         """

@@ -45,9 +45,9 @@ def configure(**options: Unpack[Options]) -> None:
     A metric that comes first leaves a goal behind that was said for another metric.
 
     Args:
-        **options: Arguments of ``SweepExperiment``, all but ``name``, ``search_space`` and ``seed``:
-            ``objective``, ``optimizer``, ``scheduler``, ``executor``, ``metric``, ``goal``, ``retry``,
-            ``timeout``, ``resources``, ``max_failures``.
+        **options: Those arguments of ``SweepExperiment`` that make sense for more than one: ``objective``,
+            ``optimizer``, ``scheduler``, ``executor``, ``metric``, ``goal``, ``retry``, ``timeout``,
+            ``resources``, ``max_failures``.
 
     Raises:
         DefinitionError: With every mistake; nothing is changed then.

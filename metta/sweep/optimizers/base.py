@@ -68,7 +68,11 @@ class Optimizer(Configured, ABC):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if "observe" in vars(cls):
+        own = vars(cls).keys()
+        if own & {"suggest", "observe"}:  # what its base says of itself need not hold for it
+            for claim in {"stateless", "result_blind"} - own:
+                setattr(cls, claim, False)
+        if "observe" in own:
             setattr(cls, "observe", noting(cls.observe))  # noqa: B010 - checkers forbid the assignment
 
     def setup(

@@ -5,6 +5,7 @@ from functools import wraps
 from inspect import signature
 from typing import Any
 
+from metta.sweep.contracts.errors import DefinitionError
 from metta.sweep.contracts.trials import Observation
 
 Observe = Callable[..., None]
@@ -28,9 +29,21 @@ def noting(observe: Observe) -> Observe:
             attributes[NOTES] = notes
         if notes is not None:  # its arguments may have names of their own
             _, trial, result, *_ = signature(observe).bind(self, *args, **kwargs).args
-            notes[trial.number] = Observation(trial, result)
+            _note(notes, Observation(trial, result), type(self).__name__)
 
     return noted
+
+
+def _note(notes: dict[int, Observation], observation: Observation, optimizer: str) -> None:
+    trial = observation.trial
+    before = notes.get(trial.number)
+    if before and before.trial.params != trial.params:
+        problem = (
+            f"trial {trial.number} was observed before, with other parameters; give each trial a number of"
+            " its own, below 0 for those of earlier sweeps: Trial(params, -1)"
+        )
+        raise DefinitionError([problem], optimizer)
+    notes[trial.number] = observation
 
 
 def noted_by(optimizer: object) -> list[Observation]:

@@ -1,26 +1,41 @@
 """The backlog of a runner: attempts that it takes one after the other without asking for them."""
 
+import errno
 import os
 from array import array
 from collections import deque
-from socket import AF_UNIX, CMSG_LEN, MSG_DONTWAIT, SOCK_SEQPACKET, send_fds, socket, socketpair
+from socket import (
+    AF_UNIX,
+    CMSG_LEN,
+    MSG_DONTWAIT,
+    SCM_RIGHTS,
+    SOCK_SEQPACKET,
+    SOL_SOCKET,
+    socket,
+    socketpair,
+)
 
 from metta.sweep.contracts.attempts import Attempt
 
 PACKET_BYTES = 1 << 16
 """Larger attempts travel as a file, for a socket takes no packet of any size."""
 
+NO_ROOM_NOW = (errno.EAGAIN, errno.ETOOMANYREFS)
+"""What a socket says that takes no further packet, or no further file, for now."""
+
 
 class Backlog:
     """Attempts that a runner was handed and has not ended, in their order.
 
     Whoever handed them over can take back what the runner has not taken: both of them read from one
-    socket, where each packet goes to one reader.
+    socket, where each packet goes to one reader. A runner says that an attempt has ended before it takes the
+    next one; so what it has said tells which one it is at.
     """
 
     def __init__(self) -> None:
         self._ours, self.theirs = socketpair(AF_UNIX, SOCK_SEQPACKET)
         self._attempts: deque[Attempt] = deque()
+        self._unsent: deque[Attempt] = deque()
 
     def __len__(self) -> int:
         return len(self._attempts)
@@ -33,26 +48,44 @@ class Backlog:
     def put(self, attempt: Attempt) -> None:
         """Hand an attempt over."""
         self._attempts.append(attempt)
-        packet = attempt.model_dump_json().encode()
+        self._unsent.append(attempt)
+        self._send()
+
+    def take_back(self) -> list[Attempt]:
+        """Take back all attempts that the runner has not taken."""
+        keys = {attempt.key for attempt in self._unsent}
+        self._unsent.clear()
+        while packet := receive(self.theirs, MSG_DONTWAIT):  # the runner may take one in between
+            keys.add(Attempt.model_validate_json(packet).key)
+        taken = [attempt for attempt in self._attempts if attempt.key in keys]
+        self._attempts = deque(attempt for attempt in self._attempts if attempt.key not in keys)
+        return taken
+
+    def end(self) -> None:
+        """The first attempt is over."""
+        self._attempts.popleft()
+        self._send()
+
+    def _send(self) -> None:
+        """Send what finds room; to wait for it would hold up the session, for which the runner may wait."""
+        try:
+            while self._unsent:
+                self._send_one(self._unsent[0].model_dump_json().encode())
+                self._unsent.popleft()
+        except OSError as error:
+            if error.errno not in NO_ROOM_NOW:
+                raise
+
+    def _send_one(self, packet: bytes) -> None:
         if len(packet) <= PACKET_BYTES:
-            self._ours.send(packet)
+            self._ours.send(packet, MSG_DONTWAIT)
             return
         file = os.memfd_create("attempt", os.MFD_CLOEXEC)
         with open(file, "wb") as whole:
             whole.write(packet)
             whole.flush()
-            send_fds(self._ours, [b"file"], [file])
-
-    def take_back(self) -> list[Attempt]:
-        """Take back all attempts that the runner has not taken."""
-        taken: list[Attempt] = []
-        while self._attempts and receive(self.theirs, MSG_DONTWAIT):
-            taken.append(self._attempts.pop())
-        return taken[::-1]
-
-    def end(self) -> None:
-        """The first attempt is over."""
-        self._attempts.popleft()
+            # not send_fds, which does not pass its flags on
+            self._ours.sendmsg([b"file"], [(SOL_SOCKET, SCM_RIGHTS, array("i", [file]))], MSG_DONTWAIT)
 
     def close(self) -> None:
         """Give the socket back."""

@@ -34,6 +34,14 @@ class Pool(ABC):
     def start(self, attempt: Attempt) -> None:
         """Run an attempt; ``free()`` or ``ahead()`` was above 0, and nothing was waited for since."""
 
+    def take_back(self, every: bool = False) -> list[Attempt]:
+        """Attempts that were handed over and have not begun, for somebody else to start them again.
+
+        Args:
+            every: All of them, and not only those that would have to wait for longer than was expected.
+        """
+        return []
+
     @abstractmethod
     def answer(self, key: AttemptKey) -> None:
         """Let an attempt go on whose report is recorded; does nothing for one that is over."""

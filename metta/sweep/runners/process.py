@@ -102,6 +102,8 @@ class RunnerProcess:
         taken = self._backlog.take_back()
         self.output.forget(taken)
         self.attempts -= len(taken)
+        if not self.load:
+            self.began = None
         return taken
 
     def has_loaded(self) -> None:

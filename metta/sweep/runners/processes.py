@@ -1,7 +1,6 @@
 """The process pool: runner processes on this machine."""
 
 import os
-from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from math import inf
@@ -74,7 +73,7 @@ class ProcessPool(Pool):
         self._runners: set[RunnerProcess] = set()
         self._idle: list[RunnerProcess] = []
         self._busy: dict[AttemptKey, RunnerProcess] = {}
-        self._returned: deque[Attempt] = deque()
+        self._returned: list[Attempt] = []
         self._mean_s = inf
         self._events: list[TrialEvent] = []
         self._unusable: DefinitionError | None = None
@@ -84,11 +83,11 @@ class ProcessPool(Pool):
 
     def free(self) -> int:
         """How many attempts could be started now."""
-        return self._reserve() - len(self._returned)
+        return self._machine.reserve(self._slots - sum(runner.load > 0 for runner in self._runners))
 
     def ahead(self) -> int:
         """How many more attempts would lie ready behind running ones, which are short and leave no gap so."""
-        if self._mean_s > AHEAD_S or self._returned or self._machine.is_wanted:
+        if self._mean_s > AHEAD_S or self._machine.is_wanted:
             return 0
         depth = min(MAX_AHEAD, int(AHEAD_S / self._mean_s))
         return sum(max(0, depth - runner.load + 1) for runner in self._takers())
@@ -101,6 +100,13 @@ class ProcessPool(Pool):
         else:
             self._run(attempt, min(self._takers(), key=attrgetter("load")))
 
+    def take_back(self, every: bool = False) -> list[Attempt]:
+        """Attempts that were handed over and have not begun."""
+        for runner in self._runners if every else ():
+            self._take_back(runner)
+        taken, self._returned = self._returned, []
+        return taken
+
     def answer(self, key: AttemptKey) -> None:
         """Let an attempt go on whose report is recorded."""
         if runner := self._busy.get(key):
@@ -108,20 +114,20 @@ class ProcessPool(Pool):
 
     def stop(self, key: AttemptKey) -> None:
         """End an attempt at its report, or by force after the grace time; at once when it has not begun."""
-        runner = self._busy.get(key)
-        if runner is None:
-            return
-        self._take_back(runner)
+        if runner := self._busy.get(key):
+            self._take_back(runner)
+            while self._heard(runner):
+                pass  # it may have got on to a later attempt than it is known to
         for attempt in self._returned:
             if attempt.key == key:
                 self._returned.remove(attempt)
                 self._events.append(ended(attempt, Outcome("stopped")))
                 return
-        runner.end("stop", self._grace_s)
+        if runner := self._busy.get(key):
+            runner.end("stop", self._grace_s)
 
     def wait(self, timeout_s: float | None) -> list[TrialEvent]:
         """Wait for something to happen, and return all that happened."""
-        self._start_returned()
         self._machine.rest()
         self.waiting_for = "a free slot: other sweeps use this machine" if self._machine.is_waiting else ""
         for key, _ in self._selector.select(self._patience_s(timeout_s)):
@@ -160,29 +166,23 @@ class ProcessPool(Pool):
 
     # --- attempts that wait behind others ---
 
-    def _reserve(self) -> int:
-        return self._machine.reserve(self._slots - sum(runner.load > 0 for runner in self._runners))
-
     def _takers(self) -> Iterator[RunnerProcess]:
         """Processes that would run another attempt after the one they run."""
         for runner in self._runners:
             is_full = self._max_trials is not None and runner.attempts >= self._max_trials
-            if runner.began is not None and runner.ending is None and not is_full:
+            is_late = runner.began is None or monotonic() >= runner.began + LATE_S
+            if not (is_full or is_late or runner.ending):
                 yield runner
 
     def _take_back(self, runner: RunnerProcess) -> None:
-        """Have another process run what a runner was handed and has not begun."""
+        """Take back what a runner was handed and has not begun."""
         taken = runner.take_back()
-        self._returned.extend(taken)
+        self._returned += taken
         for attempt in taken:
             del self._busy[attempt.key]
         if taken and not runner.load:
             self._machine.release()
             self._idle.append(runner)
-
-    def _start_returned(self) -> None:
-        while self._returned and not self._unusable and self._reserve():
-            self.start(self._returned.popleft())
 
     # --- what runners say ---
 
@@ -305,7 +305,7 @@ class ProcessPool(Pool):
 
     def _patience_s(self, timeout_s: float | None) -> float | None:
         """How long nothing has to be done unless something happens."""
-        if self._events or self._unusable:
+        if self._events or self._returned or self._unusable:
             return 0.0
         now = monotonic()
         dues = [due for runner in self._runners for due in (runner.due(self._timeout_s), _late(runner))]

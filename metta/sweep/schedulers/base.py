@@ -3,7 +3,7 @@
 from abc import ABC
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Protocol, TypeAlias
+from typing import Any, ClassVar, Protocol, TypeAlias
 
 from pydantic import JsonValue
 
@@ -101,6 +101,11 @@ class Scheduler(Configured, ABC):
     max_parallel: int | None = None
     search_space: SearchSpace | None = None
     seed: int | str = 0
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "decide" in vars(cls) and "result_blind" not in vars(cls):  # its base's claim need not hold for it
+            cls.result_blind = False
 
     def __init__(self, max_parallel: int | None = None) -> None:
         if problems := count_problems(max_parallel=max_parallel):

@@ -1,7 +1,7 @@
 """Checkpoints: which are needed, and the end of those that are not."""
 
-from collections import Counter
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path, PurePath
 from queue import SimpleQueue
@@ -12,7 +12,7 @@ from metta.sweep.contracts.attempts import AttemptKey
 from metta.sweep.contracts.records import TrialRecord
 from metta.sweep.contracts.trials import CHECKPOINTS
 
-CLOSE_S = 5.0
+CLOSE_S = 2.0
 """What is not deleted by then, on a file system that hangs, is deleted by the next session."""
 
 
@@ -31,18 +31,17 @@ class Checkpoints:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._needed: dict[int, str] = {}
-        self._users: Counter[str] = Counter()
-        self._in_use: Counter[str] = Counter()
-        self._garbage: SimpleQueue[Path | None] = SimpleQueue()
+        self._users: defaultdict[str, Counter[str]] = defaultdict(Counter)  # by attempt and checkpoint
+        self._garbage: SimpleQueue[Iterable[Path] | None] = SimpleQueue()
         self._collector: Thread | None = None
 
-    def begin(self, records: Iterable[TrialRecord]) -> None:
+    def begin(self, records: Sequence[TrialRecord]) -> None:
         """Take the place of an earlier session: its attempts are over."""
         for record in records:
             self.refer(record)
-        for folder in self._folder.glob(f"trials/*/seg-*/try-*/{CHECKPOINTS}"):
-            if not self._in_use[folder.parent.relative_to(self._folder).as_posix()]:
-                self._delete(folder)
+        last = [(record.key, record.status == "failed") for record in records]
+        elsewhere = [(self._folder / named).resolve() for named in self._users.get("", ())]
+        self._delete(self._left_behind(last, frozenset(self._users), elsewhere))
 
     def refer(self, record: TrialRecord) -> None:
         """Note what a trial needs now, and delete what it needed before if nobody else does."""
@@ -54,15 +53,14 @@ class Checkpoints:
             del self._needed[record.number]
         else:
             self._needed[record.number] = needs
-            self._count(needs, +1)
+            self._users[_attempt_of(needs)][needs] += 1
         if needed is not None:
-            self._count(needed, -1)
-            self._release(needed, needs, record.key)
+            self._release(needed, record.key)
 
-    def end(self, attempt: AttemptKey) -> None:
-        """Delete what an attempt that is over has left, unless a trial refers to something in there."""
-        if not self._in_use[str(attempt)] and (left := self._folder / str(attempt) / CHECKPOINTS).exists():
-            self._delete(left)
+    def failed(self, attempt: AttemptKey) -> None:
+        """Delete what an attempt has left that came to nothing, unless a trial refers to some of it."""
+        if str(attempt) not in self._users and (left := self._folder / str(attempt) / CHECKPOINTS).exists():
+            self._delete([left])
 
     def close(self) -> None:
         """Wait until everything is deleted."""
@@ -70,39 +68,75 @@ class Checkpoints:
             self._garbage.put(None)
             self._collector.join(CLOSE_S)
 
-    def _count(self, checkpoint: str, change: int) -> None:
-        self._users[checkpoint] += change
-        self._in_use[_attempt_of(checkpoint)] += change
-
-    def _release(self, checkpoint: str, successor: str | None, running: AttemptKey) -> None:
+    def _release(self, checkpoint: str, running: AttemptKey) -> None:
         attempt = _attempt_of(checkpoint)
-        if self._users[checkpoint] or not attempt:  # what lies elsewhere is the user's own
+        users = self._users[attempt]
+        users[checkpoint] -= 1
+        if users[checkpoint]:
             return
-        if successor is None or not _share_files(PurePath(checkpoint), PurePath(successor)):
-            self._delete(self._folder / checkpoint)
-        if not self._in_use[attempt] and attempt != str(running):
-            self._delete(self._folder / attempt / CHECKPOINTS)
+        del users[checkpoint]
+        if attempt and not any(_share_files(PurePath(checkpoint), PurePath(user)) for user in users):
+            self._delete([self._folder / checkpoint])
+        if not users:
+            del self._users[attempt]
+            if attempt and attempt != str(running):
+                self._delete([self._folder / attempt / CHECKPOINTS])
 
-    def _delete(self, path: Path) -> None:
-        # beside the search: a file system may take its time for large files
+    def _left_behind(
+        self, last: Sequence[tuple[AttemptKey, bool]], in_use: frozenset[str], elsewhere: Sequence[Path]
+    ) -> Iterator[Path]:
+        """Folders of attempts that came to nothing, or whose trial has gone on in another one.
+
+        Args:
+            last: The last attempt of each trial, and whether the trial has failed.
+            in_use: Attempts of which a trial needs a checkpoint.
+            elsewhere: Checkpoints that trials need and that are not named by an attempt. Links may lead
+                there and back.
+        """
+        for folder in self._folder.glob(f"trials/*/seg-*/try-*/{CHECKPOINTS}"):
+            attempt = folder.parent.relative_to(self._folder).as_posix()
+            with suppress(ValueError, IndexError):  # somebody else's
+                key = _key_of(attempt)
+                its_last, has_failed = last[key.trial]
+                is_left = key < its_last or (key == its_last and has_failed)
+                if is_left and attempt not in in_use and not _is_among(folder.resolve(), elsewhere):
+                    yield folder
+
+    def _delete(self, paths: Iterable[Path]) -> None:
+        # beside the search: a file system may take its time for many or large files
         if self._collector is None:
             self._collector = Thread(target=self._collect, name="checkpoints", daemon=True)
             self._collector.start()
-        self._garbage.put(path)
+        self._garbage.put(paths)
 
     def _collect(self) -> None:
-        while path := self._garbage.get():
-            if path.is_dir() and not path.is_symlink():
-                rmtree(path, ignore_errors=True)  # what cannot be deleted is left lying
-            else:
-                with suppress(OSError):
-                    path.unlink()
+        while (paths := self._garbage.get()) is not None:
+            for path in paths:
+                if path.is_dir() and not path.is_symlink():
+                    rmtree(path, ignore_errors=True)  # what cannot be deleted is left lying
+                else:
+                    with suppress(OSError):
+                        path.unlink()
 
 
 def _attempt_of(checkpoint: str) -> str:
-    """The attempt in whose folder a checkpoint lies; empty when it lies elsewhere."""
+    """The attempt in whose folder a checkpoint lies; empty when it lies elsewhere, and is the user's own."""
     parts = PurePath(checkpoint).parts
-    return "/".join(parts[:4]) if parts[0] == "trials" and len(parts) > 4 else ""
+    return "/".join(parts[:4]) if parts[:1] == ("trials",) and len(parts) > 4 else ""
+
+
+def _key_of(attempt: str) -> AttemptKey:
+    """The key that is written like this.
+
+    >>> _key_of("trials/7/seg-0/try-2")
+    AttemptKey(trial=7, segment=0, attempt=2)
+    """
+    _, trial, segment, attempt = attempt.split("/")
+    return AttemptKey(int(trial), int(segment.removeprefix("seg-")), int(attempt.removeprefix("try-")))
+
+
+def _is_among(folder: Path, checkpoints: Iterable[Path]) -> bool:
+    return any(_share_files(folder, checkpoint) for checkpoint in checkpoints)
 
 
 def _share_files(one: PurePath, other: PurePath) -> bool:

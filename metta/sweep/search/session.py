@@ -17,6 +17,7 @@ from metta.sweep.contracts.events import (
     AttemptEnded,
     ControlChanged,
     Event,
+    Failed,
     Reported,
     SegmentEnded,
     Stopped,
@@ -159,6 +160,7 @@ class Session:
     def _next_events(self) -> list[Event]:
         """Wait for something to happen, and return all of it."""
         told = self._pool.wait(self._patience_s())
+        self._requeue()
         self._begun -= {event.trial for event in told if not isinstance(event, Reported)}
         events: list[Event] = [self._portable(event) for event in told]
         events += self._stopped
@@ -192,9 +194,12 @@ class Session:
         if not isinstance(event, Reported | SegmentEnded) or event.checkpoint is None:
             return event
         path = Path(event.checkpoint)
-        if not path.is_relative_to(self._folder):
+        # training code may have followed a link to the store; a checkpoint may be a link itself
+        path = path.parent.resolve() / path.name
+        folder = self._folder.resolve()
+        if not path.is_relative_to(folder):
             return event
-        return event.model_copy(update={"checkpoint": path.relative_to(self._folder).as_posix()})
+        return event.model_copy(update={"checkpoint": path.relative_to(folder).as_posix()})
 
     # --- what was decided ---
 
@@ -234,6 +239,7 @@ class Session:
 
     def _waiting(self, trial: int) -> list[Attempt]:
         """Attempts of a trial that have not begun."""
+        self._requeue()
         return [a for a in (*self._queue, *(a for _, _, a in self._delayed)) if a.trial == trial]
 
     def _interrupt(self, trial: int) -> None:
@@ -265,21 +271,29 @@ class Session:
         for event in events:
             if isinstance(event, Reported | AttemptEnded):
                 self._checkpoints.refer(self._search.table.records[event.trial])
-            if isinstance(event, AttemptEnded):
-                self._checkpoints.end(AttemptKey(event.trial, event.segment, event.attempt))
+            if isinstance(event, Failed):
+                self._checkpoints.failed(AttemptKey(event.trial, event.segment, event.attempt))
 
     def _feed(self) -> None:
         while self._delayed and self._delayed[0][0] <= monotonic():
             self._queue.append(heappop(self._delayed)[2])
         control = self._search.table.control
+        is_free = not control.pause and control.concurrency is None
+        self._requeue(every=not is_free)  # nothing begins that nobody wants by now
         if control.pause:
             return
         spare = inf if control.concurrency is None else control.concurrency - len(self._begun)
-        while self._queue and spare > 0 and (self._pool.free() or self._pool.ahead()):
+        while self._queue and spare > 0 and (self._pool.free() or (is_free and self._pool.ahead())):
             attempt = self._queue.popleft()
             self._begun.add(attempt.trial)
             self._pool.start(attempt)
             spare -= 1
+
+    def _requeue(self, every: bool = False) -> None:
+        """Start again later what the pool was handed and has not begun."""
+        taken = self._pool.take_back(every)
+        self._begun -= {attempt.trial for attempt in taken}
+        self._queue.extendleft(reversed(taken))
 
     def _free(self) -> int:
         """So many more trials could run."""

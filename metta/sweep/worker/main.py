@@ -185,9 +185,12 @@ async def _bury(client: Client, root: WorkflowExecutionDescription) -> None:
         dead = client.get_async_activity_handle(
             workflow_id=root.id, run_id=root.run_id, activity_id=pending.activity_id
         )
-        await dead.fail(
-            ApplicationError("its worker was killed", next_retry_delay=AT_ONCE), rpc_timeout=RPC_TIMEOUT
-        )
+        error = ApplicationError("its worker was killed", next_retry_delay=AT_ONCE)
+        try:
+            await dead.fail(error, rpc_timeout=RPC_TIMEOUT)
+        except RPCError as refusal:
+            if refusal.status is not RPCStatusCode.NOT_FOUND:  # its heartbeat was missed at this moment
+                raise
 
 
 async def _root(client: Client, launch: Launch) -> WorkflowExecutionDescription | None:
