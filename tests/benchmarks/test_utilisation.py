@@ -40,11 +40,11 @@ def test_training_goes_on_from_its_checkpoint_and_marks_all_but_its_reports(
         steps.append((step, checkpoint))
 
     params = {"learning_rate": 0.001, "alpha": 1e-4}
-    marks = marks_of(lambda: training.train(Trial(params, 3, folder=tmp_path, report_to=report)))
+    marks = marks_of(lambda: training.train_safely(Trial(params, 3, folder=tmp_path, report_to=report)))
     assert [step for step, _ in steps] == [1, 2]
     assert [mark.trial for mark in marks] == [3, 3]
     assert marks[1].began - marks[0].ended >= 0.2
 
     resumed = Trial(params, 3, folder=tmp_path, report_to=report, resume_from=steps[0][1])
-    marks_of(lambda: training.train(resumed))
+    marks_of(lambda: training.train_safely(resumed))
     assert [step for step, _ in steps] == [1, 2, 2]

@@ -190,6 +190,14 @@ def test_what_a_trial_goes_on_from_stays_however_it_is_named(tmp_path: Path, nam
     assert file.exists()
 
 
+def test_what_a_killed_session_has_not_deleted_in_time_goes_when_the_next_one_begins(tmp_path: Path) -> None:
+    before, last = saved(tmp_path, "1"), saved(tmp_path, "2")
+    own = saved(tmp_path, "notes")  # nobody reported it
+    with kept_in(tmp_path, record(status="paused", checkpoint=last, superseded=(before,))):
+        pass
+    assert left(tmp_path) == [last, own]
+
+
 def test_what_cannot_be_deleted_is_left_lying(tmp_path: Path) -> None:
     trial = record(checkpoint=f"{FIRST}/checkpoints/gone")
     with kept_in(tmp_path, trial) as checkpoints:

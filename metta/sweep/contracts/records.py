@@ -8,6 +8,9 @@ from metta.sweep.contracts.failures import Failure
 from metta.sweep.contracts.sweeps import TrialStatus
 from metta.sweep.contracts.trials import Resources
 
+SUPERSEDED = 8
+"""So many checkpoints of a trial at the most wait for their deletion."""
+
 
 @dataclass(slots=True)
 class TrialRecord:
@@ -29,6 +32,7 @@ class TrialRecord:
         metrics: Last recorded numbers by name.
         history: ``(step, metrics)`` of its reports; emptied when it ends, to save memory.
         checkpoint: Last recorded checkpoint, or None.
+        superseded: The last few checkpoints before that one, which a killed session may not have deleted.
         failure: Why its last attempt failed, or None.
         failed: Attempts that failed by the trial's own fault.
         free: Attempts that failed by the machinery's fault since its last report.
@@ -53,6 +57,7 @@ class TrialRecord:
     metrics: dict[str, float] = field(default_factory=dict)
     history: list[tuple[int, dict[str, float]]] = field(default_factory=list)
     checkpoint: str | None = None
+    superseded: tuple[str, ...] = ()
     failure: Failure | None = None
     failed: int = 0
     free: int = 0

@@ -39,9 +39,7 @@ class Checkpoints:
         """Take the place of an earlier session: its attempts are over."""
         for record in records:
             self.refer(record)
-        last = [(record.key, record.status == "failed") for record in records]
-        elsewhere = [(self._folder / named).resolve() for named in self._users.get("", ())]
-        self._delete(self._left_behind(last, frozenset(self._users), elsewhere))
+        self._look_through(records)
 
     def refer(self, record: TrialRecord) -> None:
         """Note what a trial needs now, and delete what it needed before if nobody else does."""
@@ -62,11 +60,30 @@ class Checkpoints:
         if str(attempt) not in self._users and (left := self._folder / str(attempt) / CHECKPOINTS).exists():
             self._delete([left])
 
+    def end(self, records: Sequence[TrialRecord]) -> None:
+        """Look once more for what an earlier session has left; its trials may have outlived it a little."""
+        self._look_through(records)
+
     def close(self) -> None:
         """Wait until everything is deleted."""
         if self._collector:
             self._garbage.put(None)
             self._collector.join(CLOSE_S)
+
+    def _look_through(self, records: Sequence[TrialRecord]) -> None:
+        for record in records:
+            for checkpoint in record.superseded:
+                if not self._is_needed(checkpoint):
+                    self._delete([self._folder / checkpoint])
+        last = [(record.key, record.status == "failed") for record in records]
+        elsewhere = [(self._folder / named).resolve() for named in self._users.get("", ())]
+        self._delete(self._left_behind(last, frozenset(self._users), elsewhere))
+
+    def _is_needed(self, checkpoint: str) -> bool:
+        """Whether a trial refers to it or to something that shares files with it, or it is the user's own."""
+        attempt = _attempt_of(checkpoint)
+        users = self._users.get(attempt, ())
+        return not attempt or any(_share_files(PurePath(checkpoint), PurePath(user)) for user in users)
 
     def _release(self, checkpoint: str, running: AttemptKey) -> None:
         attempt = _attempt_of(checkpoint)
@@ -75,7 +92,7 @@ class Checkpoints:
         if users[checkpoint]:
             return
         del users[checkpoint]
-        if attempt and not any(_share_files(PurePath(checkpoint), PurePath(user)) for user in users):
+        if not self._is_needed(checkpoint):
             self._delete([self._folder / checkpoint])
         if not users:
             del self._users[attempt]

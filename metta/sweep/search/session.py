@@ -128,6 +128,7 @@ class Session:
             self._feed()
             self._tidy_up(events)
             if reason := self._over():
+                self._checkpoints.end(self._search.table.records)
                 return self._result(reason)
             self._publish()
             events = self._next_events()

@@ -26,7 +26,7 @@ from metta.sweep.contracts.events import (
 )
 from metta.sweep.contracts.failures import FREE, Failure
 from metta.sweep.contracts.metrics import BARE, Objective
-from metta.sweep.contracts.records import TrialRecord
+from metta.sweep.contracts.records import SUPERSEDED, TrialRecord
 from metta.sweep.contracts.sweeps import Counts, Progress, Row, SweepSpec, TrialStatus
 from metta.sweep.contracts.wording import left_out_text, restarted_text
 
@@ -161,6 +161,8 @@ class TrialTable:
     def _report(self, record: TrialRecord, event: Reported) -> None:
         record.seq, record.step, record.free = event.seq, event.step, 0
         record.history.append((event.step, event.metrics))
+        if event.checkpoint and record.checkpoint and event.checkpoint != record.checkpoint:
+            record.superseded = (*record.superseded, record.checkpoint)[-SUPERSEDED:]
         record.checkpoint = event.checkpoint or record.checkpoint
         self._measure(record, event.metrics)
 
