@@ -20,6 +20,9 @@ from tests.crash.training import STEPS, audit_of
 
 FoundT = TypeVar("FoundT")
 
+CLOSE_S = 10.0
+"""A session has come to its end by then."""
+
 LINE_BYTES = 1000
 """A last line that ends a search is not longer."""
 
@@ -77,7 +80,11 @@ class Evidence:
 
     def wait_for_end(self) -> None:
         """Return when the search is over; looking at it keeps nothing alive."""
-        self.wait_until(lambda: b'"type":"finish"' in self.recorded()[-LINE_BYTES:])
+        self.wait_until(self.has_ended)
+
+    def has_ended(self) -> bool:
+        """Whether the search is over."""
+        return b'"type":"finish"' in self.recorded()[-LINE_BYTES:]
 
     def chunks(self) -> list[Chunk]:
         return list(self._ledger.read())
@@ -136,7 +143,10 @@ class Evidence:
     def assert_only_needed_checkpoints(self) -> None:
         """The last checkpoint of each trial is there, and no other one."""
         needed = {str(record.checkpoint) for record in self.table().records if record.status != "failed"}
-        self.wait_until(lambda: {*self._checkpoints()} == needed)  # a session deletes beside its search
+        deadline = monotonic() + CLOSE_S  # a session deletes beside its search
+        while (there := {*self._checkpoints()}) != needed and monotonic() < deadline:
+            sleep(0.02)
+        assert there == needed
 
     def _checkpoints(self) -> list[str]:
         files = self.folder.glob("trials/*/seg-*/try-*/checkpoints/*")

@@ -47,6 +47,10 @@ def reports_in(story: Story) -> int:
     return sum(len(told.reports) for told in story)
 
 
+def _lives_or_has_ended(here: Project, evidence: Evidence) -> bool:
+    return bool(here.workers(evidence.name)) or evidence.has_ended()
+
+
 @pytest.mark.timeout(120)
 def test_the_workers_of_five_sweeps_twice(
     here: Project, on_a_machine_of_its_own: Callable[[str], None], undisturbed_halving: Stories
@@ -62,12 +66,17 @@ def test_the_workers_of_five_sweeps_twice(
     before = []
     for reports, evidence, later_s in sorted(due, key=itemgetter(0)):
         evidence.wait_for(reports)
-        pids = evidence.wait_until(partial(here.workers, evidence.name))
+        # on a busy machine a sweep may come to its end while others are being killed
+        evidence.wait_until(partial(_lives_or_has_ended, here, evidence))
         sleep(later_s)
+        pids = here.workers(evidence.name)
+        if evidence.has_ended() or not pids:
+            continue
         kill(*pids)
         before.append((evidence, evidence.recorded()))
         on_a_machine_of_its_own(evidence.name)
         Sweeps()  # any command sets going again what was killed
+    assert len(before) >= 7, "most of the ten moments came in time"
     for evidence in sweeps:
         assert_undisturbed(evidence, story)
     for evidence, recorded in before:
