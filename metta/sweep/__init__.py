@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from metta.sweep.contracts.errors import SweepFailed as SweepFailed
     from metta.sweep.contracts.errors import TrialInterrupted as TrialInterrupted
     from metta.sweep.contracts.failures import RetryPolicy as RetryPolicy
+    from metta.sweep.contracts.failures import exponential as exponential
     from metta.sweep.contracts.spaces import SearchSpace as SearchSpace
     from metta.sweep.contracts.trials import Observation as Observation
     from metta.sweep.contracts.trials import Resources as Resources
@@ -59,7 +60,7 @@ __all__, __getattr__, __dir__ = lazy(
             "SweepFailed",
             "TrialInterrupted",
         ],
-        "contracts.failures": ["RetryPolicy"],
+        "contracts.failures": ["RetryPolicy", "exponential"],
         "contracts.spaces": ["SearchSpace"],
         "contracts.trials": ["Observation", "Resources", "Trial", "current_trial"],
         "experiments.defaults": ["configure"],

@@ -4,7 +4,9 @@
     ├── DefinitionError            what was asked for cannot be run; lists every mistake
     │   ├── SpaceError             a search space, or parameters that do not fit it
     │   ├── NameInUse              a sweep of that name exists already
-    │   └── DefinitionChanged      a sweep is continued with another definition
+    │   ├── DefinitionChanged      a sweep is continued with another definition
+    │   └── PipelineDefinitionError  a pipeline does not fit together; each mistake with its line
+    ├── StageFailed                a stage of a pipeline failed for good
     ├── SweepFailed                a sweep ended without a usable result
     ├── BadMetric                  a metric is not a finite number
     ├── SweepNotFound              no sweep of that name in this store
@@ -76,6 +78,13 @@ class DefinitionChanged(DefinitionError):
 
     def __init__(self, name: str, changes: Sequence[str]) -> None:
         super().__init__([*changes, "another definition needs another name"], f"the sweep {name}")
+
+
+class PipelineDefinitionError(DefinitionError):
+    """A pipeline does not fit together; each mistake begins with file and line of the call that made it."""
+
+    def __init__(self, problems: Sequence[str], subject: str = "the pipeline") -> None:
+        super().__init__(problems, subject)
 
 
 class SweepFailed(SweepError):

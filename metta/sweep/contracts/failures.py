@@ -1,9 +1,10 @@
 """How trials fail, and who pays for the next attempt."""
 
 import errno
-from typing import Literal, TypeAlias
+from collections.abc import Callable
+from typing import Annotated, Literal, Self, TypeAlias
 
-from pydantic import Field
+from pydantic import Field, WithJsonSchema, model_validator
 
 from metta.sweep.contracts.models import Edge, Wire
 
@@ -48,22 +49,49 @@ class Failure(Wire):
     traceback: str = ""
 
 
+TABULATED = 1000
+"""For so many attempts a function is asked how long to wait; then its last answer holds."""
+
+
+def exponential(attempt: int) -> float:
+    """The backoff that doubles its wait, from one second on; also by its name, ``"exponential"``.
+
+    >>> [exponential(n) for n in (1, 2, 3)]
+    [1.0, 2.0, 4.0]
+    """
+    return 2.0 ** min(attempt - 1, 60)
+
+
 class RetryPolicy(Edge):
     """How often a failed trial is tried again, and after which wait.
 
     Args:
         max_attempts: Attempts in all, the first included. Failures of the machinery are not counted.
-        backoff: How the wait grows from one attempt to the next.
+        backoff: How the wait grows from one attempt to the next; or the waits, the last of which is
+            repeated; or a function of the number of attempts that failed, asked once, when it is given.
         initial: First wait, in seconds.
         maximum: Longest wait, in seconds.
         non_retryable: Failure kinds that are final at once.
     """
 
     max_attempts: int = Field(default=1, ge=1)
-    backoff: Literal["exponential", "constant"] = "exponential"
+    backoff: Annotated[
+        Literal["exponential", "constant"] | tuple[float, ...] | Callable[[int], float],
+        WithJsonSchema({"type": ["string", "array"]}),
+    ] = "exponential"
     initial: float = Field(default=1.0, ge=0)
     maximum: float = Field(default=60.0, ge=0)
     non_retryable: tuple[FailureKind, ...] = ()
+
+    @model_validator(mode="after")
+    def _tabulate(self) -> Self:
+        """A function becomes the waits it gives, so that a policy is plain data."""
+        if self.backoff is exponential:
+            object.__setattr__(self, "backoff", "exponential")
+        elif callable(self.backoff):
+            attempts = range(1, min(self.max_attempts, TABULATED))
+            object.__setattr__(self, "backoff", tuple(float(self.backoff(n)) for n in attempts))
+        return self
 
     def delay_s(self, attempt: int) -> float:
         """Seconds to wait before the next attempt, after attempt number ``attempt`` (from 1) failed.
@@ -73,6 +101,9 @@ class RetryPolicy(Edge):
         """
         if self.backoff == "constant":
             return min(self.initial, self.maximum)
+        if isinstance(self.backoff, tuple):
+            waits = self.backoff[:attempt] or (self.initial,)
+            return min(max(waits[-1], 0.0), self.maximum)
         # doubled in a loop bound by the maximum: 2**attempt of a large attempt would overflow a float
         delay = self.initial
         for _ in range(attempt - 1):

@@ -9,6 +9,7 @@ from metta.sweep.contracts.components import Checked
 from metta.sweep.contracts.distributions import Distribution
 from metta.sweep.contracts.errors import DefinitionError, DefinitionReached
 from metta.sweep.contracts.failures import RetryPolicy
+from metta.sweep.contracts.fingerprints import fingerprint_of
 from metta.sweep.contracts.importing import is_importing, is_importing_names
 from metta.sweep.contracts.metrics import Goal, inferred_goal
 from metta.sweep.contracts.models import json_ready, parse
@@ -19,7 +20,6 @@ from metta.sweep.contracts.sweeps import SessionInput, SweepInput, SweepSpec
 from metta.sweep.contracts.trials import Observation, Resources
 from metta.sweep.executors.base import Executor
 from metta.sweep.experiments.defaults import KINDS, specs_of, with_defaults
-from metta.sweep.experiments.fingerprints import fingerprint_of
 from metta.sweep.experiments.references import AnyObjective, problems_of_objective, reference_of
 from metta.sweep.experiments.warm_starts import AnyWarmStart, warm_start_of
 from metta.sweep.optimizers.base import Optimizer

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from metta.sweep.experiments.fingerprints import fingerprint_of
+from metta.sweep.contracts.fingerprints import fingerprint_of
 
 CODE = """\
 from collections import namedtuple

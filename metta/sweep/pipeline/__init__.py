@@ -1,0 +1,1 @@
+"""Pipelines: stages joined by typed contracts, checked before anything runs."""

@@ -1,0 +1,258 @@
+"""The builder: pipelines, said stage by stage."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, overload
+
+from metta.sweep.contracts.failures import RetryPolicy
+from metta.sweep.contracts.plans import Plan
+from metta.sweep.pipeline.calls import (
+    Call,
+    Calls,
+    ConditionalCall,
+    EndLoopCall,
+    GlobalHooksCall,
+    LoopCall,
+    ParallelCall,
+    StageCall,
+    ThroughCall,
+)
+from metta.sweep.pipeline.sites import site_of_call
+
+T = TypeVar("T")
+U = TypeVar("U")
+R = TypeVar("R")
+P = ParamSpec("P")
+
+LOCAL_FOLDER = ".metta-sweep/local"
+"""Where local runs keep caches, checkpoints and archives, below the current folder."""
+
+
+class Pipeline(Generic[T]):
+    """Stages, the contracts between them, and hooks at these.
+
+    ::
+
+        pipeline = (
+            Pipeline()
+            .stage("prepare", prepare)
+            .through(Dataset, validate=lambda data: data.rows > 0)
+            .stage("train", train)
+            .through(Model, retry=3, timeout=300, cache=True)
+        )
+
+    Every method returns a new pipeline. Nothing is checked before the whole is used: then all mistakes
+    are told at once, each with file and line of the call that made it.
+    """
+
+    def __init__(self: "Pipeline[Any]") -> None:
+        self._calls: tuple[Call, ...] = ()
+
+    def _with(self, call: Call) -> "Pipeline[Any]":
+        pipeline = Pipeline()
+        pipeline._calls = (*self._calls, call)
+        return pipeline
+
+    @overload
+    def stage(self, name: str, run: "Pipeline[R]") -> "Pipeline[R]": ...
+    @overload
+    def stage(self, name: str, run: Callable[[], Awaitable[R]]) -> "Pipeline[R]": ...
+    @overload
+    def stage(self, name: str, run: Callable[[], R]) -> "Pipeline[R]": ...
+    @overload
+    def stage(self, name: str, run: Callable[[T], Awaitable[R]]) -> "Pipeline[R]": ...
+    @overload
+    def stage(self, name: str, run: Callable[[T], R]) -> "Pipeline[R]": ...
+    @overload
+    def stage(self, name: str, run: Callable[Concatenate[Any, Any, P], Awaitable[R]]) -> "Pipeline[R]": ...
+    @overload
+    def stage(self, name: str, run: Callable[Concatenate[Any, Any, P], R]) -> "Pipeline[R]": ...
+    def stage(self, name: str, run: Any) -> "Pipeline[Any]":
+        """Add a stage.
+
+        Args:
+            name: Its name, which no other stage of this pipeline has.
+            run: A function or method, sync or async, or a pipeline. It takes fields of what flows by
+                parameter name; a single parameter that is no field's name takes all of it.
+        """
+        return self._with(StageCall(site_of_call(), name, _calls_of(run)))
+
+    @overload
+    def through(
+        self: "Pipeline[U]",
+        contract: type[U],
+        *,
+        before: Callable[[Any], object] | None = ...,
+        after: Callable[[U], object] | None = ...,
+        log: Callable[[U], object] | None = ...,
+        metrics: Callable[[U], object] | None = ...,
+        debug: Callable[[U], object] | None = ...,
+        monitor: Callable[[U], object] | None = ...,
+        validate_type: type[Any] | bool | None = ...,
+        validate: Callable[[U], object] | None = ...,
+        schema: type[Any] | Mapping[str, Any] | None = ...,
+        assert_fn: Callable[[U], object] | None = ...,
+        transform: Callable[[U], U | Awaitable[U]] | None = ...,
+        filter: Callable[[U], U | Awaitable[U]] | None = ...,
+        enrich: Callable[[U], U | Mapping[str, Any] | Awaitable[U]] | None = ...,
+        serialize: Callable[[U], object] | None = ...,
+        retry: int | RetryPolicy | None = ...,
+        on_error: Callable[[Any], object] | Callable[[Any, Any], object] | None = ...,
+        skip_if: Callable[[Any], object] | None = ...,
+        timeout: float | timedelta | None = ...,
+        checkpoint: bool | None = ...,
+        checkpoint_path: str | Callable[[U], str | Path] | None = ...,
+        cache: bool | None = ...,
+        cache_key: Callable[[Any], object] | None = ...,
+        archive: str | Callable[[U], object] | None = ...,
+        profile: bool | Literal["full"] | None = ...,
+    ) -> "Pipeline[U]": ...
+    @overload
+    def through(
+        self,
+        contract: None = None,
+        *,
+        before: Callable[[Any], object] | None = ...,
+        after: Callable[[Any], object] | None = ...,
+        log: Callable[[Any], object] | None = ...,
+        metrics: Callable[[Any], object] | None = ...,
+        debug: Callable[[Any], object] | None = ...,
+        monitor: Callable[[Any], object] | None = ...,
+        validate_type: type[Any] | bool | None = ...,
+        validate: Callable[[Any], object] | None = ...,
+        schema: type[Any] | Mapping[str, Any] | None = ...,
+        assert_fn: Callable[[Any], object] | None = ...,
+        transform: Callable[[Any], object] | None = ...,
+        filter: Callable[[Any], object] | None = ...,
+        enrich: Callable[[Any], object] | None = ...,
+        serialize: Callable[[Any], object] | None = ...,
+        retry: int | RetryPolicy | None = ...,
+        on_error: Callable[[Any], object] | Callable[[Any, Any], object] | None = ...,
+        skip_if: Callable[[Any], object] | None = ...,
+        timeout: float | timedelta | None = ...,
+        checkpoint: bool | None = ...,
+        checkpoint_path: str | Callable[[Any], str | Path] | None = ...,
+        cache: bool | None = ...,
+        cache_key: Callable[[Any], object] | None = ...,
+        archive: str | Callable[[Any], object] | None = ...,
+        profile: bool | Literal["full"] | None = ...,
+        **fields: Any,
+    ) -> "Pipeline[Any]": ...
+    def through(self, contract: Any = None, **said: Any) -> "Pipeline[Any]":
+        """Say what the stage before gives, and what happens at its boundary.
+
+        Args:
+            contract: A NamedTuple, dataclass or pydantic model, which replaces what flows.
+            **said: Types by field, which are merged into what flows, and hooks.
+        """
+        return self._with(ThroughCall(site_of_call(), contract, said))
+
+    def parallel(
+        self,
+        branches: "Sequence[Callable[..., Any] | Pipeline[Any]] | Mapping[str, Callable[..., Any] | Pipeline[Any]]",
+    ) -> "Pipeline[Any]":
+        """Run branches side by side, each on a copy of what flows.
+
+        Args:
+            branches: Functions or pipelines. The results of a list merge field by field; those of a dict
+                become fields named by its keys.
+        """
+        if isinstance(branches, Mapping):
+            return self._with(ParallelCall(site_of_call(), {n: _calls_of(b) for n, b in branches.items()}))
+        given = [_calls_of(branch) for branch in branches] if isinstance(branches, list | tuple) else branches
+        return self._with(ParallelCall(site_of_call(), given))
+
+    def conditional(
+        self,
+        predicate: Callable[..., Any],
+        then: "Callable[..., Any] | Pipeline[Any]",
+        otherwise: "Callable[..., Any] | Pipeline[Any] | None" = None,
+    ) -> "Pipeline[Any]":
+        """Go on with one of two branches; without ``otherwise`` what flows is passed on."""
+        call = ConditionalCall(site_of_call(), predicate, _calls_of(then), _calls_of(otherwise))
+        return self._with(call)
+
+    def loop_while(
+        self, predicate: Callable[..., Any], *, max_iterations: int | None = None
+    ) -> "Pipeline[T]":
+        """Repeat what follows up to ``end_loop()`` while a predicate holds; inside, ``iteration`` counts from 0.
+
+        Args:
+            predicate: Asked before each turn.
+            max_iterations: So many turns at most; it is a failure when the predicate still holds then.
+        """
+        return self._with(LoopCall(site_of_call(), predicate, max_iterations))
+
+    def end_loop(self) -> "Pipeline[T]":
+        """End the innermost loop."""
+        return self._with(EndLoopCall(site_of_call()))
+
+    def with_global_hooks(self, **hooks: Any) -> "Pipeline[T]":
+        """Add hooks to all boundaries of this pipeline, outside their own.
+
+        Args:
+            **hooks: Functions get the stage's path first: ``log=lambda stage, data: ...``. Values such as
+                ``retry=3`` hold where a boundary says nothing.
+        """
+        return self._with(GlobalHooksCall(site_of_call(), hooks))
+
+    def plan(self) -> Plan:
+        """The pipeline as plain data.
+
+        Raises:
+            PipelineDefinitionError: With every mistake.
+        """
+        return self._definition.plan
+
+    def describe(self) -> str:
+        """The pipeline as text.
+
+        Raises:
+            PipelineDefinitionError: With every mistake.
+        """
+        from metta.sweep.pipeline.pictures import description
+
+        return description(self._definition)
+
+    def to_mermaid(self) -> str:
+        """The pipeline as a Mermaid flowchart.
+
+        Raises:
+            PipelineDefinitionError: With every mistake.
+        """
+        from metta.sweep.pipeline.pictures import mermaid
+
+        return mermaid(self._definition)
+
+    def run_local(self, ctx: Any = None, *, folder: str | Path = LOCAL_FOLDER) -> T:
+        """Run in this process, with no engine: breakpoints and prints work.
+
+        Args:
+            ctx: What flows into the first stage.
+            folder: Where caches, checkpoints and archives are kept.
+
+        Returns:
+            What the last stage gives.
+
+        Raises:
+            PipelineDefinitionError: With every mistake.
+            StageFailed: When a stage failed for good; caused by what it raised.
+        """
+        from metta.sweep.pipeline.folders import Folder
+        from metta.sweep.pipeline.local import run_local
+
+        value: T = run_local(self._definition, ctx, Folder(Path(folder))).value
+        return value
+
+    @cached_property
+    def _definition(self) -> Any:
+        from metta.sweep.pipeline.planning import Definition
+
+        return Definition(Calls(self._calls))
+
+
+def _calls_of(run: Any) -> Any:
+    """The calls of a pipeline; anything else as it is."""
+    return Calls(run._calls) if isinstance(run, Pipeline) else run

@@ -1,0 +1,87 @@
+"""Planning: from calls to a checked tree, and from that to plain data."""
+
+from collections.abc import Mapping
+from functools import cached_property
+
+from metta.sweep.contracts.errors import PipelineDefinitionError
+from metta.sweep.contracts.failures import RetryPolicy
+from metta.sweep.contracts.plans import (
+    ConditionalStep,
+    LoopStep,
+    ParallelStep,
+    PipelineStep,
+    Plan,
+    StageStep,
+    Step,
+)
+from metta.sweep.pipeline.assembly import Assembler, Problem
+from metta.sweep.pipeline.calls import Calls
+from metta.sweep.pipeline.checks import Checker
+from metta.sweep.pipeline.effective import effective
+from metta.sweep.pipeline.flows import Flow
+from metta.sweep.pipeline.hooks import seconds
+from metta.sweep.pipeline.nodes import Block, Conditional, Loop, Nested, Node, Parallel, Stage, all_nodes
+
+
+class Definition:
+    """A pipeline that fits together.
+
+    Args:
+        calls: What was said to the builder.
+
+    Attributes:
+        block: Its tree.
+        flows: What flows out of each step, by path.
+
+    Raises:
+        PipelineDefinitionError: With every mistake, each with file and line of the call that made it.
+    """
+
+    def __init__(self, calls: Calls) -> None:
+        problems: list[Problem] = []
+        self.block: Block = Assembler(problems).block(calls.calls)
+        checker = Checker()
+        checker.block(self.block)
+        self.flows: Mapping[str, Flow] = checker.flows
+        if found := dict.fromkeys(map(str, (*problems, *checker.problems))):
+            raise PipelineDefinitionError(list(found))
+
+    @cached_property
+    def nodes(self) -> Mapping[str, Node]:
+        """Every node by its path."""
+        return {node.path: node for node in all_nodes(self.block)}
+
+    @cached_property
+    def plan(self) -> Plan:
+        """The same without code."""
+        return self._plan(self.block)
+
+    def _plan(self, block: Block) -> Plan:
+        return Plan(steps=tuple(map(self._step, block)))
+
+    def _step(self, node: Node) -> Step:
+        match node:
+            case Stage():
+                return self._stage(node)
+            case Nested():
+                return PipelineStep(path=node.path, body=self._plan(node.body))
+            case Parallel():
+                return ParallelStep(path=node.path, branches=tuple(map(self._plan, node.branches.values())))
+            case Conditional():
+                then, otherwise = self._plan(node.then), self._plan(node.otherwise)
+                return ConditionalStep(path=node.path, then=then, otherwise=otherwise)
+            case Loop():
+                body = self._plan(node.body)
+                return LoopStep(path=node.path, body=body, max_iterations=node.max_iterations)
+
+    def _stage(self, node: Stage) -> StageStep:
+        hooks = effective(node)
+        retry, timeout = hooks.nearest("retry"), hooks.nearest("timeout")
+        return StageStep(
+            path=node.path,
+            gives=str(self.flows[node.path]),
+            hooks=hooks.names,
+            retry=retry if isinstance(retry, RetryPolicy) else RetryPolicy(max_attempts=retry or 1),
+            timeout_s=None if timeout is None else seconds(timeout),
+            recovers="on_error" in hooks.names,
+        )
