@@ -2,7 +2,7 @@
 
 import dataclasses
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Coroutine, Mapping
 from functools import partial
 from types import MethodType, NoneType, UnionType
 from typing import (
@@ -145,7 +145,7 @@ def _accepts_class(expected: Any, got: Any) -> bool:
     wide, narrow = get_origin(expected) or expected, get_origin(got) or got
     if not (isinstance(wide, type) and isinstance(narrow, type)):
         return True
-    if getattr(wide, "_is_protocol", False) or wide is Callable:
+    if getattr(wide, "_is_protocol", False):
         return True
     if (wide, narrow) in _WIDER:
         return True

@@ -176,13 +176,13 @@ class Assembler:
             self._report(site, [f"a predicate has to be a function, got {shown(predicate)}"])
 
     def _parallel(self, call: ParallelCall) -> Node:
-        by_name = isinstance(call.branches, Mapping)
-        path = self._generate("parallel")
-        if not isinstance(call.branches, Mapping | list | tuple) or not call.branches:
-            problem = f"parallel() has to be given a list or dict of branches, got {shown(call.branches)}"
+        path, said = self._generate("parallel"), call.branches
+        by_name = isinstance(said, Mapping)
+        if not isinstance(said, Mapping | list) or not said:
+            problem = f"parallel() has to be given a list or dict of branches, got {shown(said)}"
             self._report(call.site, [problem])
             return Parallel(path, {}, by_name, call.site)
-        given = call.branches if by_name else dict(zip(_labels(call.branches), call.branches, strict=True))
+        given = said if isinstance(said, Mapping) else dict(zip(_labels(said), said, strict=True))
         branches = {
             str(label): self._branch(f"{path}/{label}", branch, call.site) for label, branch in given.items()
         }
@@ -231,7 +231,7 @@ class Assembler:
         )
 
 
-def _labels(branches: list[Any] | tuple[Any, ...]) -> list[str]:
+def _labels(branches: list[Any]) -> list[str]:
     """Names of branches that have none: that of their function where it is telling, else their number."""
     names = [getattr(branch, "__name__", "") for branch in branches]
     return [

@@ -126,7 +126,7 @@ def without_iteration(result: Any, before: Any) -> Any:
     """What a stage in a loop gave, without the turn's number that it was given."""
     if not isinstance(result, Record) or ITERATION in (fields_of(before) or {}):
         return result
-    return Record(**{name: field for name, field in fields_of(result).items() if name != ITERATION})
+    return Record(**{name: field for name, field in vars(result).items() if name != ITERATION})
 
 
 def bound(function: Any, value: Any, turns: tuple[int, ...] = ()) -> Call:

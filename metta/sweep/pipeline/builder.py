@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Concatenate, Generic, Literal, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, TypeAlias, TypeVar, overload
 
 from metta.sweep.contracts.failures import RetryPolicy
 from metta.sweep.contracts.plans import Plan
@@ -21,10 +21,15 @@ from metta.sweep.pipeline.calls import (
 )
 from metta.sweep.pipeline.sites import site_of_call
 
+if TYPE_CHECKING:
+    from metta.sweep.pipeline.planning import Definition
+
 T = TypeVar("T")
 U = TypeVar("U")
 R = TypeVar("R")
 P = ParamSpec("P")
+
+Branch: TypeAlias = "Callable[..., Any] | Pipeline[Any]"
 
 LOCAL_FOLDER = ".metta-sweep/local"
 """Where local runs keep caches, checkpoints and archives, below the current folder."""
@@ -151,7 +156,7 @@ class Pipeline(Generic[T]):
 
     def parallel(
         self,
-        branches: "Sequence[Callable[..., Any] | Pipeline[Any]] | Mapping[str, Callable[..., Any] | Pipeline[Any]]",
+        branches: "Sequence[Branch] | Mapping[str, Branch]",
     ) -> "Pipeline[Any]":
         """Run branches side by side, each on a copy of what flows.
 
@@ -167,8 +172,8 @@ class Pipeline(Generic[T]):
     def conditional(
         self,
         predicate: Callable[..., Any],
-        then: "Callable[..., Any] | Pipeline[Any]",
-        otherwise: "Callable[..., Any] | Pipeline[Any] | None" = None,
+        then: "Branch",
+        otherwise: "Branch | None" = None,
     ) -> "Pipeline[Any]":
         """Go on with one of two branches; without ``otherwise`` what flows is passed on."""
         call = ConditionalCall(site_of_call(), predicate, _calls_of(then), _calls_of(otherwise))
@@ -177,7 +182,7 @@ class Pipeline(Generic[T]):
     def loop_while(
         self, predicate: Callable[..., Any], *, max_iterations: int | None = None
     ) -> "Pipeline[T]":
-        """Repeat what follows up to ``end_loop()`` while a predicate holds; inside, ``iteration`` counts from 0.
+        """Repeat what follows up to ``end_loop()`` while a predicate holds; ``iteration`` counts from 0.
 
         Args:
             predicate: Asked before each turn.
@@ -247,7 +252,7 @@ class Pipeline(Generic[T]):
         return value
 
     @cached_property
-    def _definition(self) -> Any:
+    def _definition(self) -> "Definition":
         from metta.sweep.pipeline.planning import Definition
 
         return Definition(Calls(self._calls))

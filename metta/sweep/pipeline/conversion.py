@@ -1,6 +1,5 @@
 """Conversion: values made to fit declared types, strictly, and as bytes and back."""
 
-import dataclasses
 import json
 from collections.abc import Mapping
 from functools import lru_cache
@@ -18,6 +17,8 @@ from pydantic import (
 from metta.sweep.contracts.errors import SweepError, listing, shown
 from metta.sweep.pipeline.annotations import fields_of_class, members_of, type_text
 from metta.sweep.pipeline.records import Record, fields_of, replaced
+
+_DATACLASS = "__dataclass_fields__"
 
 _EXACT = ConfigDict(arbitrary_types_allowed=True, ser_json_bytes="base64", val_json_bytes="base64")
 _EXACT["ser_json_inf_nan"] = "constants"
@@ -137,9 +138,7 @@ def adapter_of(kind: Any) -> "TypeAdapter[Any] | None":
 
 
 def _adapter(kind: Any) -> "TypeAdapter[Any] | None":
-    own_config = fields_of_class(kind) is not None and (
-        issubclass(kind, BaseModel) or dataclasses.is_dataclass(kind)
-    )
+    own_config = isinstance(kind, type) and (issubclass(kind, BaseModel) or hasattr(kind, _DATACLASS))
     try:
         return TypeAdapter(kind) if own_config else TypeAdapter(kind, config=_EXACT)
     except (PydanticSchemaGenerationError, PydanticUserError, NameError):

@@ -118,8 +118,8 @@ def problem_of_hook(name: str, value: Any, *, is_global: bool = False) -> str | 
     if _is_taken(hook.takes, value):
         return None
     if not hook.arity or not callable(value) or isinstance(value, type):
-        function = [_signature_text(hook.arity, is_global)] if hook.arity else []
-        return f"{name} has to be {' or '.join([*function, *filter(None, [hook.takes.value])])}, got {shown(value)}"
+        forms = [_signature_text(hook.arity, is_global) if hook.arity else "", hook.takes.value]
+        return f"{name} has to be {' or '.join(filter(None, forms))}, got {shown(value)}"
     counts = tuple(count + is_global for count in hook.arity)
     if arity_of(value, counts) is None:
         return f"{name} has to be {_signature_text(hook.arity, is_global)}, got {_parameters(value)}"

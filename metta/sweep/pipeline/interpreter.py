@@ -34,15 +34,19 @@ class Operations(Protocol[V]):
 
     async def run_stage(self, at: At, value: V) -> V:
         """Run a stage with its hooks, and record how it ended."""
+        ...
 
     async def recover(self, at: At, value: V, failure: StageFailure) -> V:
         """Ask the stage's ``on_error`` for a value in place of the one it failed to give."""
+        ...
 
     async def decide(self, at: At, value: V) -> bool:
         """Ask the predicate of a conditional or loop."""
+        ...
 
     async def merge(self, at: At, value: V, results: Sequence[V]) -> V:
         """Merge the results of parallel branches into what flowed into them."""
+        ...
 
 
 class Interpreter(Generic[V]):
@@ -98,7 +102,7 @@ class Interpreter(Generic[V]):
     async def _parallel(self, step: ParallelStep, position: Position[V], turns: Turns) -> V:
         position.inside = position.inside or [Position(value=position.value) for _ in step.branches]
         runs = (self.run(plan, at, turns) for plan, at in zip(step.branches, position.inside, strict=True))
-        # all come to their ends before one failure is told: what they have done is recorded, and not done again
+        # all come to their ends before one failure is told, for what was recorded is not done again
         results = await asyncio.gather(*runs, return_exceptions=True)
         if failures := [result for result in results if isinstance(result, BaseException)]:
             for other in failures[1:]:

@@ -30,7 +30,7 @@ def fields_of(value: Any) -> dict[str, Any] | None:
     if isinstance(value, Record):
         return value._asdict()
     if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return dict(zip(value._fields, value, strict=True))
+        return dict(zip(getattr(value, "_fields"), value, strict=True))  # noqa: B009 - tuples have none as such
     if isinstance(value, BaseModel):
         return {name: getattr(value, name) for name in type(value).model_fields}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
