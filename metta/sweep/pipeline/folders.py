@@ -5,7 +5,11 @@ from pathlib import Path
 from typing import Protocol
 from uuid import uuid4
 
-from metta.sweep.contracts.errors import StoreError
+from metta.sweep.contracts.errors import SweepError
+
+
+class OutsideStore(SweepError):
+    """A name that a hook gave leads out of the store."""
 
 
 class Shelf(Protocol):
@@ -50,5 +54,5 @@ class Folder:
     def _path(self, key: str) -> Path:
         path = Path(os.path.normpath(self._root / key))
         if not key or path == self._root or not path.is_relative_to(os.path.normpath(self._root)):
-            raise StoreError(f"{key!r} leads out of the store; give a path relative to it")
+            raise OutsideStore(f"{key!r} leads out of the store; give a path relative to it")
         return path

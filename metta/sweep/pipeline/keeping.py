@@ -10,7 +10,7 @@ from metta.sweep.contracts.fingerprints import fingerprint_of
 from metta.sweep.pipeline.annotations import type_text
 from metta.sweep.pipeline.circumstances import Circumstances
 from metta.sweep.pipeline.conversion import Mismatch, stored_form
-from metta.sweep.pipeline.folders import Shelf
+from metta.sweep.pipeline.folders import OutsideStore, Shelf
 
 log = logging.getLogger("metta.sweep.pipeline")
 
@@ -78,7 +78,10 @@ class Keeper:
             return
         data = await self._serialized(output)
         for key in keys:
-            await asyncio.to_thread(self._shelf.write, key, data)
+            try:
+                await asyncio.to_thread(self._shelf.write, key, data)
+            except OutsideStore as error:
+                raise self._run.failure("hook", error) from error
             self.written.append(key)
 
     async def _keys(self, output: Any) -> AsyncIterator[str]:

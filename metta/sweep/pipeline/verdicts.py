@@ -59,7 +59,7 @@ class Verdicts:
 
 def _exactly(output: Any, kind: Any) -> None:
     """Raises ``Mismatch`` when an output is not of the type already."""
-    if isinstance(kind, type) and not isinstance(output, kind):
+    if isinstance(kind, type) and kind is not Any and not isinstance(output, kind):
         raise Mismatch([f"got {shown(output)}"], type_text(kind))
     conform(output, kind)
 
