@@ -30,6 +30,10 @@ def load(path: str) -> Raw:
     return Raw(len(path))
 
 
+def size(text: str) -> int:
+    return len(text)
+
+
 def score(raw: Raw) -> Score:
     return Score(raw.rows / 2, raw.rows)
 
@@ -54,7 +58,7 @@ WRONG: list[tuple[Callable[[], Pipeline[Any]], str]] = [
         "stage b: it takes row, but Raw flows, which has no such field; did you mean rows?",
     ),
     (
-        lambda: Pipeline().stage("n", len).stage("b", lambda x, y: 0),
+        lambda: Pipeline().stage("n", size).stage("b", lambda x, y: 0),
         "stage b: it takes x, y, but int flows, without fields",
     ),
     (
@@ -83,9 +87,9 @@ WRONG: list[tuple[Callable[[], Pipeline[Any]], str]] = [
         lambda: Pipeline().stage("load", load).through(value=int, rows=int),
         "stage load: it returns Raw: value is missing",
     ),
-    (lambda: Pipeline().stage("n", len).through(n=str), "stage n: it returns int: n has to be str, got int"),
+    (lambda: Pipeline().stage("n", size).through(n=str), "stage n: it returns int: n has to be str, got int"),
     (
-        lambda: Pipeline().stage("n", len).through(a=int, b=int),
+        lambda: Pipeline().stage("n", size).through(a=int, b=int),
         "stage n: it returns int: a, b are declared, so it has to return these fields",
     ),
     (lambda: LOADED.stage("s", show).through(n=int), "stage s: it returns nothing, but n is declared"),  # type: ignore[arg-type]
@@ -96,7 +100,7 @@ WRONG: list[tuple[Callable[[], Pipeline[Any]], str]] = [
         lambda: LOADED.loop_while(is_good, max_iterations=0).stage("s", load).end_loop(),  # type: ignore[arg-type]
         "max_iterations has to be a whole number of at least 1, got 0",
     ),
-    (lambda: Pipeline().loop_while(3).stage("n", len).end_loop(), "a predicate has to be a function, got 3"),  # type: ignore[arg-type]
+    (lambda: Pipeline().loop_while(3).stage("n", size).end_loop(), "a predicate has to be a function, got 3"),  # type: ignore[arg-type]
     (lambda: Pipeline().conditional(3, len), "a predicate has to be a function, got 3"),  # type: ignore[arg-type]
     (
         lambda: LOADED.conditional(lambda row, rows: True, score),
@@ -127,7 +131,7 @@ WRONG: list[tuple[Callable[[], Pipeline[Any]], str]] = [
         "on_error has to be a function of (error) or (error, data), got <lambda>(a, b, c)",
     ),
     (
-        lambda: Pipeline().stage("n", len).with_global_hooks(log=lambda data: 0),
+        lambda: Pipeline().stage("n", size).with_global_hooks(log=lambda data: 0),
         "log has to be a function of (stage, data), got <lambda>(data)",
     ),
     (
@@ -135,20 +139,20 @@ WRONG: list[tuple[Callable[[], Pipeline[Any]], str]] = [
         "filter returns a bool; it has to return the part of the output",
     ),
     (
-        lambda: Pipeline().stage("n", len).through(retry=0),
+        lambda: Pipeline().stage("n", size).through(retry=0),
         "retry has to be a number of attempts or a RetryPolicy, got 0",
     ),
     (
-        lambda: Pipeline().stage("n", len).through(timeout=-1),
+        lambda: Pipeline().stage("n", size).through(timeout=-1),
         "timeout has to be seconds or a timedelta, got -1",
     ),
     (
-        lambda: Pipeline().stage("n", len).through(profile="half"),
+        lambda: Pipeline().stage("n", size).through(profile="half"),
         "profile has to be True or \"full\", got 'half'",
     ),  # type: ignore[call-overload]
-    (lambda: Pipeline().stage("n", len).through(cache=3), "cache has to be True, got 3"),  # type: ignore[call-overload]
+    (lambda: Pipeline().stage("n", size).through(cache=3), "cache has to be True, got 3"),  # type: ignore[call-overload]
     (
-        lambda: Pipeline().stage("n", len).through(checkpoint_path=3),  # type: ignore[call-overload]
+        lambda: Pipeline().stage("n", size).through(checkpoint_path=3),  # type: ignore[call-overload]
         "checkpoint_path has to be a function of (data) or a path, got 3",
     ),
     (lambda: Pipeline().stage("n", 3), "stage 'n' has to be a function or a pipeline, got 3"),  # type: ignore[call-overload]
@@ -162,8 +166,8 @@ WRONG: list[tuple[Callable[[], Pipeline[Any]], str]] = [
         "parallel(): branches score and 3 give the field value both; say how it merges with Annotated",
     ),
     (
-        lambda: Pipeline().parallel([len, load]),
-        "parallel(): branch len gives int, which has no fields to merge; name branches in a dict",
+        lambda: Pipeline().parallel([size, load]),
+        "parallel(): branch size gives int, which has no fields to merge; name branches in a dict",
     ),
     (
         lambda: LOADED.stage("sub", Pipeline().stage("b", load)),
@@ -215,7 +219,7 @@ def test_all_mistakes_are_told_at_once_before_anything_runs() -> None:
 class Context(NamedTuple):
     trials: Annotated[list[int], Merge(lambda before, values: before + [v[-1] for v in values])]
     best: Annotated[float, Merge(lambda before, values: max(values))]
-    note: str = ""
+    note: Annotated[str, Merge(lambda before, values: before)] = ""
 
 
 def explore(context: Context) -> Context:
@@ -252,7 +256,7 @@ def test_a_pipeline_does_not_change() -> None:
 
 def test_contracts_say_how_parallel_branches_merge() -> None:
     pipeline = Pipeline().through(Context).parallel([explore, Pipeline().stage("again", explore)])
-    assert pipeline.run_local(Context([0], 0.0, "kept")) == Context([0, 1, 1], 1.0, "")
+    assert pipeline.run_local(Context([0], 0.0, "kept")) == Context([0, 1, 1], 1.0, "kept")
 
 
 def test_a_plan_is_plain_data_that_a_fix_does_not_change() -> None:
