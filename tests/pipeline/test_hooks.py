@@ -77,8 +77,12 @@ def test_an_observation_hook_sees_a_copy_of_the_output(name: str, run: Callable[
 
 
 def test_before_sees_a_copy_of_the_input(run: Callable[..., LocalRun]) -> None:
+    def spoil(data: list[int]) -> None:
+        data.append(3)
+        before(data)
+
     before = Keys()
-    assert run(len, [1, 2], contract=None, before=lambda data: before(data.append(3) or data)).value == 2
+    assert run(len, [1, 2], contract=None, before=spoil).value == 2
     assert before.seen == [[1, 2, 3]]
 
 
@@ -472,11 +476,10 @@ def test_a_global_on_error_is_asked_after_the_own_one() -> None:
         asked.append(str(error))
         raise KeyError("own")
 
-    pipeline = (
-        Pipeline()
-        .stage("bad", raises)
-        .through(on_error=own)
-        .with_global_hooks(on_error=lambda stage, error: asked.append((stage, type(error))) or 5)
-    )
+    def last(stage: str, error: Exception) -> int:
+        asked.append((stage, type(error)))
+        return 5
+
+    pipeline = Pipeline().stage("bad", raises).through(on_error=own).with_global_hooks(on_error=last)
     assert pipeline.run_local() == 5
     assert asked == ["broken", ("bad", KeyError)]

@@ -110,7 +110,7 @@ def run(plan: Plan, position: Position[int], port: Numbers) -> int:
 def test_a_run_that_is_stopped_goes_on_from_its_position(plan: Plan, stop_at: int) -> None:
     undisturbed = Numbers()
     result = run(plan, Position(value=1), undisturbed)
-    first, second, position = Numbers(stop_at), Numbers(), Position(value=1)
+    first, second, position = Numbers(stop_at), Numbers(), Position[int](value=1)
     try:
         assert run(plan, position, first) == result
     except Stop:
@@ -138,7 +138,7 @@ def test_a_position_does_not_grow_with_the_turns_of_a_loop() -> None:
             return at.turns[-1] < 3000
 
     sizes: list[int] = []
-    position = Position(value=1)
+    position = Position[int](value=1)
     run(Plan(steps=(LoopStep(path="loop", body=Plan(steps=(STAGE,))),)), position, Long())
     assert max(sizes) < 200
 

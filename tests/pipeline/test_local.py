@@ -206,7 +206,7 @@ def mistaken(pipeline: Pipeline[Any], name: str, mistake: Mistake) -> Pipeline[A
         case "hook":
             return pipeline.stage(name, lambda x: x).through(x=int, retyr=3)
         case "arity":
-            return pipeline.stage(name, lambda x: x).through(x=int, with_nothing=None, log=lambda: 0)  # type: ignore[call-overload, misc]
+            return pipeline.stage(name, lambda x: x).through(x=int, log=lambda: 0)
         case "end_loop":
             return pipeline.end_loop().end_loop().end_loop().end_loop()
         case "unclosed":

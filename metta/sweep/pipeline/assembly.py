@@ -144,7 +144,9 @@ class Assembler:
         self._report(call.site, self._problems_of_contract(call.contract, fields, hooks))
         if not behind_stage:
             alone = [name for name in hooks if name in STAGE_ONLY]
-            self._report(call.site, [f"{name} belongs behind a stage, and there is none" for name in alone])
+            self._report(
+                call.site, [f"{name} belongs behind a function, and there is none" for name in alone]
+            )
         return Boundary(call.contract, fields, self._checked_hooks(call.site, hooks), call.site)
 
     @staticmethod

@@ -124,9 +124,33 @@ def with_iteration(value: Any, turns: tuple[int, ...]) -> Any:
 
 def without_iteration(result: Any, before: Any) -> Any:
     """What a stage in a loop gave, without the turn's number that it was given."""
-    if not isinstance(result, Record) or ITERATION in (fields_of(before) or {}):
+    if not isinstance(result, Record | dict) or ITERATION in (fields_of(before) or {}):
         return result
-    return Record(**{name: field for name, field in vars(result).items() if name != ITERATION})
+    fields = {name: field for name, field in (fields_of(result) or {}).items() if name != ITERATION}
+    return Record(**fields) if isinstance(result, Record) else fields
+
+
+class Turn:
+    """What a predicate of a loop sees of a value that has no field for the number of the turn."""
+
+    def __init__(self, value: Any, iteration: int) -> None:
+        self._value, self.iteration = value, iteration
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._value, name)
+
+
+def asked(predicate: Any, value: Any, turns: tuple[int, ...]) -> Call:
+    """The arguments with which a predicate takes a value; ``ctx.iteration`` works whatever its class.
+
+    Raises:
+        Mismatch: When it cannot.
+    """
+    form, call = form_of(predicate), bound(predicate, value, turns)
+    needs_turn = turns and form.whole and form.hint(form.whole) is Any and call.args
+    if not needs_turn or fields_of(call.args[0]) is None or hasattr(call.args[0], ITERATION):
+        return call
+    return Call((Turn(call.args[0], turns[-1]),), call.named)
 
 
 def bound(function: Any, value: Any, turns: tuple[int, ...] = ()) -> Call:

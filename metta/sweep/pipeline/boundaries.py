@@ -51,7 +51,9 @@ class Boundary:
         return [f"it returns {returned}: {reason}" for reason in self._misfits(before, returned)]
 
     def _misfits(self, before: Flow, returned: Flow) -> list[str]:
-        if returned.fields is not None and not self._is_single(returned.fields):
+        # where no function stands before the boundary, what flows in has to bear the fields
+        is_bearer = returned is before or not self._is_single(returned.fields or {})
+        if returned.fields is not None and is_bearer:
             known = {**(before.fields or {}), **returned.fields}
             return [
                 f"{name} is missing" if name not in known else wrong_field(name, kind, known[name].type)

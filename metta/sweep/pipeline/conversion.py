@@ -5,16 +5,10 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, get_origin
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    PydanticSchemaGenerationError,
-    PydanticUserError,
-    TypeAdapter,
-    ValidationError,
-)
+from pydantic import BaseModel, ConfigDict, PydanticUserError, TypeAdapter, ValidationError
+from pydantic_core import SchemaError
 
-from metta.sweep.contracts.errors import SweepError, listing, shown
+from metta.sweep.contracts.errors import SweepError, shown
 from metta.sweep.pipeline.annotations import fields_of_class, members_of, type_text
 from metta.sweep.pipeline.records import Record, fields_of, replaced
 
@@ -36,7 +30,7 @@ class Mismatch(SweepError):
         self.problems, self.expected = problems, expected
 
     def __str__(self) -> str:
-        return listing(f"it does not fit {self.expected}", self.problems)
+        return f"it does not fit {self.expected}: {'; '.join(self.problems)}"
 
 
 def conform(value: Any, expected: Any) -> Any:
@@ -141,7 +135,7 @@ def _adapter(kind: Any) -> "TypeAdapter[Any] | None":
     own_config = isinstance(kind, type) and (issubclass(kind, BaseModel) or hasattr(kind, _DATACLASS))
     try:
         return TypeAdapter(kind) if own_config else TypeAdapter(kind, config=_EXACT)
-    except (PydanticSchemaGenerationError, PydanticUserError, NameError):
+    except (PydanticUserError, SchemaError, NameError):
         return None
 
 
@@ -163,13 +157,12 @@ def _plain(value: Any) -> Any:
         return {name: _plain(field) for name, field in fields.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    adapter = adapter_of(type(value))
     try:
-        if adapter is not None:
+        if (adapter := adapter_of(type(value))) is not None:
             return adapter.dump_python(value, mode="json")
     except Exception as error:  # serialisers may be the user's
-        raise Mismatch([f"{error}"], "JSON") from error
-    raise Mismatch([f"{shown(value)} cannot be written as JSON"], "JSON")
+        raise Mismatch([f"got {shown(value)}"], "JSON") from error
+    raise Mismatch([f"got {shown(value)}"], "JSON")
 
 
 def restored(data: bytes, expected: Any) -> Any:

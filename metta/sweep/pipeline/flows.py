@@ -1,7 +1,7 @@
 """Flows: what is known, before anything runs, of the value between two stages."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Union
+from typing import Any, NamedTuple, Union, get_origin
 
 from metta.sweep.pipeline.annotations import (
     FieldType,
@@ -38,7 +38,8 @@ class Flow(NamedTuple):
     @property
     def is_unknown(self) -> bool:
         """Whether nothing can be said of it."""
-        return self.type in (Any, object) or (isinstance(self.type, type) and issubclass(self.type, Mapping))
+        kind = get_origin(self.type) or self.type
+        return kind in (Any, object) or (isinstance(kind, type) and issubclass(kind, Mapping))
 
     def fits(self, expected: Any) -> bool:
         """Whether it is, or can be made into, what is expected."""

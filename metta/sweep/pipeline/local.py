@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from metta.sweep.contracts.errors import shown
 from metta.sweep.contracts.plans import At, Outcome, Position, StageFailure, StageFailureKind
 from metta.sweep.contracts.stages import StageFailed
-from metta.sweep.pipeline.binding import bound
+from metta.sweep.pipeline.binding import asked
 from metta.sweep.pipeline.conversion import Mismatch
 from metta.sweep.pipeline.execution import settled
 from metta.sweep.pipeline.folders import Shelf
@@ -62,7 +62,7 @@ class LocalOperations:
         node = self._nodes[at.path]
         assert isinstance(node, Conditional | Loop)
         try:
-            call = bound(node.predicate, copy.deepcopy(value), at.turns)
+            call = asked(node.predicate, copy.deepcopy(value), at.turns)
             answer = await settled(node.predicate(*call.args, **call.named))
         except Exception as error:
             raise _failed(at, "hook", f"its predicate: {type(error).__name__}: {error}") from error

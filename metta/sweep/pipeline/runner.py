@@ -144,8 +144,7 @@ class StageRun:
             try:
                 return await self._attempt(None if timeout is None else seconds(timeout))
             except StageFailed as failed:
-                kind = failed.failure.kind
-                if kind == "contract" or not policy.again(kind, self._run.attempts, 0):  # type: ignore[arg-type]
+                if not _again(policy, failed.failure.kind, self._run.attempts):
                     raise
             await asyncio.sleep(policy.delay_s(self._run.attempts))
 
@@ -217,3 +216,8 @@ class StageRun:
             except Mismatch as error:
                 raise self._run.failure("contract", error, "its output") from error
         return self._concluded(output)
+
+
+def _again(policy: RetryPolicy, kind: StageFailureKind, attempts: int) -> bool:
+    """Whether a stage gets another attempt; what does not fit today does not fit tomorrow either."""
+    return kind in ("user", "oom", "timeout") and policy.again(kind, attempts, 0)

@@ -1,0 +1,171 @@
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import Enum
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Protocol
+
+import pytest
+from pydantic import BaseModel
+
+from metta.sweep.pipeline.annotations import accepts, type_text
+from metta.sweep.pipeline.conversion import Mismatch, conform, restored, stored_form
+from metta.sweep.pipeline.flows import Flow, either
+from metta.sweep.pipeline.records import Record
+
+
+class Colour(Enum):
+    RED = "red"
+
+
+class Point(NamedTuple):
+    x: float
+    y: int = 0
+
+
+@dataclass
+class Line:
+    start: Point
+    end: Point
+    names: list[str] = field(default_factory=list)
+
+
+class Model(BaseModel):
+    line: Line
+    when: datetime
+    at: Path
+    colour: Colour = Colour.RED
+
+
+class Other:
+    """Nothing that pydantic knows."""
+
+
+class HasX(Protocol):
+    x: float
+
+
+LINE = Line(Point(1.0), Point(2.0, 3), ["a"])
+MODEL = Model(line=LINE, when=datetime(2020, 1, 1, tzinfo=UTC), at=Path("a/b"))
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (1, int),
+        (1, float),
+        (None, int | None),
+        ([Point(1.0)], list[Point]),
+        ((1, "a"), tuple[int, str]),
+        (Point(1.0, 2), Point),
+        (LINE, Line),
+        (MODEL, Model),
+        (Colour.RED, Colour),
+        (Path("a"), Path),
+        (len, Callable[..., int]),
+        ("a", Literal["a", "b"]),
+        ([1], Sequence[int]),
+        (Point(1.0), HasX),
+        (1, Any),
+    ],
+)
+def test_a_value_of_its_type_fits(value: Any, expected: Any) -> None:
+    assert conform(value, expected) == value
+
+
+def test_a_value_that_pydantic_does_not_know_fits_by_its_class() -> None:
+    other = Other()
+    assert conform(other, Other) is other
+    assert conform([other], list[Other]) == [other]
+    with pytest.raises(Mismatch, match="got 3"):
+        conform(3, Other)
+
+
+@pytest.mark.parametrize("value", [{"x": 1, "y": 2}, Record(x=1.0, y=2, z=3), Point(1.0, 2)])
+def test_a_record_is_built_from_the_fields_of_another_one(value: Any) -> None:
+    assert conform(value, Point) == Point(1.0, 2)
+    assert type(conform(value, Point).x) is float
+
+
+@pytest.mark.parametrize(
+    ("value", "expected", "told"),
+    [
+        ("1", int, "it does not fit int: input should be a valid integer, got '1'"),
+        (1.5, int, "it does not fit int: input should be a valid integer, got 1.5"),
+        (True, str, "it does not fit str: input should be a valid string, got True"),
+        (1, Point, "it does not fit Point: got 1"),
+        (
+            Record(y="a"),
+            Point,
+            "it does not fit Point: y: input should be a valid integer, got 'a'; x is missing",
+        ),
+        (Point("a"), Point, "it does not fit Point: x: input should be a valid number, got 'a'"),  # type: ignore[arg-type]
+        (Line(Point("a"), Point(1.0)), Line, "it does not fit Line: start: x: input should be"),  # type: ignore[arg-type]
+        ([1, "a"], list[int], "it does not fit list[int]: 1: input should be a valid integer, got 'a'"),
+        ("a", int | None, "it does not fit int | None: got 'a'"),
+    ],
+)
+def test_a_value_that_does_not_fit_says_where(value: Any, expected: Any, told: str) -> None:
+    with pytest.raises(Mismatch) as error:
+        conform(value, expected)
+    assert str(error.value).startswith(told)
+
+
+@pytest.mark.parametrize(
+    "value", [Point(1.0, 2), LINE, MODEL, [LINE], {"a": Point(1.5)}, (1, "a"), float("inf"), b"\xff"]
+)
+def test_what_is_stored_comes_back(value: Any) -> None:
+    types: dict[type, Any] = {list: list[Line], dict: dict[str, Point], tuple: tuple[int, str]}
+    expected = types.get(type(value), type(value))
+    assert restored(stored_form(value), expected) == value
+
+
+def test_what_cannot_be_stored_is_told() -> None:
+    with pytest.raises(Mismatch, match="it does not fit JSON: got "):
+        stored_form({"a": [Other()]})
+
+
+@pytest.mark.parametrize(
+    ("expected", "got", "fits"),
+    [
+        (float, int, True),
+        (int, float, False),
+        (int, bool, True),
+        (int | str, int, True),
+        (int, int | str, False),
+        (Point, Line, False),
+        (list[int], list[str], False),
+        (Sequence[int], list[int], True),
+        (list, list[int], True),
+        (tuple[int, ...], tuple[int, str], False),
+        (tuple[int, ...], tuple[int, int], True),
+        (Literal["a", "b"], Literal["a"], True),
+        (Literal["a"], str, False),
+        (str, Literal["a"], True),
+        (HasX, int, True),
+        (Any, int, True),
+        (None, int, False),
+        (object, int, True),
+    ],
+)
+def test_types_fit_where_values_of_them_would(expected: Any, got: Any, fits: bool) -> None:
+    assert accepts(expected, got) is fits
+
+
+def test_types_read_as_they_were_written() -> None:
+    assert [type_text(kind) for kind in (int, None.__class__, list[int], int | None, Point, Any)] == [
+        "int",
+        "None",
+        "list[int]",
+        "int | None",
+        "Point",
+        "Any",
+    ]
+
+
+def test_after_two_branches_only_what_both_give_is_known() -> None:
+    both = either(Flow.of(Point), Flow.of(Line))
+    assert both.fields == {}
+    assert str(either(Flow.of(int), Flow.of(str))) in ("Union[int, str]", "int | str")
+    assert either(Flow.of(int), Flow.of(int)) == Flow.of(int)
+    assert either(Flow.of(int), Flow.of(Any)).is_unknown
