@@ -37,8 +37,8 @@ class Keys:
         self.seen: list[Any] = []
         self.answer = answer
 
-    def __call__(self, *given: Any) -> Any:
-        self.seen.append(given if len(given) > 1 else given[0])
+    def __call__(self, given: Any) -> Any:
+        self.seen.append(given)
         return self.answer
 
 
@@ -408,7 +408,11 @@ def test_hooks_take_part_in_the_order_of_the_table(run: Callable[..., LocalRun])
     order: list[str] = []
 
     def noted(name: str, answer: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        return lambda data: (order.append(name), answer(data))[1]
+        def hook(data: Any) -> Any:
+            order.append(name)
+            return answer(data)
+
+        return hook
 
     def stage(score: Score) -> Score:
         order.append("stage")

@@ -192,6 +192,8 @@ def added(pipeline: Pipeline[Any], name: str, step: Add, in_loop: bool) -> Pipel
 
 
 def mistaken(pipeline: Pipeline[Any], name: str, mistake: Mistake) -> Pipeline[Any]:
+    no_arguments: dict[str, Any] = {"log": lambda: 0}
+
     def text(x: int) -> str:
         return str(x)
 
@@ -206,7 +208,7 @@ def mistaken(pipeline: Pipeline[Any], name: str, mistake: Mistake) -> Pipeline[A
         case "hook":
             return pipeline.stage(name, lambda x: x).through(x=int, retyr=3)
         case "arity":
-            return pipeline.stage(name, lambda x: x).through(x=int, log=lambda: 0)
+            return pipeline.stage(name, lambda x: x).through(x=int, **no_arguments)
         case "end_loop":
             return pipeline.end_loop().end_loop().end_loop().end_loop()
         case "unclosed":

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Mapping
+from dataclasses import is_dataclass
 from inspect import Parameter
 from typing import Any, NamedTuple
 
@@ -114,12 +115,17 @@ class Call(NamedTuple):
 
 
 def with_iteration(value: Any, turns: tuple[int, ...]) -> Any:
-    """What a stage in a loop gets: a record that can have the field ``iteration`` has this turn's number."""
+    """What a stage in a loop gets of its own value: ``ctx.iteration``, wherever there is room for it."""
     fields = fields_of(value)
     if not turns or fields is None:
         return value
-    has_room = ITERATION in fields or isinstance(value, Record | Mapping)
-    return replaced(value, {ITERATION: turns[-1]}) if has_room else value
+    if ITERATION in fields or isinstance(value, Record | Mapping):
+        return replaced(value, {ITERATION: turns[-1]})
+    if is_dataclass(value) and hasattr(value, "__dict__"):
+        object.__setattr__(
+            value, ITERATION, turns[-1]
+        )  # an attribute beside its fields: it equals what it was
+    return value
 
 
 def without_iteration(result: Any, before: Any) -> Any:
