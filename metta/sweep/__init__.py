@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from metta.sweep.contracts.errors import BadMetric as BadMetric
     from metta.sweep.contracts.errors import DefinitionError as DefinitionError
     from metta.sweep.contracts.errors import Infeasible as Infeasible
+    from metta.sweep.contracts.errors import PipelineDefinitionError as PipelineDefinitionError
+    from metta.sweep.contracts.errors import StageFailed as StageFailed
     from metta.sweep.contracts.errors import SweepError as SweepError
     from metta.sweep.contracts.errors import SweepFailed as SweepFailed
     from metta.sweep.contracts.errors import TrialInterrupted as TrialInterrupted
@@ -56,6 +58,8 @@ __all__, __getattr__, __dir__ = lazy(
             "BadMetric",
             "DefinitionError",
             "Infeasible",
+            "PipelineDefinitionError",
+            "StageFailed",
             "SweepError",
             "SweepFailed",
             "TrialInterrupted",

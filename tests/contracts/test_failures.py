@@ -5,7 +5,7 @@ from typing import Any, get_args
 import pytest
 
 from metta.sweep.contracts.errors import DefinitionError
-from metta.sweep.contracts.failures import FREE_RETRIES, FailureKind, RetryPolicy
+from metta.sweep.contracts.failures import FREE_RETRIES, FailureKind, RetryPolicy, exponential
 
 KINDS = get_args(FailureKind)
 FREE = {"infra", "lost"}
@@ -47,6 +47,11 @@ def test_the_policy_names_kinds_that_are_final() -> None:
         (RetryPolicy(backoff="constant", initial=5), [5, 5, 5]),
         (RetryPolicy(backoff="constant", initial=100), [60, 60]),
         (RetryPolicy(initial=0), [0, 0, 0]),
+        (RetryPolicy(backoff=(1, 5)), [1, 5, 5, 5]),
+        (RetryPolicy(backoff=(1, 500)), [1, 60, 60]),
+        (RetryPolicy(backoff=exponential), [1, 2, 4]),
+        (RetryPolicy(max_attempts=3, backoff=lambda attempt: attempt * 0.5), [0.5, 1, 1]),
+        (RetryPolicy(max_attempts=1, backoff=lambda attempt: 1 / 0), [1, 1]),
     ],
 )
 def test_waits_grow_up_to_the_maximum(policy: RetryPolicy, delays: list[float]) -> None:
@@ -64,6 +69,6 @@ def test_all_mistakes_of_a_policy_are_told() -> None:
         RetryPolicy(**wrong)
     assert error.value.problems == (
         "max_attempt is unknown; did you mean max_attempts?",
-        "backoff: input should be 'exponential' or 'constant', got 'linear'",
+        "backoff: write 'exponential', 'constant', seconds such as [1, 5, 30], or a function, got 'linear'",
         "initial: input should be greater than or equal to 0, got -1",
     )

@@ -33,6 +33,17 @@ from metta.sweep.contracts.events import (
 )
 from metta.sweep.contracts.failures import Failure, FailureKind, RetryPolicy
 from metta.sweep.contracts.models import Edge, Wire
+from metta.sweep.contracts.plans import (
+    ConditionalStep,
+    LoopStep,
+    Outcome,
+    ParallelStep,
+    PipelineStep,
+    Plan,
+    Profile,
+    StageFailure,
+    StageStep,
+)
 from metta.sweep.contracts.spaces import SearchSpace
 from metta.sweep.contracts.sweeps import (
     Counts,
@@ -99,6 +110,21 @@ CONTROLS = wire(
 KINDS = st.sampled_from(get_args(FailureKind))
 FAILURES = wire(Failure, kind=KINDS, message=NAMES, traceback=NAMES)
 POLICIES = wire(RetryPolicy, max_attempts=st.integers(1), non_retryable=tuples(KINDS))
+STAGES = wire(
+    StageStep, path=NAMES, gives=NAMES, retry=POLICIES, timeout_s=maybe(FLOATS), recovers=st.booleans()
+)
+BODIES = st.lists(STAGES, max_size=2).map(lambda stages: Plan(steps=tuple(stages)))
+STEPS = [
+    STAGES,
+    wire(ParallelStep, path=NAMES, branches=tuples(BODIES)),
+    wire(ConditionalStep, path=NAMES, then=BODIES, otherwise=BODIES),
+    wire(LoopStep, path=NAMES, body=BODIES, max_iterations=maybe(COUNTS)),
+    wire(PipelineStep, path=NAMES, body=BODIES),
+]
+PLANS = wire(Plan, steps=tuples(st.one_of(STEPS)))
+PROFILES = wire(Profile, wall_s=FLOATS, cpu_s=FLOATS, peak_bytes=COUNTS, report=NAMES)
+wire(Outcome, stage=NAMES, attempts=COUNTS, metrics=METRICS, written=tuples(NAMES), profile=maybe(PROFILES))
+wire(StageFailure, stage=NAMES, kind=st.just("user"), message=NAMES, attempts=COUNTS)
 COMPONENTS = wire(ComponentSpec, type=NAMES, options=PARAMS)
 SPACE = SearchSpace.from_json(
     {"x": {"type": "uniform", "low": 0, "high": 1}, "y": {"type": "constant", "value": [1]}}

@@ -21,6 +21,14 @@ class Score(NamedTuple):
     rows: int
 
 
+class Named(NamedTuple):
+    value: str
+
+
+def whole(value: Named) -> str:
+    return f"{value.value} of {type(value).__name__}"
+
+
 @dataclass
 class Best:
     value: float
@@ -238,6 +246,8 @@ RIGHT: list[tuple[Callable[[], Pipeline[Any]], Any, Any]] = [
     (lambda: LOADED.stage("s", score), "abcd", Score(2.0, 4)),
     (lambda: LOADED.stage("s", score).stage("best", Best), "abcd", Best(2.0)),
     (lambda: ANY().stage("n", len).through(n=int).stage("m", lambda n: n + 1), "abcd", 5),
+    (lambda: ANY().through(Named).stage("n", lambda value: value), Named("a"), "a"),
+    (lambda: ANY().through(Named).stage("n", whole), Named("a"), "a of Named"),
     (lambda: LOADED.stage("p", partial(shifted, by=2)), "abcd", 6),
     (lambda: ANY().stage("s", score), {"rows": 4}, Score(2.0, 4)),
     (lambda: ANY().stage("k", lambda **fields: sorted(fields)), {"b": 1, "a": 2}, ["a", "b"]),

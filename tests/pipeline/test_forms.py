@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from metta.sweep.contracts.errors import PipelineDefinitionError
-from metta.sweep.contracts.stages import StageFailed
+from metta.sweep.contracts.errors import PipelineDefinitionError, StageFailed
 from metta.sweep.experiments.base import Pipeline, Record
 
 

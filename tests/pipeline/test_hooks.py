@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import pytest
 
 from metta.sweep import RetryPolicy
+from metta.sweep.contracts.errors import StageFailed
 from metta.sweep.contracts.plans import Outcome
-from metta.sweep.contracts.stages import StageFailed
 from metta.sweep.experiments.base import HookSet, Pipeline, Record
 from metta.sweep.pipeline.folders import Folder
 from metta.sweep.pipeline.hooks import HOOKS, OBSERVERS
@@ -320,6 +320,19 @@ def test_a_cache_goes_by_the_contract_and_the_code(run: Callable[..., LocalRun])
     assert outcome(run(lambda value: Longer(value, []), contract=Longer, cache=True)).status == "done"
     assert outcome(run(lambda value: Score(value), cache=True)).status == "done"
     assert outcome(run(scored, cache=True)).status == "cached"
+
+
+def test_a_cache_keeps_the_turns_of_a_loop_apart(folder: Path) -> None:
+    def stage(x: int, iteration: int) -> int:
+        return x * 10 + iteration
+
+    pipeline = Pipeline().through(x=int).loop_while(lambda iteration: iteration < 3)
+    looped = pipeline.stage("s", stage).through(y=int, cache=True).end_loop().stage("y", lambda y: y)
+    assert [looped.run_local({"x": 1}, folder=folder) for _ in range(2)] == [12, 12]
+    same = (
+        pipeline.stage("s", lambda iteration: iteration).through(x=int, cache_key=lambda record: 1).end_loop()
+    )
+    assert same.run_local({"x": 1}, folder=folder) == Record(x=0)
 
 
 def test_cache_key_says_what_is_the_same(run: Callable[..., LocalRun]) -> None:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from metta.sweep.contracts.errors import StageFailed
 from metta.sweep.contracts.plans import (
     At,
     ConditionalStep,
@@ -21,7 +22,6 @@ from metta.sweep.contracts.plans import (
     StageStep,
     Step,
 )
-from metta.sweep.contracts.stages import StageFailed
 from metta.sweep.pipeline.interpreter import Interpreter
 
 TURNS = 2

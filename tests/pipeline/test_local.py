@@ -12,8 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metta.sweep import RetryPolicy
-from metta.sweep.contracts.errors import PipelineDefinitionError
-from metta.sweep.contracts.stages import StageFailed
+from metta.sweep.contracts.errors import PipelineDefinitionError, StageFailed
 from metta.sweep.experiments.base import Pipeline, Record
 
 
@@ -312,9 +311,13 @@ def test_a_stage_that_gets_or_gives_something_else_than_it_says_fails_for_good()
         return x  # type: ignore[return-value]
 
     again = RetryPolicy(max_attempts=3, initial=0)
-    with pytest.raises(StageFailed, match="its output: it does not fit str: input should be a valid string"):
+    with pytest.raises(
+        StageFailed, match="stage s failed: its output: it does not fit str: input should be a valid string"
+    ):
         Pipeline().stage("s", wrong).through(retry=again).run_local(1)
-    with pytest.raises(StageFailed, match="its input: it does not fit int: input should be a valid integer"):
+    with pytest.raises(
+        StageFailed, match="stage s failed: its input: it does not fit int: input should be a valid integer"
+    ):
         Pipeline().stage("s", wrong).through(retry=again).run_local("text")
     assert asked == [1]
 

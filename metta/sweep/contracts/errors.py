@@ -28,6 +28,10 @@ A message says what broke, the value that was got, and what to do.
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from metta.sweep.contracts.plans import StageFailure
 
 
 class SweepError(Exception):
@@ -85,6 +89,21 @@ class PipelineDefinitionError(DefinitionError):
 
     def __init__(self, problems: Sequence[str], subject: str = "the pipeline") -> None:
         super().__init__(problems, subject)
+
+
+class StageFailed(SweepError):
+    """A stage of a pipeline failed for good; its cause is what the stage raised, where that is known.
+
+    Args:
+        failure: Which stage, and why.
+    """
+
+    def __init__(self, failure: "StageFailure") -> None:
+        self.failure = failure
+
+    def __str__(self) -> str:
+        tries = f" after {self.failure.attempts} attempts" if self.failure.attempts > 1 else ""
+        return f"stage {self.failure.stage} failed{tries}: {self.failure.message}"
 
 
 class SweepFailed(SweepError):

@@ -2,9 +2,10 @@
 
 import errno
 from collections.abc import Callable
-from typing import Annotated, Literal, Self, TypeAlias
+from math import inf
+from typing import Annotated, Any, Literal, Self, TypeAlias
 
-from pydantic import Field, WithJsonSchema, model_validator
+from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 
 from metta.sweep.contracts.models import Edge, Wire
 
@@ -62,6 +63,17 @@ def exponential(attempt: int) -> float:
     return 2.0 ** min(attempt - 1, 60)
 
 
+def _backoff(value: Any) -> Any:
+    if value in ("exponential", "constant") or callable(value):
+        return value
+    is_waits = isinstance(value, list | tuple)
+    if is_waits and all(isinstance(wait, int | float) and 0 <= wait < inf for wait in value):
+        return tuple(map(float, value))
+    raise ValueError(
+        f"write 'exponential', 'constant', seconds such as [1, 5, 30], or a function, got {value!r}"
+    )
+
+
 class RetryPolicy(Edge):
     """How often a failed trial is tried again, and after which wait.
 
@@ -77,6 +89,7 @@ class RetryPolicy(Edge):
     max_attempts: int = Field(default=1, ge=1)
     backoff: Annotated[
         Literal["exponential", "constant"] | tuple[float, ...] | Callable[[int], float],
+        PlainValidator(_backoff),
         WithJsonSchema({"type": ["string", "array"]}),
     ] = "exponential"
     initial: float = Field(default=1.0, ge=0)
@@ -86,11 +99,10 @@ class RetryPolicy(Edge):
     @model_validator(mode="after")
     def _tabulate(self) -> Self:
         """A function becomes the waits it gives, so that a policy is plain data."""
-        if self.backoff is exponential:
-            object.__setattr__(self, "backoff", "exponential")
-        elif callable(self.backoff):
+        if callable(self.backoff):
             attempts = range(1, min(self.max_attempts, TABULATED))
-            object.__setattr__(self, "backoff", tuple(float(self.backoff(n)) for n in attempts))
+            waits = tuple(float(self.backoff(attempt)) for attempt in attempts)
+            object.__setattr__(self, "backoff", "exponential" if self.backoff is exponential else waits)
         return self
 
     def delay_s(self, attempt: int) -> float:

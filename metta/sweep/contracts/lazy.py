@@ -5,15 +5,16 @@ from importlib import import_module
 
 
 def lazy(
-    package: str, homes: Mapping[str, Sequence[str]]
+    package: str, homes: Mapping[str, Sequence[str]], root: str | None = None
 ) -> tuple[list[str], Callable[[str], object], Callable[[], list[str]]]:
     """``__all__``, ``__getattr__`` and ``__dir__`` for a package that re-exports names lazily.
 
     Args:
         package: The package's ``__name__``.
-        homes: Modules below it, each with the names it defines.
+        homes: Modules below the root, each with the names it defines.
+        root: The package they lie in; None means this one.
     """
-    home_of = {name: f"{package}.{home}" for home, names in homes.items() for name in names}
+    home_of = {name: f"{root or package}.{home}" for home, names in homes.items() for name in names}
 
     def get(name: str) -> object:
         if name not in home_of:

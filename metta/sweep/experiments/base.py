@@ -1,8 +1,22 @@
 """What experiments are built of."""
 
-from metta.sweep.pipeline.builder import Pipeline
-from metta.sweep.pipeline.hooks import HookSet
-from metta.sweep.pipeline.merging import Merge
-from metta.sweep.pipeline.records import Record
+from typing import TYPE_CHECKING
 
-__all__ = ["HookSet", "Merge", "Pipeline", "Record"]
+from metta.sweep.contracts.lazy import lazy
+
+if TYPE_CHECKING:
+    from metta.sweep.pipeline.builder import Pipeline as Pipeline
+    from metta.sweep.pipeline.hooks import HookSet as HookSet
+    from metta.sweep.pipeline.merging import Merge as Merge
+    from metta.sweep.pipeline.records import Record as Record
+
+__all__, __getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "pipeline.builder": ["Pipeline"],
+        "pipeline.hooks": ["HookSet"],
+        "pipeline.merging": ["Merge"],
+        "pipeline.records": ["Record"],
+    },
+    root="metta.sweep",
+)

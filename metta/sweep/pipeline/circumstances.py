@@ -4,9 +4,8 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
-from metta.sweep.contracts.errors import SweepError, shown
+from metta.sweep.contracts.errors import StageFailed, SweepError, shown
 from metta.sweep.contracts.plans import At, StageFailure, StageFailureKind
-from metta.sweep.contracts.stages import StageFailed
 from metta.sweep.pipeline.effective import effective
 from metta.sweep.pipeline.execution import Overdue, settled
 from metta.sweep.pipeline.nodes import Stage

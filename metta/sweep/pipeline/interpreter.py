@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Generic, Protocol, TypeVar, assert_never
 
+from metta.sweep.contracts.errors import StageFailed
 from metta.sweep.contracts.plans import (
     At,
     ConditionalStep,
@@ -19,7 +20,6 @@ from metta.sweep.contracts.plans import (
     StageStep,
     Step,
 )
-from metta.sweep.contracts.stages import StageFailed
 
 V = TypeVar("V")
 

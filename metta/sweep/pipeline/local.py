@@ -7,9 +7,8 @@ import threading
 from collections.abc import Coroutine, Sequence
 from typing import Any, NamedTuple
 
-from metta.sweep.contracts.errors import shown
+from metta.sweep.contracts.errors import StageFailed, shown
 from metta.sweep.contracts.plans import At, Outcome, Position, StageFailure, StageFailureKind
-from metta.sweep.contracts.stages import StageFailed
 from metta.sweep.pipeline.binding import asked
 from metta.sweep.pipeline.conversion import Mismatch
 from metta.sweep.pipeline.execution import settled

@@ -8,10 +8,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from metta.sweep.contracts.errors import SweepError
+from metta.sweep.contracts.errors import StageFailed, SweepError
 from metta.sweep.contracts.failures import RetryPolicy
 from metta.sweep.contracts.plans import At, Outcome, Profile, StageFailureKind, StageStatus
-from metta.sweep.contracts.stages import StageFailed
 from metta.sweep.pipeline.annotations import returned_by, type_text
 from metta.sweep.pipeline.binding import bound, without_iteration
 from metta.sweep.pipeline.circumstances import Circumstances
