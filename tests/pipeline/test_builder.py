@@ -132,6 +132,10 @@ WRONG: list[tuple[Callable[[], Pipeline[Any]], str]] = [
         lambda: ANY().through(Raw).end_loop().through(note=str),
         "stage @through-2: it returns Raw: note is missing",
     ),
+    (
+        lambda: ANY().through(metrics=dict),
+        "metrics is a hook, so it cannot be a field; name the field otherwise",
+    ),
     (lambda: LOADED.through(3), "a contract has to be a class, got 3"),
     (lambda: ANY().through(), "through() has to be given a contract, fields or hooks"),
     (lambda: ANY().through(retry=3), "retry belongs behind a function, and there is none"),

@@ -302,6 +302,13 @@ def test_skip_if_passes_the_input_on(skipped: bool, run: Callable[..., LocalRun]
     assert outcome(done).status == ("skipped" if skipped else "done")
 
 
+def test_a_stage_of_fields_that_is_skipped_passes_them_on_as_declared(run: Callable[..., LocalRun]) -> None:
+    pipeline = (
+        Pipeline().through(x=float).stage("s", lambda x: x + 1).through(x=float, skip_if=lambda r: r.x > 1)
+    )
+    assert [pipeline.run_local({"x": x}) for x in (1, 2)] == [Record(x=2.0), Record(x=2.0)]
+
+
 def test_a_cached_output_is_taken_and_fits_the_contract(run: Callable[..., LocalRun]) -> None:
     stage = Keys(Score(7, [1]))
     first, second, other = run(stage, cache=True), run(stage, cache=True), run(stage, 2.0, cache=True)

@@ -117,7 +117,11 @@ def problem_of_hook(name: str, value: Any, *, is_global: bool = False) -> str | 
     hook = HOOKS[name]
     if _is_taken(hook.takes, value):
         return None
-    if not hook.arity or not callable(value) or isinstance(value, type):
+    if hook.arity and isinstance(value, type):
+        return (
+            f"{name} is a hook, so it cannot be a field; name the field otherwise, or declare it in a class"
+        )
+    if not hook.arity or not callable(value):
         forms = [_signature_text(hook.arity, is_global) if hook.arity else "", hook.takes.value]
         return f"{name} has to be {' or '.join(filter(None, forms))}, got {shown(value)}"
     counts = tuple(count + is_global for count in hook.arity)

@@ -68,7 +68,7 @@ class StageRun:
         Raises:
             StageFailed: When it failed for good; caused by what it raised.
         """
-        for skip in self._hooks.functions("skip_if"):
+        for skip in self._ordered("skip_if"):
             if await self._run.hook("skip_if", skip, self._value):
                 self._status = "skipped"
                 return self._skipped()
@@ -126,12 +126,12 @@ class StageRun:
     def _ordered(self, name: str) -> list[Callable[..., Any]]:
         """Global hooks are outside: they are first before a stage, and last behind it."""
         functions = self._hooks.functions(name)
-        return functions[::-1] if name == "before" else functions
+        return functions[::-1] if name in ("skip_if", "before") else functions
 
     def _skipped(self) -> Any:
-        if self._stage.boundary.contract is None:
-            return self._value
-        return self._concluded(self._value)
+        boundary = self._stage.boundary
+        declares = boundary.contract is not None or boundary.fields
+        return self._concluded(self._value) if declares else self._value
 
     async def _ran(self) -> Any:
         if self._stage.run is None:
