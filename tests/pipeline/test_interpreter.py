@@ -45,7 +45,7 @@ class Numbers:
         self.done.append(f"{what} {at}")
         return crc32(f"{what} {at} {value}".encode())
 
-    async def run_stage(self, at: At, value: int) -> int:
+    async def run_stage(self, step: StageStep, at: At, value: int) -> int:
         await asyncio.sleep(0)
         if "bad" in at.path:
             self._do("fail", at, value)

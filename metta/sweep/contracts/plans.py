@@ -51,6 +51,8 @@ class StageStep(Wire):
     timeout_s: float | None = None
     recovers: bool = False
     """Whether an ``on_error`` is to be asked when it fails."""
+    workflow: Literal["Sweep", "Experiment"] | None = None
+    """The workflow that does its work; None for a function."""
 
 
 class ParallelStep(Wire):
@@ -101,6 +103,22 @@ class Plan(Wire):
     def fingerprint(self) -> str:
         """What changes when the plan does, as 16 hexadecimal digits; a fix of a function's body leaves it."""
         return blake2b(self.model_dump_json().encode(), digest_size=8).hexdigest()
+
+
+def width_of(plan: Plan) -> int:
+    """How many branches of a plan run side by side at most."""
+    return max(map(_width_of_step, plan.steps), default=1)
+
+
+def _width_of_step(step: Step) -> int:
+    match step:
+        case ParallelStep():
+            return sum(map(width_of, step.branches))
+        case ConditionalStep():
+            return max(width_of(step.then), width_of(step.otherwise))
+        case LoopStep() | PipelineStep():
+            return width_of(step.body)
+    return 1
 
 
 class Position(BaseModel, Generic[V]):

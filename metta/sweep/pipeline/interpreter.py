@@ -32,7 +32,7 @@ class Operations(Protocol[V]):
     All raise ``StageFailed`` when the code they run has failed for good.
     """
 
-    async def run_stage(self, at: At, value: V) -> V:
+    async def run_stage(self, step: StageStep, at: At, value: V) -> V:
         """Run a stage with its hooks, and record how it ended."""
         ...
 
@@ -89,7 +89,7 @@ class Interpreter(Generic[V]):
 
     async def _stage(self, step: StageStep, value: V, at: At) -> V:
         try:
-            return await self._operations.run_stage(at, value)
+            return await self._operations.run_stage(step, at, value)
         except StageFailed as error:
             if not step.recovers:
                 raise

@@ -8,7 +8,7 @@ from collections.abc import Coroutine, Sequence
 from typing import Any, NamedTuple
 
 from metta.sweep.contracts.errors import StageFailed, shown
-from metta.sweep.contracts.plans import At, Outcome, Position, StageFailure, StageFailureKind
+from metta.sweep.contracts.plans import At, Outcome, Position, StageFailure, StageFailureKind, StageStep
 from metta.sweep.pipeline.binding import asked
 from metta.sweep.pipeline.conversion import Mismatch
 from metta.sweep.pipeline.execution import settled
@@ -36,7 +36,7 @@ class LocalOperations:
         self._failed: dict[At, tuple[StageRun, StageFailed]] = {}
         self.outcomes: dict[str, Outcome] = {}
 
-    async def run_stage(self, at: At, value: Any) -> Any:
+    async def run_stage(self, step: StageStep, at: At, value: Any) -> Any:
         """Run a stage with its hooks."""
         stage = self._nodes[at.path]
         assert isinstance(stage, Stage)

@@ -1,0 +1,219 @@
+"""Experiments: input and result of their workflow, and of the activities that run their stages."""
+
+from typing import Any, Literal, Self, TypeAlias, cast
+
+from pydantic import Field, JsonValue, ValidatorFunctionWrapHandler, model_validator
+
+from metta.sweep.contracts.models import Wire, parse
+from metta.sweep.contracts.plans import At, Outcome, Plan, Position, StageFailure
+from metta.sweep.contracts.values import Value
+
+ExperimentState: TypeAlias = Literal["running", "paused", "stopping", "finished", "failed", "cancelled"]
+
+
+class ExperimentSpec(Wire):
+    """Which experiment.
+
+    Args:
+        experiment: Reference to its class, or to a pipeline.
+        fields: Fields of the experiment, as plain JSON.
+    """
+
+    experiment: str
+    fields: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+class ExperimentControl(Wire):
+    """What people want of a running experiment; all of it holds between stages.
+
+    Args:
+        pause: Whether nothing new is to begin.
+        stop: Whether it is to end.
+    """
+
+    pause: bool = False
+    stop: bool = False
+
+    @property
+    def state(self) -> Literal["running", "paused", "stopping"]:
+        """What an experiment does that is not over."""
+        if self.stop:
+            return "stopping"
+        return "paused" if self.pause else "running"
+
+
+class Beginning(Wire):
+    """Where a run begins.
+
+    Args:
+        plan: The pipeline as plain data.
+        position: How far it is.
+        ended: So many stages have ended before.
+    """
+
+    plan: Plan
+    position: Position[Value]
+    ended: int = 0
+
+
+class ExperimentInput(ExperimentSpec):
+    """Input of the workflow ``Experiment``; plain JSON of its fields starts one from any Temporal client.
+
+    Args:
+        input: What flows into the first stage, as plain JSON.
+        given: The same, packed by a program; counts where both are given.
+        resume: Whether an experiment of this name may exist already, and is then continued.
+        client: Stamp of the program that wrote the input. JSON without it was written by a person, and is
+            read strictly.
+        control: The control in force, when this run continues an earlier one.
+        beginning: Where that run has come to.
+    """
+
+    input: JsonValue = None
+    given: Value | None = None
+    resume: bool = False
+    client: str = ""
+    control: ExperimentControl = ExperimentControl()
+    beginning: Beginning | None = None
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _strict_for_people(cls, data: Any, handler: ValidatorFunctionWrapHandler) -> Self:
+        if isinstance(data, dict) and "client" not in data:
+            return parse(cls, data | {"client": "json"}, "the experiment's JSON")
+        return cast("Self", handler(data))
+
+    @property
+    def spec(self) -> ExperimentSpec:
+        """Which experiment it is."""
+        return ExperimentSpec(experiment=self.experiment, fields=self.fields)
+
+
+class PlanInput(Wire):
+    """Input of ``plan_experiment``."""
+
+    name: str
+    spec: ExperimentSpec
+    input: JsonValue = None
+    given: Value | None = None
+    resume: bool = False
+
+
+class Order(Wire):
+    """What every activity of a step is told.
+
+    Args:
+        name: Name of the experiment.
+        spec: Where its code is.
+        fingerprint: Of the plan that is carried out.
+        inline_bytes: Larger values are kept in the store.
+        at: Which run of which step.
+        value: What flows in.
+    """
+
+    name: str
+    spec: ExperimentSpec
+    fingerprint: str
+    inline_bytes: int
+    at: At
+    value: Value
+
+
+class StageOrder(Order):
+    """Input of ``run_stage``; ``child`` is the workflow that has done a stage's work."""
+
+    child: str | None = None
+
+
+class RecoverOrder(Order):
+    """Input of ``recover_stage``."""
+
+    failure: StageFailure
+
+
+class MergeOrder(Order):
+    """Input of ``merge_branches``."""
+
+    results: tuple[Value, ...]
+
+
+class FinishOrder(Wire):
+    """Input of ``finish_experiment``: what is recorded of the end."""
+
+    name: str
+    reason: Literal["completed", "failed", "stopped"]
+    value: Value = Value()
+    message: str = ""
+
+
+class StageResult(Wire):
+    """What a stage gave.
+
+    Args:
+        value: What flows on.
+        outcome: How it ended.
+        seconds: How long it took.
+        decided: What the predicate of the next step said, when it was asked in the same call.
+    """
+
+    value: Value
+    outcome: Outcome
+    seconds: float = 0.0
+    decided: tuple[At, bool] | None = None
+
+
+class Answer(Wire):
+    """What a predicate said."""
+
+    answer: bool
+
+
+class Child(Wire):
+    """A workflow that does the work of a stage; or else, when the stage is skipped, none.
+
+    Args:
+        workflow: Type of the workflow; None when there is nothing to do.
+        input: Its input.
+        summary: One line for people.
+    """
+
+    workflow: Literal["Sweep", "Experiment"] | None = None
+    input: JsonValue = None
+    summary: str = ""
+
+
+class Row(Wire):
+    """A line of the stage table."""
+
+    stage: str
+    status: str
+    attempts: int = 0
+    seconds: float = 0.0
+    notes: tuple[str, ...] = ()
+
+
+class ExperimentStatus(Wire):
+    """Answer of the query ``status``.
+
+    Args:
+        state: What it does.
+        ended: So many stages have ended.
+        rows: What runs now, and the latest stages that ended, the newest last.
+        control: What people want.
+        reason: Why it ended.
+    """
+
+    state: ExperimentState
+    ended: int = 0
+    rows: tuple[Row, ...] = ()
+    control: ExperimentControl = ExperimentControl()
+    reason: str = ""
+
+
+class ExperimentResult(Wire):
+    """Result of the workflow ``Experiment``; all outcomes stand in the log at ``log``."""
+
+    name: str
+    reason: Literal["completed", "stopped"]
+    value: Value = Value()
+    log: str = ""

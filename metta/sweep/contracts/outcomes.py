@@ -1,0 +1,120 @@
+"""The outcome log: what is recorded of an experiment, a line each time something is known for good."""
+
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import ConfigDict, Field, JsonValue
+
+from metta.sweep.contracts.models import Wire
+from metta.sweep.contracts.plans import At, Outcome, StageFailure
+from metta.sweep.contracts.values import Value
+
+
+class _Entry(Wire):
+    """A fact and the time it was recorded, in seconds since 1970."""
+
+    recorded: float
+
+
+class Began(_Entry):
+    """The experiment was started, or goes on after it had ended; always the first entry.
+
+    Args:
+        experiment: Reference to its class or pipeline.
+        fields: Its fields.
+        input: What flows into its first stage.
+        fingerprint: Of its plan.
+        structure: The plan as text, a line a step, to show what was changed.
+    """
+
+    type: Literal["began"] = "began"
+    experiment: str
+    fields: dict[str, JsonValue] = Field(default_factory=dict)
+    input: Value = Value()
+    fingerprint: str
+    structure: tuple[str, ...] = ()
+
+
+class StageEnded(_Entry):
+    """A stage has given a value.
+
+    Args:
+        at: Which run of which stage.
+        outcome: How it ended.
+        value: What flows on.
+        code: What changes with the stage's code; empty when it is not known.
+        seconds: How long it took, all attempts and waits included.
+    """
+
+    type: Literal["stage"] = "stage"
+    at: At
+    outcome: Outcome
+    value: Value
+    code: str = ""
+    seconds: float = 0.0
+
+
+class AttemptFailed(_Entry):
+    """An attempt of a stage has failed by its own fault.
+
+    Args:
+        at: Which run of which stage.
+        failure: Why, and how many attempts have failed since the experiment began, or was begun again.
+    """
+
+    type: Literal["attempt"] = "attempt"
+    at: At
+    failure: StageFailure
+
+
+class Decided(_Entry):
+    """A predicate was asked."""
+
+    type: Literal["decision"] = "decision"
+    at: At
+    answer: bool
+
+
+class Merged(_Entry):
+    """The results of parallel branches were merged."""
+
+    type: Literal["merge"] = "merge"
+    at: At
+    value: Value
+
+
+class Finished(_Entry):
+    """The experiment has ended.
+
+    Args:
+        reason: How.
+        value: What its last stage gave.
+        message: Why it failed.
+    """
+
+    type: Literal["finished"] = "finished"
+    reason: Literal["completed", "failed", "stopped"]
+    value: Value = Value()
+    message: str = ""
+
+
+Entry: TypeAlias = Annotated[
+    Began | StageEnded | AttemptFailed | Decided | Merged | Finished, Field(discriminator="type")
+]
+
+
+class Line(Wire):
+    """A line of the log: entries that came together.
+
+    Args:
+        n: Number of the line, from 0.
+        writer: Name of whoever wrote it.
+        entries: In their order.
+        version: Version of this format.
+    """
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    n: int
+    writer: str
+    entries: tuple[Entry, ...] = ()
+    version: Literal[1] = Field(default=1, alias="schema")

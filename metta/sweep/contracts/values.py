@@ -1,0 +1,33 @@
+"""Values: what flows between the stages of a pipeline, as plain data."""
+
+from pydantic import JsonValue
+
+from metta.sweep.contracts.models import Wire
+
+INLINE_BYTES = 4096
+"""Up to this size a value travels through the engine; a larger one stays in the store."""
+
+FLOOD_BYTES = 256 * 1024
+"""All branches of a pipeline together let no more than this travel at the same time: the engine takes
+2 MB in one payload, and 4 MB in one message."""
+
+
+class Value(Wire):
+    """A value, packed: itself when it is small, else the name under which the store keeps it.
+
+    Args:
+        packed: The packed value; None when it is kept in the store.
+        kept: The name there; None when it is not kept.
+    """
+
+    packed: JsonValue = None
+    kept: str | None = None
+
+
+def inline_bytes(width: int) -> int:
+    """How large a value may be that travels through the engine, where so many branches run side by side.
+
+    >>> inline_bytes(1), inline_bytes(500)
+    (4096, 524)
+    """
+    return min(INLINE_BYTES, FLOOD_BYTES // max(1, width))
