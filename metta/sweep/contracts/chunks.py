@@ -6,15 +6,13 @@ from pydantic import ConfigDict, Field
 
 from metta.sweep.contracts.decisions import Decision
 from metta.sweep.contracts.events import Event
-from metta.sweep.contracts.models import Wire
+from metta.sweep.contracts.models import Numbered
 
 
-class Chunk(Wire):
+class Chunk(Numbered):
     """Events that came in together, and the decisions taken from them.
 
     Args:
-        n: Number of the chunk, from 0.
-        writer: Name of the writer's session: losing chunk ``n`` to oneself is a lost reply, not a loss.
         epoch: Epoch of the writer.
         events: In the order they were observed.
         asks: How many suggestions the optimizer was asked for, call by call.
@@ -24,8 +22,6 @@ class Chunk(Wire):
 
     model_config = ConfigDict(populate_by_name=True)
 
-    n: int
-    writer: str
     epoch: int
     events: tuple[Event, ...] = ()
     asks: tuple[int, ...] = ()

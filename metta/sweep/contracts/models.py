@@ -17,6 +17,18 @@ class Wire(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
 
+class Numbered(Wire):
+    """A line of a log.
+
+    Args:
+        n: Its number, from 0.
+        writer: Name of whoever wrote it: losing number ``n`` to oneself is a lost reply, not a loss.
+    """
+
+    n: int
+    writer: str
+
+
 @dataclass_transform(kw_only_default=True, field_specifiers=(Field,))  # pydantic's own is not inherited
 class _EdgeType(ModelMetaclass):
     """Makes the constructor strict and its errors readable; validation of data stays pydantic's.

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import ConfigDict, Field, JsonValue
 
-from metta.sweep.contracts.models import Wire
+from metta.sweep.contracts.models import Numbered, Wire
 from metta.sweep.contracts.plans import At, Outcome, StageFailure
 from metta.sweep.contracts.values import Value
 
@@ -102,19 +102,15 @@ Entry: TypeAlias = Annotated[
 ]
 
 
-class Line(Wire):
+class Line(Numbered):
     """A line of the log: entries that came together.
 
     Args:
-        n: Number of the line, from 0.
-        writer: Name of whoever wrote it.
         entries: In their order.
         version: Version of this format.
     """
 
     model_config = ConfigDict(populate_by_name=True)
 
-    n: int
-    writer: str
     entries: tuple[Entry, ...] = ()
     version: Literal[1] = Field(default=1, alias="schema")

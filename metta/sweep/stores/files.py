@@ -8,8 +8,10 @@ from urllib.parse import quote, unquote
 
 from metta.sweep.contracts.errors import DefinitionError
 from metta.sweep.stores.ledgers import FileLedger, sync_folder, told
+from metta.sweep.stores.outcomes import OutcomeLog
 
 LEDGER = "ledger.jsonl"
+OUTCOMES = "outcomes.jsonl"
 
 NAME_BYTES = 255
 """Longest name of a folder on common file systems."""
@@ -22,6 +24,7 @@ class FileStore:
 
         <root>/sweeps/<id>/ledger.jsonl
         <root>/sweeps/<id>/trials/<n>/seg-<k>/try-<a>/
+        <root>/experiments/<name>/outcomes.jsonl
         <root>/values/<hash>.pkl
 
     Args:
@@ -36,24 +39,34 @@ class FileStore:
         files = self.root.glob(f"sweeps/*/{LEDGER}")
         return sorted(unquote(file.parent.name) for file in files if FileLedger(file).exists())
 
+    def experiment_names(self) -> list[str]:
+        """Experiments that are recorded here."""
+        files = self.root.glob(f"experiments/*/{OUTCOMES}")
+        return sorted(unquote(file.parent.name) for file in files if OutcomeLog(file).exists())
+
     def sweep_folder(self, sweep_id: str) -> Path:
         """Folder of a sweep; it need not exist.
 
         Raises:
             DefinitionError: When there can be no folder of that name.
         """
-        # dots are safe except in "." and "..", which quote leaves as they are
-        name = quote(sweep_id, safe="") if sweep_id.strip(".") else sweep_id.replace(".", "%2E")
-        if not 0 < len(name) <= NAME_BYTES:
-            raise DefinitionError(
-                [f"a folder is named after it: it needs 1 to {NAME_BYTES} bytes, got {len(name)}"],
-                "the sweep's id",
-            )
-        return self.root / "sweeps" / name
+        return self.root / "sweeps" / _folder_name(sweep_id, "the sweep's id")
+
+    def experiment_folder(self, name: str) -> Path:
+        """Folder of an experiment; it need not exist.
+
+        Raises:
+            DefinitionError: When there can be no folder of that name.
+        """
+        return self.root / "experiments" / _folder_name(name, "the experiment's name")
 
     def ledger(self, sweep_id: str) -> FileLedger:
         """The ledger of a sweep, which may be empty."""
         return FileLedger(self.sweep_folder(sweep_id) / LEDGER)
+
+    def outcome_log(self, name: str) -> OutcomeLog:
+        """The outcome log of an experiment, which may be empty."""
+        return OutcomeLog(self.experiment_folder(name) / OUTCOMES)
 
     def put_value(self, data: bytes) -> str:
         """Keep bytes under the hash of their content.
@@ -88,6 +101,15 @@ class FileStore:
             ignore = self.root / ".gitignore"
             if not ignore.exists():
                 ignore.write_text("*\n", "utf-8")
+
+
+def _folder_name(name: str, subject: str) -> str:
+    # dots are safe except in "." and "..", which quote leaves as they are
+    quoted = quote(name, safe="") if name.strip(".") else name.replace(".", "%2E")
+    if not 0 < len(quoted) <= NAME_BYTES:
+        problem = f"a folder is named after it: it needs 1 to {NAME_BYTES} bytes, got {len(quoted)}"
+        raise DefinitionError([problem], subject)
+    return quoted
 
 
 def write_durably(path: Path, data: bytes) -> None:

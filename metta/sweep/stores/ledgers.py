@@ -1,4 +1,4 @@
-"""The ledger on a file system: JSON lines, one chunk a line, each with its checksum."""
+"""Ledgers on a file system: JSON lines, one chunk a line, each with its checksum."""
 
 import errno
 import os
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from fcntl import LOCK_EX, LOCK_UN, flock
 from pathlib import Path
+from typing import Generic, TypeVar
 from zlib import crc32
 
 from pydantic import ValidationError
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 from metta.sweep.contracts.chunks import Chunk
 from metta.sweep.contracts.errors import ChunkTaken, LedgerCorrupt, StoreError, StoreFull
 from metta.sweep.contracts.failures import NO_ROOM
+from metta.sweep.contracts.models import Numbered
 from metta.sweep.stores.base import Ledger
 
 CRC_BYTES = len(',"crc":"00000000"}\n')
@@ -21,8 +23,11 @@ READ_BYTES = 1 << 20
 FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
-class FileLedger(Ledger):
-    """One append-only file.
+LineT = TypeVar("LineT", bound=Numbered)
+
+
+class FileLog(Generic[LineT]):
+    """One append-only file of chunks, each of which knows its number ``n``.
 
     A line is a chunk as JSON, whose last field ``crc`` is the CRC-32 of the bytes before that field.
     A line without its newline was never acknowledged: readers pass over it, the next writer cuts it
@@ -31,6 +36,8 @@ class FileLedger(Ledger):
     Args:
         path: The file; it and its folder are made by the first commit.
     """
+
+    model: type[LineT]
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -48,7 +55,7 @@ class FileLedger(Ledger):
         """Whether anything was committed to it."""
         return next(self._finished(0, 0), None) is not None
 
-    def commit(self, chunk: Chunk) -> None:
+    def commit(self, chunk: LineT) -> None:
         """Make a chunk number ``chunk.n``; see ``Ledger.commit``. Takes a lock and an fsync."""
         line = line_of(chunk)
         with told(self._path, "written"), self._locked() as file:
@@ -60,7 +67,7 @@ class FileLedger(Ledger):
             else:
                 self._append(file, line)
 
-    def read(self, after: int = -1) -> Iterator[Chunk]:
+    def read(self, after: int = -1) -> Iterator[LineT]:
         """All chunks above ``after``; what is being written meanwhile may or may not be among them."""
         start = self._read if self._read[0] <= after + 1 else (0, 0)
         for number, offset, line in self._finished(*start):
@@ -119,7 +126,7 @@ class FileLedger(Ledger):
             raise
         self._lines, self._offset = self._lines + 1, self._offset + len(line)
 
-    def _check_mine(self, file: int, chunk: Chunk, line: bytes) -> None:
+    def _check_mine(self, file: int, chunk: LineT, line: bytes) -> None:
         os.fsync(file)  # whoever wrote it may have died before; it is acted on from here on
         taken = next(found for number, _, found in _lines(file, 0, 0) if number == chunk.n)
         if taken != line:
@@ -140,10 +147,10 @@ class FileLedger(Ledger):
         if line[-CRC_BYTES:] != _crc(line[:-CRC_BYTES]):
             raise LedgerCorrupt(self._path, number + 1, offset, "its checksum does not match")
 
-    def _chunk(self, number: int, offset: int, line: bytes) -> Chunk:
+    def _chunk(self, number: int, offset: int, line: bytes) -> LineT:
         self._check(number, offset, line)
         try:
-            chunk = Chunk.model_validate_json(line[:-CRC_BYTES] + b"}")
+            chunk: LineT = self.model.model_validate_json(line[:-CRC_BYTES] + b"}")
         except ValidationError as error:
             problem = error.errors(include_url=False)[0]
             if problem["loc"] == ("schema",):
@@ -157,7 +164,13 @@ class FileLedger(Ledger):
         return chunk
 
 
-def line_of(chunk: Chunk) -> bytes:
+class FileLedger(FileLog[Chunk], Ledger):
+    """The ledger of a sweep."""
+
+    model = Chunk
+
+
+def line_of(chunk: Numbered) -> bytes:
     """A chunk as it stands in the file."""
     body = chunk.model_dump_json(by_alias=True).encode()[:-1]
     return body + _crc(body)

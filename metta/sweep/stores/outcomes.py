@@ -1,0 +1,124 @@
+"""The outcome log on a file system, and what is known from it."""
+
+from collections import Counter
+from collections.abc import Iterator
+from threading import Lock
+from typing import TypeAlias
+from uuid import uuid4
+
+from pydantic import TypeAdapter
+
+from metta.sweep.contracts.errors import ChunkTaken
+from metta.sweep.contracts.outcomes import (
+    AttemptFailed,
+    Began,
+    Decided,
+    Entry,
+    Finished,
+    Line,
+    Merged,
+    StageEnded,
+)
+from metta.sweep.contracts.plans import At, StageFailure
+from metta.sweep.stores.ledgers import FileLog
+
+
+Known: TypeAlias = StageEnded | Decided | Merged
+"""What is known of a step for good."""
+
+_known = TypeAdapter[Known](Known)
+
+
+class OutcomeLog(FileLog[Line]):
+    """The outcome log of an experiment."""
+
+    model = Line
+
+    def entries(self) -> Iterator[Entry]:
+        """All entries in their order."""
+        for line in self.read():
+            yield from line.entries
+
+
+class Outcomes:
+    """What is recorded of an experiment, for those who write to it; several may do so at the same time.
+
+    Args:
+        log: Its log.
+    """
+
+    def __init__(self, log: OutcomeLog) -> None:
+        self._log = log
+        self._writer = uuid4().hex
+        self._lines = 0
+        self._lock = Lock()
+        self.began: Began | None = None
+        self.finished: Finished | None = None
+        self._known: dict[At, bytes] = {}  # as JSON: objects would take ten times the memory
+        self._failures: dict[At, StageFailure] = {}
+        self.counts = Counter[str]()
+
+    def refresh(self) -> None:
+        """Learn what others have recorded.
+
+        Raises:
+            StoreError: When the log cannot be read, or is damaged.
+        """
+        with self._lock:
+            self._refresh()
+
+    def of(self, at: At) -> Known | None:
+        """What is known of a step for good; None when nothing is."""
+        found = self._known.get(at)
+        return None if found is None else _known.validate_json(found)
+
+    def failure(self, at: At) -> StageFailure | None:
+        """The last failure of a stage since the experiment began, or was begun again."""
+        return self._failures.get(at)
+
+    def add(self, entry: Entry) -> None:
+        """Record an entry durably; of two that say what a step gave, the first one holds.
+
+        Raises:
+            StoreFull: When there is no room; it can be tried again.
+            StoreError: When it cannot be written for another reason.
+        """
+        with self._lock:
+            while True:
+                self._refresh()
+                if isinstance(entry, Known) and entry.at in self._known:
+                    return
+                line = Line(n=self._lines, writer=self._writer, entries=(entry,))
+                try:
+                    self._log.commit(line)
+                except ChunkTaken:  # somebody else was faster: behind him
+                    continue
+                self._take(line)
+                return
+
+    def close(self) -> None:
+        """Give back what is held open."""
+        self._log.close()
+
+    def _refresh(self) -> None:
+        for line in self._log.read(self._lines - 1):
+            self._take(line)
+
+    def _take(self, line: Line) -> None:
+        self._lines = line.n + 1
+        for entry in line.entries:
+            self._fold(entry)
+
+    def _fold(self, entry: Entry) -> None:
+        match entry:
+            case Began():
+                self.began, self.finished = entry, None
+                self._failures.clear()
+            case AttemptFailed():
+                self._failures[entry.at] = entry.failure
+            case Finished():
+                self.finished = entry
+            case StageEnded() | Decided() | Merged():
+                self._known.setdefault(entry.at, _known.dump_json(entry))
+                if isinstance(entry, StageEnded):
+                    self.counts[entry.outcome.status] += 1
