@@ -171,11 +171,11 @@ WRONG: list[tuple[Callable[[], Pipeline[Any]], str]] = [
         lambda: ANY().stage("n", size).through(checkpoint_path=3),
         "checkpoint_path has to be a function of (data) or a path, got 3",
     ),
-    (lambda: ANY().stage("n", 3), "stage 'n' has to be a function or a pipeline, got 3"),
+    (lambda: ANY().stage("n", 3), "stage 'n' has to be a function, a pipeline or an experiment, got 3"),
     (lambda: ANY().stage("a/b", len), "'a/b' cannot be the name of a stage; use letters, digits"),
     (lambda: ANY().stage(3, len), "3 cannot be the name of a stage"),
     (lambda: ANY().parallel([]), "parallel() has to be given a list or dict of branches, got []"),
-    (lambda: ANY().parallel([3]), "a branch has to be a function or a pipeline, got 3"),
+    (lambda: ANY().parallel([3]), "a branch has to be a function, a pipeline or an experiment, got 3"),
     (lambda: ANY().parallel({"a b": len}), "'a b' cannot be a field; name branches like variables"),
     (
         lambda: LOADED.parallel([score, lambda rows: Best(rows), ANY().stage("best", Best)]),

@@ -22,11 +22,14 @@ from metta.sweep.pipeline.calls import (
     ThroughCall,
 )
 from metta.sweep.pipeline.hooks import HOOKS, problem_of_hook
-from metta.sweep.pipeline.nodes import Block, Conditional, Loop, Nested, Node, Parallel, Stage
+from metta.sweep.pipeline.nodes import Block, Conditional, Experiment, Loop, Nested, Node, Parallel, Stage
 from metta.sweep.pipeline.sites import Site
 
-STAGE_ONLY = ("skip_if", "cache", "cache_key", "profile", "retry", "timeout")
+CODE_ONLY = ("cache", "cache_key", "profile", "retry", "timeout")
 """Hooks that say something of a stage's code."""
+
+STAGE_ONLY = ("skip_if", *CODE_ONLY)
+"""Hooks that say something of a stage."""
 
 _NAME = re.compile(r"\w[\w.\- ]*")
 
@@ -109,12 +112,22 @@ class Assembler:
             return Nested(
                 path, Assembler(self._problems, f"{path}/", self._shared).block(call.run.calls), call.site
             )
-        if not callable(call.run):
-            self._report(
-                call.site, [f"stage {call.name!r} has to be a function or a pipeline, got {shown(call.run)}"]
-            )
         boundary = self._boundary(through, behind_stage=True) if through else Boundary()
-        return Stage(path, call.run if callable(call.run) else None, boundary, self._shared, call.site)
+        return self._leaf(path, call.run, boundary, call.site, f"stage {call.name!r}")
+
+    def _leaf(self, path: str, run: Any, boundary: Boundary, site: Site, subject: str) -> Stage:
+        if isinstance(run, Experiment) and not isinstance(run, type):
+            site_of_hooks = boundary.site or site
+            said = [name for name in boundary.hooks if name in CODE_ONLY]
+            advice = "belongs behind a function; an experiment keeps its own record"
+            self._report(site_of_hooks, [f"{name} {advice}" for name in said])
+            return Stage(path, None, boundary, self._shared, site, run)
+        if isinstance(run, type) and hasattr(run, "child_workflow"):
+            self._report(site, [f"{subject} is a class; call it: {run.__name__}()"])
+        elif not callable(run):
+            wanted = "a function, a pipeline or an experiment"
+            self._report(site, [f"{subject} has to be {wanted}, got {shown(run)}"])
+        return Stage(path, run if callable(run) else None, boundary, self._shared, site)
 
     def _named(self, call: StageCall) -> str:
         name = call.name if isinstance(call.name, str) else repr(call.name)
@@ -201,10 +214,7 @@ class Assembler:
     def _branch(self, path: str, branch: Any, site: Site) -> Block:
         if isinstance(branch, Calls):
             return Assembler(self._problems, f"{path}/", self._shared).block(branch.calls)
-        if not callable(branch):
-            self._report(site, [f"a branch has to be a function or a pipeline, got {shown(branch)}"])
-            return ()
-        return (Stage(path, branch, Boundary(), self._shared, site),)
+        return (self._leaf(path, branch, Boundary(), site, "a branch"),)
 
     def _conditional(self, call: ConditionalCall) -> Node:
         path = self._generate("if")

@@ -59,6 +59,8 @@ class Checker:
         if stage.run is not None:
             self._takes(stage.site, subject, stage.run, flow)
             returned = Flow.of(returned_by(stage.run))
+        elif stage.experiment is not None:
+            returned = UNKNOWN
         boundary = stage.boundary
         outflow = boundary.outflow(flow, returned)
         site = boundary.site or stage.site

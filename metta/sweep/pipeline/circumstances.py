@@ -18,15 +18,16 @@ class Circumstances:
         stage: What runs.
         at: Where it stands, and in which turns of the loops around it.
         value: What flows in.
+        attempts: How often its code has begun before.
 
     Attributes:
         attempts: How often its code has begun.
     """
 
-    def __init__(self, stage: Stage, at: At, value: Any) -> None:
+    def __init__(self, stage: Stage, at: At, value: Any, attempts: int = 0) -> None:
         self.stage, self.at, self.value = stage, at, value
         self.hooks = effective(stage)
-        self.attempts = 0
+        self.attempts = attempts
 
     def failure(self, kind: StageFailureKind, error: BaseException, what: str = "") -> StageFailed:
         """The failure of this stage that an error is."""

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from metta.sweep.pipeline.hooks import HOOKS, arity_of
+from metta.sweep.contracts.failures import RetryPolicy
+from metta.sweep.pipeline.hooks import HOOKS, arity_of, seconds
 from metta.sweep.pipeline.nodes import Stage
 
 Function = Callable[..., Any]
@@ -35,6 +36,18 @@ class Hooks:
     def nearest(self, name: str) -> Any:
         """The value or function that counts where only one can, the innermost; None when there is none."""
         return next(self._all(name), None)
+
+    @property
+    def retry(self) -> RetryPolicy:
+        """How often its code is tried again."""
+        said = self.nearest("retry")
+        return said if isinstance(said, RetryPolicy) else RetryPolicy(max_attempts=said or 1)
+
+    @property
+    def timeout_s(self) -> float | None:
+        """Longest time that an attempt may take, in seconds; None when it has no limit."""
+        said = self.nearest("timeout")
+        return None if said is None else seconds(said)
 
     def _all(self, name: str) -> Iterator[Any]:
         if name in self._own:

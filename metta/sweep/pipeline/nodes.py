@@ -2,10 +2,31 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
+
+from pydantic import JsonValue
 
 from metta.sweep.pipeline.boundaries import Boundary
 from metta.sweep.pipeline.sites import Site
+
+
+@runtime_checkable
+class Experiment(Protocol):
+    """What may stand in the place of a stage's code: its work is done by a workflow of its own."""
+
+    child_workflow: Literal["Sweep", "Experiment"]
+
+    def child_input(self) -> dict[str, JsonValue]:
+        """Input of the workflow."""
+        ...
+
+    def child_summary(self) -> str:
+        """One line for people."""
+        ...
+
+    def run_here(self) -> Any:
+        """Do the work in this process."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -14,10 +35,11 @@ class Stage:
 
     Args:
         path: Where it stands in the pipeline.
-        run: Its code; None where there is only a boundary.
+        run: Its code; None where there is only a boundary, or an experiment.
         boundary: Contract and hooks.
         shared: Global hooks, those of the innermost pipeline first.
         site: Where it was defined.
+        experiment: What does its work in a workflow of its own.
     """
 
     path: str
@@ -25,6 +47,7 @@ class Stage:
     boundary: Boundary
     shared: tuple[Mapping[str, Any], ...]
     site: Site
+    experiment: Experiment | None = None
 
 
 @dataclass(frozen=True)

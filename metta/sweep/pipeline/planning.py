@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from functools import cached_property
 
 from metta.sweep.contracts.errors import PipelineDefinitionError
-from metta.sweep.contracts.failures import RetryPolicy
 from metta.sweep.contracts.plans import (
     ConditionalStep,
     LoopStep,
@@ -19,7 +18,6 @@ from metta.sweep.pipeline.calls import Calls
 from metta.sweep.pipeline.checks import Checker
 from metta.sweep.pipeline.effective import effective
 from metta.sweep.pipeline.flows import Flow
-from metta.sweep.pipeline.hooks import seconds
 from metta.sweep.pipeline.nodes import Block, Conditional, Loop, Nested, Node, Parallel, Stage, all_nodes
 
 
@@ -76,12 +74,12 @@ class Definition:
 
     def _stage(self, node: Stage) -> StageStep:
         hooks = effective(node)
-        retry, timeout = hooks.nearest("retry"), hooks.nearest("timeout")
         return StageStep(
             path=node.path,
             gives=str(self.flows[node.path]),
             hooks=hooks.names,
-            retry=retry if isinstance(retry, RetryPolicy) else RetryPolicy(max_attempts=retry or 1),
-            timeout_s=None if timeout is None else seconds(timeout),
+            retry=hooks.retry,
+            timeout_s=hooks.timeout_s,
             recovers="on_error" in hooks.names,
+            workflow=node.experiment.child_workflow if node.experiment else None,
         )

@@ -18,7 +18,7 @@ from metta.sweep.pipeline.conversion import Mismatch, conform_fields
 from metta.sweep.pipeline.effective import call_with_as_many
 from metta.sweep.pipeline.execution import Overdue, Profiler, called, settled
 from metta.sweep.pipeline.folders import Shelf
-from metta.sweep.pipeline.hooks import OBSERVERS, seconds
+from metta.sweep.pipeline.hooks import OBSERVERS
 from metta.sweep.pipeline.keeping import Keeper
 from metta.sweep.pipeline.nodes import Stage
 from metta.sweep.pipeline.records import Record, fields_of, merged, replaced
@@ -36,11 +36,26 @@ class StageRun:
         value: What flows in; it is not changed.
         shelf: Where persistence hooks keep their bytes.
         debugging: Whether a debugger can be attached; else ``debug`` hooks are left out.
+        failed: So many attempts have failed before: somebody else counts them and keeps their time, and
+            one more is made here. None: all attempts are made here.
+        work: What is done in place of the stage's own code.
     """
 
-    def __init__(self, stage: Stage, at: At, value: Any, shelf: Shelf, *, debugging: bool) -> None:
+    def __init__(
+        self,
+        stage: Stage,
+        at: At,
+        value: Any,
+        shelf: Shelf,
+        *,
+        debugging: bool,
+        failed: int | None = None,
+        work: Callable[[], Any] | None = None,
+    ) -> None:
         self._stage, self._at, self._value, self._debugging = stage, at, value, debugging
-        self._run = Circumstances(stage, at, value)
+        self._failed = failed
+        self._work = stage.experiment.run_here if stage.experiment and work is None else work
+        self._run = Circumstances(stage, at, value, failed or 0)
         self._hooks = self._run.hooks
         self._returned = returned_by(stage.run) if stage.run else Any
         self._keeper = Keeper(self._run, shelf, self._returned)
@@ -68,11 +83,8 @@ class StageRun:
         Raises:
             StageFailed: When it failed for good; caused by what it raised.
         """
-        for skip in self._ordered("skip_if"):
-            if await self._run.hook("skip_if", skip, self._value):
-                self._status = "skipped"
-                return self._skipped()
-        await self._observe("before", self._value)
+        if not self._failed and (skipped := await self.skipped()):
+            return skipped[0]
         key = await self._keeper.cache_key()
         if key and (found := self._keeper.cached(key)):
             self._status, (output,) = "cached", found
@@ -82,6 +94,19 @@ class StageRun:
             await self._observe(name, output)
         await self._keeper.keep(output, key if self._status == "done" else None)
         return output
+
+    async def skipped(self) -> tuple[Any] | None:
+        """What flows on when the stage is left out, in a tuple of its own; None when it is to run.
+
+        Raises:
+            StageFailed: When a hook that says so failed.
+        """
+        for skip in self._ordered("skip_if"):
+            if await self._run.hook("skip_if", skip, self._value):
+                self._status = "skipped"
+                return (self._passed_on(),)
+        await self._observe("before", self._value)
+        return None
 
     async def _passed(self, output: Any) -> Any:
         boundary = self._stage.boundary
@@ -128,32 +153,27 @@ class StageRun:
         functions = self._hooks.functions(name)
         return functions[::-1] if name in ("skip_if", "before") else functions
 
-    def _skipped(self) -> Any:
+    def _passed_on(self) -> Any:
         boundary = self._stage.boundary
         declares = boundary.contract is not None or boundary.fields
         return self._concluded(self._value) if declares else self._value
 
     async def _ran(self) -> Any:
-        if self._stage.run is None:
+        if self._stage.run is None and self._work is None:
             return self._run.copied(self._value)
-        retry, timeout = self._hooks.nearest("retry"), self._hooks.nearest("timeout")
-        policy = retry if isinstance(retry, RetryPolicy) else RetryPolicy(max_attempts=retry or 1)
+        policy, timeout_s = self._hooks.retry, self._hooks.timeout_s
         while True:
             self._run.attempts += 1
             try:
-                return await self._attempt(None if timeout is None else seconds(timeout))
+                return await self._attempt(timeout_s if self._failed is None else None)
             except StageFailed as failed:
-                if not _again(policy, failed.failure.kind, self._run.attempts):
+                gives_up = not is_retried(policy, failed.failure.kind, self._run.attempts)
+                if gives_up or self._failed is not None:
                     raise
             await asyncio.sleep(policy.delay_s(self._run.attempts))
 
     async def _attempt(self, timeout_s: float | None) -> Any:
-        assert self._stage.run is not None
-        try:
-            call = bound(self._stage.run, self._run.copied(self._value), self._at.turns)
-        except Mismatch as error:
-            raise self._run.failure("contract", error, "its input") from error
-        function = partial(self._stage.run, *call.args, **call.named)
+        function = self._work or self._called()
         try:
             return without_iteration(await self._measured(function, timeout_s), self._value)
         except Overdue as error:
@@ -162,6 +182,15 @@ class StageRun:
             raise self._run.failure("oom", error) from error
         except (Exception, SystemExit) as error:
             raise self._run.failure("user", error) from error
+
+    def _called(self) -> Callable[[], Any]:
+        """The stage's code with its arguments."""
+        assert self._stage.run is not None
+        try:
+            call = bound(self._stage.run, self._run.copied(self._value), self._at.turns)
+        except Mismatch as error:
+            raise self._run.failure("contract", error, "its input") from error
+        return partial(self._stage.run, *call.args, **call.named)
 
     async def _measured(self, function: Callable[[], Any], timeout_s: float | None) -> Any:
         profile = self._hooks.nearest("profile")
@@ -217,6 +246,6 @@ class StageRun:
         return self._concluded(output)
 
 
-def _again(policy: RetryPolicy, kind: StageFailureKind, attempts: int) -> bool:
+def is_retried(policy: RetryPolicy, kind: StageFailureKind, attempts: int) -> bool:
     """Whether a stage gets another attempt; what does not fit today does not fit tomorrow either."""
     return kind in ("user", "oom", "timeout") and policy.again(kind, attempts, 0)
