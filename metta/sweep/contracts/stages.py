@@ -39,15 +39,14 @@ _current: ContextVar[CurrentStage | None] = ContextVar("current_stage", default=
 
 
 @contextmanager
-def running_stage(experiment: str, seed: int | str, at: At) -> Iterator[None]:
+def running_stage(experiment: str, at: At) -> Iterator[None]:
     """Within it, ``current_stage()`` is this one.
 
     Args:
         experiment: Name of the experiment.
-        seed: Seed of the experiment, or its name.
         at: Which run of which stage.
     """
-    stage = CurrentStage(experiment, at.path, at.turns, derived_seed(seed, 0, str(at)))
+    stage = CurrentStage(experiment, at.path, at.turns, derived_seed(experiment, 0, str(at)))
     token = _current.set(stage)
     try:
         yield

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from metta.sweep.contracts.errors import StageFailed, shown
 from metta.sweep.contracts.plans import At, Outcome, Position, StageFailure, StageFailureKind, StageStep
+from metta.sweep.contracts.stages import running_stage
 from metta.sweep.pipeline.binding import asked
 from metta.sweep.pipeline.conversion import Mismatch
 from metta.sweep.pipeline.execution import settled
@@ -26,13 +27,14 @@ class LocalOperations:
     Args:
         definition: What to run.
         shelf: Where persistence hooks keep their bytes.
+        name: Name of the experiment, from which seeds are derived.
 
     Attributes:
         outcomes: How each stage ended, in the order of their ends.
     """
 
-    def __init__(self, definition: Definition, shelf: Shelf) -> None:
-        self._nodes, self._shelf = definition.nodes, shelf
+    def __init__(self, definition: Definition, shelf: Shelf, name: str = "") -> None:
+        self._nodes, self._shelf, self._name = definition.nodes, shelf, name
         self._failed: dict[At, tuple[StageRun, StageFailed]] = {}
         self.outcomes: dict[str, Outcome] = {}
 
@@ -42,7 +44,8 @@ class LocalOperations:
         assert isinstance(stage, Stage)
         run = StageRun(stage, at, value, self._shelf, debugging=True)
         try:
-            output = await run.value()
+            with running_stage(self._name, at):
+                output = await run.value()
         except StageFailed as error:
             self._failed[at] = run, error
             raise
@@ -52,7 +55,8 @@ class LocalOperations:
     async def recover(self, at: At, value: Any, failure: StageFailure) -> Any:
         """Ask the stage's ``on_error``, with the exception itself."""
         run, error = self._failed.pop(at)
-        output = await run.recovered(error)
+        with running_stage(self._name, at):
+            output = await run.recovered(error)
         self.outcomes[str(at)] = run.outcome
         return output
 
@@ -62,7 +66,8 @@ class LocalOperations:
         assert isinstance(node, Conditional | Loop)
         try:
             call = asked(node.predicate, copy.deepcopy(value), at.turns)
-            answer = await settled(node.predicate(*call.args, **call.named))
+            with running_stage(self._name, at):
+                answer = await settled(node.predicate(*call.args, **call.named))
         except Exception as error:
             raise _failed(at, "hook", f"its predicate: {type(error).__name__}: {error}") from error
         if not isinstance(answer, bool) and type(answer).__module__ != "numpy":

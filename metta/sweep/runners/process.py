@@ -8,14 +8,13 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from functools import lru_cache
-from pathlib import Path
 from time import monotonic
 from typing import Any, Literal
 
 from metta.sweep.contracts.attempts import Attempt, Code
 from metta.sweep.contracts.failures import FailureKind
 from metta.sweep.runners.backlog import Backlog
+from metta.sweep.runners.deaths import cause_of, oom_kills_lately
 from metta.sweep.runners.outcome import Outcome
 from metta.sweep.runners.output import Output
 
@@ -26,11 +25,6 @@ LOST_S = 1.0
 
 GONE_S = 10.0
 """So long is waited for the end of a process that was killed."""
-
-VMSTAT = Path("/proc/vmstat")
-
-FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)
-"""Signals that people and machines send to end a process; training code dies of other ones."""
 
 Ending = Literal["stop", "timeout"]
 
@@ -206,36 +200,12 @@ class RunnerProcess:
         self._kill_group()
         status = self._process.wait()
         self.output.drain()
-        if status >= 0:
-            return "user", f"the process exited with code {status}"
-        if self._killed:
+        if status < 0 and self._killed:
             return "user", "the process broke its connection, and was killed"
-        if -status not in FROM_OUTSIDE:
-            return "user", f"the process died of signal {-status} ({signal.strsignal(-status)})"
-        if status == -signal.SIGKILL and oom_kills() > self._ooms:
-            return "oom", "the kernel killed the process because memory ran out"
-        return "infra", f"somebody killed the process with {signal.Signals(-status).name}"
+        return cause_of(status, self._ooms)
 
     def _kill_group(self) -> None:
         # its number is its own until somebody has waited for it; then the group may be another's
         if self._process.returncode is None:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
-
-
-def oom_kills() -> int:
-    """How many processes the kernel has killed for want of memory since it was started."""
-    if not VMSTAT.exists():
-        return 0
-    _, _, rest = VMSTAT.read_text().partition("\noom_kill ")
-    return int(rest.partition("\n")[0] or 0)
-
-
-def oom_kills_lately() -> int:
-    """That number of half a second ago at most: reading it takes as long as a short trial."""
-    return _oom_kills_at(int(2 * monotonic()))
-
-
-@lru_cache(maxsize=1)
-def _oom_kills_at(half_second: int) -> int:
-    return oom_kills()

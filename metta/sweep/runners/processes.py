@@ -15,6 +15,7 @@ from typing import Any
 from metta.sweep.contracts.attempts import Attempt, AttemptKey, Code
 from metta.sweep.contracts.errors import DefinitionError
 from metta.sweep.contracts.events import TrialEvent
+from metta.sweep.runners.environments import environment
 from metta.sweep.runners.events import ended, reported
 from metta.sweep.runners.outcome import Outcome
 from metta.sweep.runners.pool import Pool
@@ -31,9 +32,6 @@ MAX_AHEAD = 32
 
 LATE_S = 0.1
 """An attempt that was to be short and has run so long does not keep those behind it."""
-
-THREADS = ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB_MAXIMUM")
-"""Libraries that start as many threads as there are cores unless ``<NAME>_NUM_THREADS`` says less."""
 
 
 class ProcessPool(Pool):
@@ -65,7 +63,7 @@ class ProcessPool(Pool):
         self._max_trials = max_trials_per_process
         self._timeout_s = timeout_s
         self._grace_s = grace_s
-        self._environment = {**_threads(max(1, cores // slots)), **os.environ}
+        self._environment = environment(max(1, cores // slots))
         self._machine = MachineSlots(max(cores, slots), machine)
         self._selector = DefaultSelector()
         self._wakeups = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -317,7 +315,3 @@ class ProcessPool(Pool):
 def _late(runner: RunnerProcess) -> float | None:
     """When others are to run what waits behind a runner's attempt; None when nothing does."""
     return runner.began + LATE_S if runner.load > 1 and runner.began is not None else None
-
-
-def _threads(count: int) -> dict[str, str]:
-    return {f"{name}_NUM_THREADS": str(count) for name in THREADS}
