@@ -12,6 +12,7 @@ BENCHMARKS = {
     "tpe": "trials a second when each of them is suggested by TPE",
     "utilisation": "how much of its slots a sweep uses, ASHA on real training",
     "growth": "cost and memory of a trial as a sweep grows",
+    "stages": "what a trivial stage of a pipeline costs",
     "startup": "from a cold `sweep run` to the first trial",
 }
 

@@ -1,5 +1,6 @@
 """What needs no server: help, wrong usage, mistakes in scripts and ledgers."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -48,7 +49,7 @@ def test_the_command_is_installed() -> None:
             "error: the budget: trials: input should be greater than or equal to 1, got 0",
         ),
         (("run", "digits.py"), "error: the script: there is no file 'digits.py'; did you mean digit.py?"),
-        (("run", "digit.py"), "error: digit.py: it neither runs nor defines a SweepExperiment"),
+        (("run", "digit.py"), "error: digit.py: it neither runs nor defines an experiment"),
         (
             ("run", "two.py"),
             "error: two.py: it runs none of its experiments; say which: two.py:one or two.py:other",
@@ -144,6 +145,13 @@ def test_a_script_may_end_by_itself(project: Path, call: Caller) -> None:
     done = call("run", "mine.py", "--", "--bogus")
     assert done.returncode == 2
     assert "mine.py: error: unrecognized arguments: --bogus" in done.stderr
+
+
+def test_debugging_prints_json_alone_on_standard_output(project: Path, call: Caller) -> None:
+    script(project)
+    done = call("run", "mine.py", "--name", "here", "--debug", "--json")
+    assert json.loads(done.stdout)["sweep"] == "here"
+    assert done.stderr.startswith("defining\n")
 
 
 def test_a_damaged_ledger_is_told_with_line_and_cure_and_hides_no_other(project: Path, call: Caller) -> None:

@@ -8,7 +8,7 @@ from time import sleep
 
 import pytest
 
-from metta.sweep.client import handle as handles
+from metta.sweep.client import runs
 from metta.sweep.client.handle import SweepHandle
 from metta.sweep.client.loop import call
 from metta.sweep.client.settings import Settings
@@ -94,7 +94,7 @@ async def _terminate(handle: SweepHandle) -> None:
 
 
 def test_a_worker_that_does_not_answer_is_told(sweeps: Sweeps, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(handles, "UPDATE_TIMEOUT", timedelta(seconds=1))
+    monkeypatch.setattr(runs, "UPDATE_TIMEOUT", timedelta(seconds=1))
     handle = sweeps.start("silent", definition(1))
     wait_for_a_report(handle)
     worker = int((sweeps.folder / "launches/silent.lock").read_text("utf-8").split()[0])

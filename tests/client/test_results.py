@@ -1,11 +1,18 @@
 import asyncio
+from pathlib import Path
 
 import pytest
 
 from metta.sweep import SweepFailed
 from metta.sweep.client.results import Results
+from metta.sweep.contracts.budgets import Control
+from metta.sweep.contracts.chunks import Chunk
+from metta.sweep.contracts.decisions import Start
+from metta.sweep.contracts.errors import SweepNotFound
+from metta.sweep.contracts.events import Completed, Created, Opened
+from metta.sweep.stores.files import FileStore
 from metta.sweep.stores.trials import TrialTable
-from tests.stores.stories import Story
+from tests.stores.stories import Story, spec
 
 
 def finished() -> TrialTable:
@@ -84,3 +91,33 @@ def test_who_stops_awaiting_stops_the_wait() -> None:
 
 async def _awaited(results: Results) -> Results:
     return await results
+
+
+def test_they_are_handed_on_by_the_name_of_their_sweep(tmp_path: Path) -> None:
+    begun = Opened(at=1.0, epoch=1, control=Control(run="r"))
+    events = (Created(at=1.0, spec=spec(metric="accuracy")), begun)
+    ledger = FileStore(tmp_path).ledger("digits")
+    ledger.commit(Chunk(n=0, writer="w", epoch=1, events=events))
+    ledger.commit(Chunk(n=1, writer="w", epoch=1, decisions=(Start(trial=0, params={"x": 0.5}, seed=0),)))
+    done = Completed(at=2.0, trial=0, metrics={"accuracy": 0.9})
+    ledger.commit(Chunk(n=2, writer="w", epoch=1, events=(done,)))
+    packed = Results.of("digits", finished()).__pack__()
+    assert Results.__unpack__(packed, tmp_path).best_metric == 0.9
+    with pytest.raises(SweepNotFound, match="there is no sweep 'digit' here; did you mean digits"):
+        Results.__unpack__("digit", tmp_path)
+
+
+def test_a_summary_is_plain_json() -> None:
+    assert Results.of("digits", finished()).summary() == {
+        "sweep": "digits",
+        "metric": "accuracy",
+        "goal": "maximize",
+        "best_metric": 0.9,
+        "best_params": {"x": 0.125},
+        "trials": 3,
+        "completed": 2,
+        "failed": 1,
+        "stopped": 0,
+    }
+    none = Results.of("empty", Story().table).summary()
+    assert (none["best_metric"], none["best_params"], none["metric"], none["trials"]) == (None, None, None, 0)

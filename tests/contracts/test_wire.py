@@ -31,15 +31,44 @@ from metta.sweep.contracts.events import (
     Stopped,
     Tick,
 )
+from metta.sweep.contracts.experiments import (
+    Answer,
+    Beginning,
+    Child,
+    ExperimentControl,
+    ExperimentInput,
+    ExperimentResult,
+    ExperimentSpec,
+    ExperimentStatus,
+    FinishOrder,
+    MergeOrder,
+    Order,
+    PlanInput,
+    RecoverOrder,
+    StageOrder,
+    StageResult,
+)
+from metta.sweep.contracts.experiments import Row as StageRow
 from metta.sweep.contracts.failures import Failure, FailureKind, RetryPolicy
-from metta.sweep.contracts.models import Edge, Wire
+from metta.sweep.contracts.models import Edge, Numbered, Wire
+from metta.sweep.contracts.outcomes import (
+    AttemptFailed,
+    Began,
+    Decided,
+    Finished,
+    Line,
+    Merged,
+    StageEnded,
+)
 from metta.sweep.contracts.plans import (
+    At,
     ConditionalStep,
     LoopStep,
     Outcome,
     ParallelStep,
     PipelineStep,
     Plan,
+    Position,
     Profile,
     StageFailure,
     StageStep,
@@ -57,6 +86,7 @@ from metta.sweep.contracts.sweeps import (
     SweepStatus,
 )
 from metta.sweep.contracts.trials import Resources
+from metta.sweep.contracts.values import Value
 
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 ABOVE_0 = st.floats(min_value=0, exclude_min=True, allow_infinity=False)
@@ -123,8 +153,58 @@ STEPS = [
 ]
 PLANS = wire(Plan, steps=tuples(st.one_of(STEPS)))
 PROFILES = wire(Profile, wall_s=FLOATS, cpu_s=FLOATS, peak_bytes=COUNTS, report=NAMES)
-wire(Outcome, stage=NAMES, attempts=COUNTS, metrics=METRICS, written=tuples(NAMES), profile=maybe(PROFILES))
-wire(StageFailure, stage=NAMES, kind=st.just("user"), message=NAMES, attempts=COUNTS)
+OUTCOMES = wire(
+    Outcome, stage=NAMES, attempts=COUNTS, metrics=METRICS, written=tuples(NAMES), profile=maybe(PROFILES)
+)
+VALUES = wire(Value, packed=JSON, kept=maybe(NAMES))
+STAGE_FAILURES = wire(
+    StageFailure, stage=NAMES, kind=st.just("user"), message=NAMES, attempts=COUNTS, error=maybe(VALUES)
+)
+AT = st.builds(At, NAMES, tuples(COUNTS))
+ENTRIES: list[st.SearchStrategy[Any]] = [
+    wire(Began, recorded=FLOATS, run=NAMES, experiment=NAMES, fields=PARAMS, input=VALUES, fingerprint=NAMES),
+    wire(StageEnded, recorded=FLOATS, at=AT, outcome=OUTCOMES, value=VALUES, code=NAMES, seconds=FLOATS),
+    wire(AttemptFailed, recorded=FLOATS, at=AT, failure=STAGE_FAILURES),
+    wire(Decided, recorded=FLOATS, at=AT, answer=st.booleans()),
+    wire(Merged, recorded=FLOATS, at=AT, value=VALUES),
+    wire(Finished, recorded=FLOATS, reason=st.just("stopped"), value=VALUES, message=NAMES),
+]
+wire(Line, n=COUNTS, writer=NAMES, entries=tuples(st.one_of(ENTRIES)))
+IDENTITY = wire(ExperimentSpec, experiment=NAMES, fields=PARAMS)
+STATE = wire(ExperimentControl, pause=st.booleans(), stop=st.booleans())
+POSITIONS = st.builds(Position[Value], value=VALUES, step=COUNTS, turns=COUNTS)
+BEGINNINGS = wire(Beginning, plan=PLANS, position=POSITIONS, ended=COUNTS)
+wire(
+    ExperimentInput,
+    experiment=NAMES,
+    fields=PARAMS,
+    input=JSON,
+    given=maybe(VALUES),
+    client=NAMES,
+    control=STATE,
+    beginning=maybe(BEGINNINGS),
+)
+wire(PlanInput, name=NAMES, spec=IDENTITY, input=JSON, given=maybe(VALUES), resume=st.booleans(), run=NAMES)
+ORDER: dict[str, st.SearchStrategy[Any]] = {
+    "name": NAMES,
+    "spec": IDENTITY,
+    "fingerprint": NAMES,
+    "inline_bytes": COUNTS,
+    "at": AT,
+    "value": VALUES,
+    "retry": POLICIES,
+}
+wire(Order, **ORDER)
+wire(StageOrder, **ORDER, child=maybe(NAMES))
+wire(RecoverOrder, **ORDER, failure=STAGE_FAILURES)
+wire(MergeOrder, **ORDER, results=tuples(VALUES))
+wire(FinishOrder, name=NAMES, reason=st.just("failed"), value=VALUES, message=NAMES)
+wire(StageResult, value=VALUES, outcome=OUTCOMES, decided=maybe(st.tuples(AT, st.booleans())))
+wire(Answer, answer=st.booleans())
+wire(Child, input=JSON, summary=NAMES)
+STAGE_ROWS = wire(StageRow, stage=NAMES, status=NAMES, attempts=COUNTS, seconds=FLOATS, notes=tuples(NAMES))
+wire(ExperimentStatus, state=st.just("running"), ended=COUNTS, rows=tuples(STAGE_ROWS), control=STATE)
+wire(ExperimentResult, name=NAMES, reason=st.just("stopped"), value=VALUES)
 COMPONENTS = wire(ComponentSpec, type=NAMES, options=PARAMS)
 SPACE = SearchSpace.from_json(
     {"x": {"type": "uniform", "low": 0, "high": 1}, "y": {"type": "constant", "value": [1]}}
@@ -267,6 +347,8 @@ def test_no_model_escapes_these_tests() -> None:
     modules = [import_module(f"{contracts.__name__}.{m.name}") for m in iter_modules(contracts.__path__)]
     classes = {cls for module in modules for _, cls in inspect.getmembers(module, inspect.isclass)}
     models = {
-        cls for cls in classes if issubclass(cls, Wire) and cls not in (Wire, Edge) and cls.__name__[0] != "_"
+        cls
+        for cls in classes
+        if issubclass(cls, Wire) and cls not in (Wire, Edge, Numbered) and cls.__name__[0] != "_"
     }
     assert models == set(MODELS)

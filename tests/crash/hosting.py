@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from metta.sweep.client.sweeps import code_here
+from metta.sweep.client.starts import code_here
 from metta.sweep.contracts.budgets import Budget, Control
 from metta.sweep.contracts.components import ComponentSpec
 from metta.sweep.contracts.errors import LedgerFenced

@@ -1,12 +1,13 @@
 """The Python snippets of the documentation run as they stand.
 
 The blocks of a page make one script, in their order. A block that cannot run here has a line
-``<!-- not run: reason -->`` right before it.
+``<!-- not run: reason -->`` right before it; one that shows what the script prints has ``<!-- printed -->``.
 """
 
 import re
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from markdown_it import MarkdownIt
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 NOT_RUN = re.compile(r"<!--\s*not run\b:?\s*(?P<reason>.*?)\s*-->", re.DOTALL)
+PRINTED = re.compile(r"<!--\s*printed\s*-->")
+PLACE = re.compile(r"\S*?(?P<file>\w+\.py):\d+")
 LIMIT_S = 120
 
 
@@ -36,6 +39,16 @@ def script_of(page: str) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
+def printed_on(page: str) -> list[str]:
+    """The blocks of the page that show what is printed; folders and lines of scripts are left open."""
+    tokens = MarkdownIt().parse(page)
+    return [
+        PLACE.sub(r"\g<file>:N", block.content)
+        for mark, block in pairwise(tokens)
+        if mark.type == "html_block" and PRINTED.search(mark.content)
+    ]
+
+
 PAGES_WITH_SNIPPETS = [page for page in PAGES if page.exists() and script_of(page.read_text("utf-8")).strip()]
 
 
@@ -54,6 +67,8 @@ def test_snippets_run(page: Path, project: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, f"{page.relative_to(ROOT)}:\n{done.stdout}\n{done.stderr}"
+    printed = PLACE.sub(r"\g<file>:N", done.stdout)
+    assert [block for block in printed_on(page.read_text("utf-8")) if block not in printed] == [], printed
 
 
 def test_a_script_keeps_the_lines_of_its_page() -> None:
@@ -67,3 +82,8 @@ def test_a_script_keeps_the_lines_of_its_page() -> None:
 def test_a_snippet_is_not_skipped_without_a_reason() -> None:
     with pytest.raises(AssertionError, match="no reason"):
         script_of("<!-- not run -->\n\n```python\na\n```\n")
+
+
+def test_what_is_printed_may_be_shown() -> None:
+    page = "<!-- printed -->\n\n```text\n- /tmp/script.py:12: wrong\n```\n\n```text\nnot this\n```\n"
+    assert printed_on(page) == ["- script.py:N: wrong\n"]

@@ -1,17 +1,20 @@
 """Records the histories that the replay test replays: real sweeps on a real server.
 
-    python -m tests.histories.record
+    python -m tests.histories.record [NAME ...]
 
 Record anew only what a new version writes on purpose, and keep what an old one wrote: sweeps that were
 begun by it are to go on after an update.
 """
 
+import argparse
 import asyncio
 import json
 import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from shutil import copyfile
 from typing import Any
+from uuid import uuid4
 
 from temporalio.client import WorkflowFailureError
 from temporalio.testing import WorkflowEnvironment
@@ -20,6 +23,7 @@ from temporalio.worker import Worker
 from metta.sweep.client.settings import Settings
 from metta.sweep.contracts.sweeps import SEARCH_ATTRIBUTES
 from tests.rig import TEMPORAL, Handle, Rig, definition, standing, until
+from tests.workflows import pipelines
 
 HERE = Path(__file__).parent
 SUGGESTED = 30
@@ -72,6 +76,62 @@ async def handed_over(rig: Rig) -> Handle:
     return handle
 
 
+async def experiment(rig: Rig, pipeline: str, **more: object) -> Handle:
+    copyfile(pipelines.__file__, rig.folder / "pipelines.py")  # named as a module, its path is not recorded
+    spec = {"experiment": f"pipelines:{pipeline}", "input": {"x": 1, "total": 2, "weight": 2.0}, **more}
+    name = f"experiment-{uuid4()}"
+    return await rig.client.start_workflow("Experiment", spec, id=name, task_queue=rig.queue)
+
+
+async def experiment_looped(rig: Rig) -> Handle:
+    return await experiment(rig, "loop")
+
+
+async def experiment_branched(rig: Rig) -> Handle:
+    return await experiment(rig, "branches")
+
+
+async def experiment_continued(rig: Rig) -> Handle:
+    return await experiment(rig, "loops")
+
+
+async def experiment_retried(rig: Rig) -> Handle:
+    return await experiment(rig, "retried")
+
+
+async def experiment_recovered(rig: Rig) -> Handle:
+    return await experiment(rig, "recovered")
+
+
+async def experiment_failed(rig: Rig) -> Handle:
+    return await experiment(rig, "failing")
+
+
+async def experiment_stopped(rig: Rig) -> Handle:
+    handle = await experiment(rig, "gates")
+    await until(lambda: (rig.folder / "notes").exists())
+    await handle.execute_update("pause")
+    await handle.execute_update("resume")
+    await handle.execute_update("stop")
+    rig.open_gate()
+    return handle
+
+
+async def experiment_cancelled(rig: Rig) -> Handle:
+    handle = await experiment(rig, "gates")
+    await until(lambda: (rig.folder / "notes").exists())
+    await handle.cancel()
+    return handle
+
+
+async def experiment_searched(rig: Rig) -> Handle:
+    return await experiment(rig, "searched")
+
+
+async def experiment_with_wrong_input(rig: Rig) -> Handle:
+    return await experiment(rig, "plain", fields={"typo": 1})
+
+
 STORIES: list[Callable[[Rig], Awaitable[Handle]]] = [
     finished,
     budget_changed,
@@ -81,6 +141,16 @@ STORIES: list[Callable[[Rig], Awaitable[Handle]]] = [
     mistaken,
     failed,
     handed_over,
+    experiment_looped,
+    experiment_branched,
+    experiment_continued,
+    experiment_retried,
+    experiment_recovered,
+    experiment_failed,
+    experiment_stopped,
+    experiment_cancelled,
+    experiment_searched,
+    experiment_with_wrong_input,
 ]
 
 
@@ -108,7 +178,7 @@ async def record(story: Callable[[Rig], Awaitable[Handle]], server: Settings, fo
             print(f"{file.name}: {len(history.events)} events")
 
 
-async def main() -> None:
+async def main(names: list[str]) -> None:
     attributes = [f"--search-attribute={name}={kind}" for name, kind in SEARCH_ATTRIBUTES.items()]
     suggestion = ["--dynamic-config-value", f"limit.historyCount.suggestContinueAsNew={SUGGESTED}"]
     environment = await WorkflowEnvironment.start_local(
@@ -118,9 +188,11 @@ async def main() -> None:
         address = environment.client.service_client.config.target_host
         server = Settings(HERE, {"target_host": address, "namespace": environment.client.namespace})
         with tempfile.TemporaryDirectory() as folder:
-            for story in STORIES:
+            for story in (story for story in STORIES if not names or story.__name__ in names):
                 await record(story, server, Path(folder))
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    parser = argparse.ArgumentParser(prog="python -m tests.histories.record", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="stories; without any, all of them")
+    asyncio.run(main(parser.parse_args().names))

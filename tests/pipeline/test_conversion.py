@@ -9,7 +9,7 @@ import pytest
 from pydantic import BaseModel
 
 from metta.sweep.pipeline.annotations import accepts, type_text
-from metta.sweep.pipeline.conversion import Mismatch, conform, restored, stored_form
+from metta.sweep.pipeline.conversion import Mismatch, conform, restored
 from metta.sweep.pipeline.flows import Flow, either
 from metta.sweep.pipeline.records import Record
 
@@ -19,6 +19,11 @@ class Colour(Enum):
 
 
 class Point(NamedTuple):
+    x: float
+    y: int = 0
+
+
+class Pixel(NamedTuple):
     x: float
     y: int = 0
 
@@ -73,6 +78,13 @@ def test_a_value_of_its_type_fits(value: Any, expected: Any) -> None:
     assert conform(value, expected) == value
 
 
+@pytest.mark.parametrize(
+    ("value", "expected"), [(Point(1.0), Pixel | Point), (3, float | int), (True, int | bool)], ids=repr
+)
+def test_a_value_of_a_member_of_a_union_keeps_its_class(value: Any, expected: Any) -> None:
+    assert type(conform(value, expected)) is type(value)
+
+
 def test_a_value_that_pydantic_does_not_know_fits_by_its_class() -> None:
     other = Other()
     assert conform(other, Other) is other
@@ -112,17 +124,22 @@ def test_a_value_that_does_not_fit_says_where(value: Any, expected: Any, told: s
 
 
 @pytest.mark.parametrize(
-    "value", [Point(1.0, 2), LINE, MODEL, [LINE], {"a": Point(1.5)}, (1, "a"), float("inf"), b"\xff"]
+    ("data", "value", "expected"),
+    [
+        ('{"y": 2, "x": 1.0}', Point(1.0, 2), Point),
+        ('[{"start": [1], "end": [2, 3], "names": ["a"]}]', [LINE], list[Line]),
+        ('{"start": [1], "end": [2, 3], "names": ["a"]}', LINE, Line),
+        (MODEL.model_dump_json(), MODEL, Model),
+        ('{"a": {"x": 1.5}}', {"a": Point(1.5)}, dict[str, Point]),
+        ('[1, "a"]', (1, "a"), tuple[int, str]),
+        ('"/w=="', b"\xff", bytes),
+        ("Infinity", float("inf"), float),
+    ],
 )
-def test_what_is_stored_comes_back(value: Any) -> None:
-    types: dict[type, Any] = {list: list[Line], dict: dict[str, Point], tuple: tuple[int, str]}
-    expected = types.get(type(value), type(value))
-    assert restored(stored_form(value), expected) == value
-
-
-def test_what_cannot_be_stored_is_told() -> None:
-    with pytest.raises(Mismatch, match="it does not fit JSON: got "):
-        stored_form({"a": [Other()]})
+def test_json_is_read_as_a_type(data: str, value: Any, expected: Any) -> None:
+    back = restored(data.encode(), expected)
+    assert back == value
+    assert type(back) is type(value)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The forms of the documentation, together as people write them."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -140,3 +141,9 @@ def test_debug_hooks_and_global_ones_see_each_stage() -> None:
     )
     pipeline.run_local()
     assert seen == ["one", Record(n=1)]
+
+
+@pytest.mark.parametrize("given", [{1: "a", (2, 3): "b"}, Counter("aab"), {"iteration": 5}], ids=repr)
+def test_a_dict_flows_on_as_it_is(given: dict[Any, Any]) -> None:
+    result = Pipeline().stage("give", lambda: given).run_local()
+    assert (type(result), result) == (type(given), given)

@@ -1,3 +1,4 @@
+import json
 import logging
 import os
 import time
@@ -55,7 +56,7 @@ def run(folder: Path) -> Callable[..., LocalRun]:
         stage: Callable[..., Any] = scored, value: Any = 1.0, /, contract: Any = Score, **hooks: Any
     ) -> LocalRun:
         pipeline = Pipeline().stage("score", stage).through(contract, **hooks)
-        return run_local(pipeline._definition, value, Folder(folder))
+        return run_local(pipeline.definition, value, Folder(folder))
 
     return run
 
@@ -376,7 +377,8 @@ def test_an_output_is_stored(
 ) -> None:
     done = run(**hooks)
     assert outcome(done).written == (key,)
-    assert (folder / key).read_text("utf-8") == '{"tries": [], "value": 1.0}'
+    stored = {"$named": ["tests.pipeline.test_hooks:Score", {"value": 1.0, "tries": []}]}
+    assert json.loads((folder / key).read_text("utf-8")) == stored
     assert [path for path in folder.rglob("*") if path.is_file()] == [folder / key]
 
 
@@ -391,7 +393,7 @@ def test_serialize_gives_what_is_stored(
 
 
 def test_an_output_that_cannot_be_stored_says_what_to_do(run: Callable[..., LocalRun]) -> None:
-    with pytest.raises(StageFailed, match="its output cannot be stored; give serialize="):
+    with pytest.raises(StageFailed, match=r"its output: .* cannot be sent or stored: .*; give serialize="):
         run(lambda: Keys(), contract=None, checkpoint=True)
 
 

@@ -2,21 +2,23 @@
 
 import sys
 from bdb import BdbQuit
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from metta.sweep.cli.output import Output
+from metta.sweep.cli.output import Overview
 from metta.sweep.cli.tracebacks import print_traceback, script_line
-from metta.sweep.contracts.errors import DefinitionError, StoreError, SweepError, SweepFailed
+from metta.sweep.contracts.errors import DefinitionError, StageFailed, StoreError, SweepError, SweepFailed
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
+    from metta.sweep.cli.output import Output
+    from metta.sweep.client.attaching import AnyHandle
     from metta.sweep.client.handle import SweepHandle
-    from metta.sweep.contracts.sweeps import SweepStatus
 
 app = typer.Typer(
     name="sweep",
@@ -26,7 +28,9 @@ app = typer.Typer(
 )
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-Name = Annotated[str, typer.Argument(metavar="NAME", help="Name of the sweep.", show_default=False)]
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", help="Name of the sweep or experiment.", show_default=False)
+]
 
 WrongUsage: Any = typer.BadParameter.__mro__[1]
 """Root of the errors of the command line's parser, which typer does not export."""
@@ -44,62 +48,68 @@ def run(
     budget: Annotated[
         int | None, typer.Option(help="Trials to start, instead of the script's budget.")
     ] = None,
-    name: Annotated[str | None, typer.Option(help="Name of the sweep.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue the sweep of this name.")] = False,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="FIELD=VALUE", help="A field of the experiment; JSON or text."),
+    ] = None,
+    input_: Annotated[
+        str | None,
+        typer.Option("--input", metavar="JSON", help="What flows into the first stage."),
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the sweep or experiment.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue what has this name.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="In this process: breakpoints work.")] = False,
     json: Json = False,
 ) -> int:
     """Run the experiment of a script, and show how far it is."""
-    from metta.sweep.client.sweeps import Sweeps
+    from metta.sweep.cli.experiments import ExperimentOutput, fields_from, options_for, packed
+    from metta.sweep.cli.sweeps import SweepOutput
     from metta.sweep.experiments.script import experiment_in
+    from metta.sweep.experiments.sweep import SweepExperiment
 
     path, _, variable = file.partition(":")
-    given = {"budget": budget, "name": name, "resume": resume, "debug": debug}
+    fields = fields_from(set_ or [])
+    given = {"budget": budget, "input": input_, "name": name, "resume": resume}
     # what the script prints is not to stand between the JSON
     with redirect_stdout(sys.stderr) if json else nullcontext():
-        experiment, options = experiment_in(Path(path), variable or None, tuple(arguments or ()))
-        options |= {key: value for key, value in given.items() if value not in (None, False)}
-        if options.pop("debug", False):
-            results = experiment.run(debug=True, **options)
-            Output(json).brief(Sweeps().attach(results.sweep_id))
-            return 0
-        handle = experiment.start(**options)
-    return _watched(handle, Output(json))
+        experiment, options = experiment_in(Path(path), variable or None, tuple(arguments or ()), fields)
+        debug = bool(options.pop("debug", False)) or debug
+        options |= options_for(
+            experiment, {k: v for k, v in given.items() if v is not None and v is not False}
+        )
+        made: Any = experiment.run(debug=True, **options) if debug else experiment.start(**options)
+    if not debug:
+        return _watched(made, json)
+    if isinstance(experiment, SweepExperiment):
+        SweepOutput(json).brief(_sweep(made.sweep_id))
+    else:
+        ExperimentOutput(json).value(made, packed(made) if json else None)
+    return 0
 
 
 @app.command()
 def attach(name: Name, json: Json = False) -> int:
-    """Watch a running sweep until it is over."""
-    from metta.sweep.client.sweeps import Sweeps
+    """Watch a running sweep or experiment until it is over."""
+    from metta.sweep.client.attaching import handle_of
 
-    return _watched(Sweeps().attach(name), Output(json))
+    return _watched(handle_of(name), json)
 
 
 @app.command()
 def show(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="Name of the sweep; without it, all of them.")
+        str | None,
+        typer.Argument(metavar="[NAME]", help="Name of the sweep or experiment; without it, all of them."),
     ] = None,
     json: Json = False,
 ) -> int:
-    """Show how far a sweep is, or list all sweeps of this project."""
-    from metta.sweep.client.results import table_of
-    from metta.sweep.client.sweeps import Sweeps
+    """Show how far a sweep or experiment is, or list all of this project."""
+    from metta.sweep.client.attaching import handle_of
 
-    sweeps, output = Sweeps(), Output(json)
     if name is not None:
-        output.sweep(sweeps.attach(name))
+        _output(handle := handle_of(name), json).shown(handle)
         return 0
-    found: list[tuple[float, str, SweepStatus]] = []
-    damaged: list[StoreError] = []
-    for handle in sweeps.handles():
-        try:
-            table = table_of(handle.ledger)
-            found.append((table.at or 0.0, handle.sweep_id, handle.status_of(table)))
-        except StoreError as error:  # the others can be shown all the same
-            damaged.append(error)
-    output.overview({name: status for _, name, status in sorted(found, reverse=True)})
-    return max([_complain(error) for error in damaged], default=0)
+    return _overview(json)
 
 
 @app.command()
@@ -116,7 +126,6 @@ def budget(
     json: Json = False,
 ) -> None:
     """Change the budget of a running sweep; limits that are not given stay."""
-    from metta.sweep.client.sweeps import Sweeps
     from metta.sweep.contracts.budgets import budget_from
 
     limits = {
@@ -132,7 +141,7 @@ def budget(
         options = ", ".join(f"--{name}" for name in limits if name != "trials")
         raise DefinitionError([f"give a number of trials, or one of {options}"], "the budget")
     wanted = budget_from(given)
-    Output(json).control(name, Sweeps().attach(name).set_budget(wanted))
+    _output(handle := _sweep(name), json).control(name, handle.set_budget(wanted))
 
 
 @app.command()
@@ -144,9 +153,7 @@ def concurrency(
     json: Json = False,
 ) -> None:
     """Change how many trials of a running sweep may run at the same time."""
-    from metta.sweep.client.sweeps import Sweeps
-
-    Output(json).control(name, Sweeps().attach(name).set_concurrency(trials or None))
+    _output(handle := _sweep(name), json).control(name, handle.set_concurrency(trials or None))
 
 
 @app.command()
@@ -157,26 +164,30 @@ def pause(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Start nothing new until the sweep is resumed; paused time is not counted."""
-    from metta.sweep.client.sweeps import Sweeps
+    """Start nothing new until it is resumed; paused time is not counted."""
+    from metta.sweep.client.attaching import handle_of
 
-    Output(json).control(name, Sweeps().attach(name).pause(now))
+    handle = handle_of(name)
+    control = _sweep(name).pause(now) if now else handle.pause()
+    _output(handle, json).control(name, control)
 
 
 @app.command()
 def resume(name: Name, json: Json = False) -> None:
-    """Go on with a paused sweep."""
-    from metta.sweep.client.sweeps import Sweeps
+    """Go on with what is paused."""
+    from metta.sweep.client.attaching import handle_of
 
-    Output(json).control(name, Sweeps().attach(name).resume())
+    handle = handle_of(name)
+    _output(handle, json).control(name, handle.resume())
 
 
 @app.command()
 def stop(name: Name, json: Json = False) -> None:
-    """Stop the running trials of a sweep and end it; everything recorded stays."""
-    from metta.sweep.client.sweeps import Sweeps
+    """End it: running trials stop, running stages come to their end; everything recorded stays."""
+    from metta.sweep.client.attaching import handle_of
 
-    Output(json).control(name, Sweeps().attach(name).stop())
+    handle = handle_of(name)
+    _output(handle, json).control(name, handle.stop())
 
 
 @app.command()
@@ -214,17 +225,65 @@ def _exit_code(arguments: list[str]) -> int:
         return 1
 
 
-def _watched(handle: "SweepHandle", output: Output) -> int:
-    """Follow a sweep to its end, and print that."""
-    from metta.sweep.client.following import followed
+def _sweep(name: str) -> "SweepHandle":
+    """The handle of a sweep.
 
+    Raises:
+        DefinitionError: When an experiment is called so.
+    """
+    from metta.sweep.client.attaching import handle_of
+    from metta.sweep.client.handle import SweepHandle
+
+    handle = handle_of(name)
+    if not isinstance(handle, SweepHandle):
+        raise DefinitionError(["it is an experiment; only sweeps have trials, and a budget of them"], name)
+    return handle
+
+
+def _output(handle: "AnyHandle", json: bool) -> "Output[Any]":
+    from metta.sweep.cli.experiments import ExperimentOutput
+    from metta.sweep.cli.sweeps import SweepOutput
+    from metta.sweep.client.handle import SweepHandle
+
+    return SweepOutput(json) if isinstance(handle, SweepHandle) else ExperimentOutput(json)
+
+
+def _overview(json: bool) -> int:
+    from metta.sweep.client.experiments import Experiments
+    from metta.sweep.client.results import table_of
+    from metta.sweep.client.stages import stages_of
+    from metta.sweep.client.sweeps import Sweeps
+
+    damaged: list[StoreError] = []
+    sweeps = _statuses(Sweeps().handles(), lambda handle: table_of(handle.ledger), damaged)
+    experiments = _statuses(Experiments().handles(), lambda handle: stages_of(handle.log), damaged)
+    Overview(json).show(sweeps, experiments)
+    return max([_complain(error) for error in damaged], default=0)
+
+
+def _statuses(
+    handles: Sequence[Any], read: Callable[[Any], Any], damaged: list[StoreError]
+) -> dict[str, Any]:
+    """How each stands, by name, the newest first; those that cannot be read are put aside."""
+    found: list[tuple[float, str, Any]] = []
+    for handle in handles:
+        try:
+            known = read(handle)
+            found.append((known.at or 0.0, handle.name, handle.status_of(known)))
+        except StoreError as error:  # the others can be shown all the same
+            damaged.append(error)
+    return {name: status for _, name, status in sorted(found, key=lambda item: item[:2], reverse=True)}
+
+
+def _watched(handle: "AnyHandle", json: bool) -> int:
+    """Follow a sweep or experiment to its end, and print that."""
+    output = _output(handle, json)
     try:
-        followed(handle)
-    except SweepFailed as error:
+        output.followed(handle)
+    except (StageFailed, SweepFailed) as error:
         _complain(error)
         output.brief(handle)
         return 1
-    output.sweep(handle)
     return 0
 
 

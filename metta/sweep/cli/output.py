@@ -1,39 +1,26 @@
 """Output: results on standard output, as tables for people or as JSON for machines."""
 
 import json
-import os
-import shlex
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import Any, Generic, TypeVar
 
+from pydantic import BaseModel
 from rich.console import RenderableType
 from rich.text import Text
 
 from metta.sweep.client.consoles import console_of
-from metta.sweep.client.leaderboards import Column, Columns, leaderboard
-from metta.sweep.client.live import best_text, counts_text, failures_text
-from metta.sweep.client.results import table_of
-from metta.sweep.contracts.budgets import Control
+from metta.sweep.client.leaderboards import Column, Columns
+from metta.sweep.client.runs import Run
+from metta.sweep.contracts.experiments import ExperimentStatus
 from metta.sweep.contracts.sweeps import SweepStatus
-from metta.sweep.contracts.wording import budget_text, duration_text, value_text
-from metta.sweep.stores.trials import TrialTable
+from metta.sweep.contracts.wording import duration_text, value_text
 
-if TYPE_CHECKING:
-    from metta.sweep.client.handle import SweepHandle
-
-ROWS = 10
-
-REASONS = {
-    "budget": "its budget is used up",
-    "time": "its time is used up",
-    "target": "its target is reached",
-    "exhausted": "nothing is left to try",
-    "stopped": "it was stopped",
-}
+HandleT = TypeVar("HandleT", bound=Run[Any])
 
 
-class Output:
-    """Prints what a command found out.
+class Printer:
+    """Prints on standard output.
 
     Args:
         as_json: Whether a machine reads it.
@@ -43,105 +30,83 @@ class Output:
         self._json = as_json
         self._console = console_of()
 
-    def sweep(self, handle: "SweepHandle") -> None:
-        """Where a sweep stands, its best trials, and what to do next."""
-        table = table_of(handle.ledger)
-        status = handle.status_of(table)
-        if self._json:
-            self._print_status(handle, status)
-            return
-        verb = "has" if status.state == "failed" else "is"
-        reason = f": {REASONS[status.reason]}" if status.reason in REASONS else ""
-        self._say(Text.assemble((handle.sweep_id, "bold"), f" {verb} {status.state}{reason}"))
-        self._say(counts_text(table, table.elapsed_s))
-        self._say(f"budget: {budget_text(status.control.budget)}")
-        if told := status.notice or failures_text(table):
-            self._say(Text(told, style="yellow"))
-        if table.best:
-            self._best(table)
-        self._next(_what_next(handle, status), handle.ui)
-
-    def brief(self, handle: "SweepHandle") -> None:
-        """What to do next, where all else has been said."""
-        status = handle.status()
-        if self._json:
-            self._print_status(handle, status)
-        else:
-            self._next(_what_next(handle, status), handle.ui)
-
-    def overview(self, statuses: Mapping[str, SweepStatus]) -> None:
-        """All sweeps of a project."""
-        if self._json:
-            self._print([{"sweep": name, **s.model_dump(mode="json")} for name, s in statuses.items()])
-            return
-        if not statuses:
-            self._say("no sweeps yet")
-            self._next("sweep run FILE")
-            return
-        all_progress = [status.progress for status in statuses.values()]
-        self._say(
-            Columns(
-                [
-                    Column("sweep", list(statuses)),
-                    Column("state", [status.state for status in statuses.values()]),
-                    Column("trials", [str(p.counts.started) for p in all_progress], right=True),
-                    Column("failed", [str(p.counts.failed or "-") for p in all_progress], right=True),
-                    Column("time", [duration_text(p.elapsed_s) for p in all_progress], right=True),
-                    Column(
-                        "best",
-                        [value_text(p.best[0].value) if p.best else "-" for p in all_progress],
-                        right=True,
-                    ),
-                    Column("metric", [p.metric or "-" for p in all_progress]),
-                ]
-            )
-        )
-        self._next(f"sweep show {next(iter(statuses))}")
-
-    def control(self, name: str, control: Control) -> None:
-        """What is now wanted of a sweep."""
-        if self._json:
-            self._print({"sweep": name, **control.model_dump(mode="json")})
-            return
-        states = {
-            "running": f"has the budget {budget_text(control.budget)}",
-            "paused": "is paused"
-            if control.pause == "now"
-            else "is paused; running trials come to their end",
-            "stopping": "is being stopped",
-        }
-        limit = f", {control.concurrency} trials at the same time" if control.concurrency else ""
-        self._say(f"{name} {states[control.state]}{limit}")
-        self._next(f"sweep resume {name}" if control.state == "paused" else f"sweep show {name}")
-
-    def _best(self, table: TrialTable) -> None:
-        self._say("")
-        self._say(leaderboard(table, ROWS))
-        self._say(f"\nbest: {best_text(table)}")
-        if table.best:
-            params = table.best.params  # in full, to be copied
-            names = Column("", [f"  {name}" for name in params])
-            for n, value in enumerate(params.values(), 1):
-                self._say(f"{names.line(n)} {json.dumps(value)}")
-
     def _say(self, said: RenderableType) -> None:
         self._console.print(said, soft_wrap=True, markup=False)  # a line of a file is not to be broken
 
     def _next(self, command: str, ui: str = "") -> None:
         self._say(Text(f"next: {command}" + (f"   UI: {ui}" if ui else ""), style="dim"))
 
-    def _print_status(self, handle: "SweepHandle", status: SweepStatus) -> None:
-        self._print({"sweep": handle.sweep_id, "ui": handle.ui, **status.model_dump(mode="json")})
-
     def _print(self, data: object) -> None:
         print(json.dumps(data))
 
 
-def _what_next(handle: "SweepHandle", status: SweepStatus) -> str:
-    if status.state in ("running", "stopping"):
-        return f"sweep attach {handle.sweep_id}"
-    argv = handle.code.argv if handle.code else ()
-    script = os.path.relpath(argv[0]) if argv and argv[0].endswith(".py") else "FILE"
-    more = " --budget N" if status.reason in ("budget", "time", "target") else ""
-    rest = f" -- {shlex.join(argv[1:])}" if script != "FILE" and argv[1:] else ""
-    return f"sweep run {script} --name {handle.sweep_id} --resume{more}{rest}"
+class Output(Printer, ABC, Generic[HandleT]):
+    """Prints what a command found out about something that was started."""
+
+    @abstractmethod
+    def followed(self, handle: HandleT) -> None:
+        """Show how far it is until it is over, and then what came of it.
+
+        Raises:
+            SweepError: When it failed.
+        """
+
+    @abstractmethod
+    def shown(self, handle: HandleT) -> None:
+        """Where it stands, and what to do next."""
+
+    @abstractmethod
+    def brief(self, handle: HandleT) -> None:
+        """What to do next, where all else has been said."""
+
+    @abstractmethod
+    def control(self, name: str, control: BaseModel) -> None:
+        """What is now wanted of it."""
+
+
+class Overview(Printer):
+    """Prints what there is in a project."""
+
+    def show(self, sweeps: Mapping[str, SweepStatus], experiments: Mapping[str, ExperimentStatus]) -> None:
+        """All sweeps and experiments, the newest first."""
+        if self._json:
+            found = [{"sweep": name, **s.model_dump(mode="json")} for name, s in sweeps.items()]
+            found += [{"experiment": name, **e.model_dump(mode="json")} for name, e in experiments.items()]
+            self._print(found)
+            return
+        if not sweeps and not experiments:
+            self._say("no sweeps yet")
+            self._next("sweep run FILE")
+            return
+        if sweeps:
+            self._say(_table_of_sweeps(sweeps))
+        if sweeps and experiments:
+            self._say("")
+        if experiments:
+            self._say(_table_of_experiments(experiments))
+        self._next(f"sweep show {next(iter({**sweeps, **experiments}))}")
+
+
+def _table_of_sweeps(statuses: Mapping[str, SweepStatus]) -> Columns:
+    progress = [status.progress for status in statuses.values()]
+    return Columns(
+        [
+            Column("sweep", list(statuses)),
+            Column("state", [status.state for status in statuses.values()]),
+            Column("trials", [str(p.counts.started) for p in progress], right=True),
+            Column("failed", [str(p.counts.failed or "-") for p in progress], right=True),
+            Column("time", [duration_text(p.elapsed_s) for p in progress], right=True),
+            Column("best", [value_text(p.best[0].value) if p.best else "-" for p in progress], right=True),
+            Column("metric", [p.metric or "-" for p in progress]),
+        ]
+    )
+
+
+def _table_of_experiments(statuses: Mapping[str, ExperimentStatus]) -> Columns:
+    return Columns(
+        [
+            Column("experiment", list(statuses)),
+            Column("state", [status.state for status in statuses.values()]),
+            Column("stages", [str(status.ended) for status in statuses.values()], right=True),
+        ]
+    )

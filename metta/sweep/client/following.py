@@ -1,23 +1,29 @@
-"""Following: live progress until the sweep is over, or until somebody detaches."""
+"""Following: live progress until a sweep or experiment is over, or until somebody detaches."""
 
 import asyncio
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from time import sleep
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Console
 
 from metta.sweep.client.consoles import console_of
+from metta.sweep.client.experiment_handle import ExperimentHandle
 from metta.sweep.client.handle import SweepHandle
 from metta.sweep.client.live import follow, progress_of
 from metta.sweep.client.loop import submit
 from metta.sweep.client.results import Results
+from metta.sweep.client.runs import ResultT, Run
+from metta.sweep.client.stage_lines import follow_stages
 from metta.sweep.contracts.errors import SweepEnded
+from metta.sweep.contracts.experiments import ExperimentResult
 from metta.sweep.stores.trials import TrialTable
+
+ViewT = TypeVar("ViewT")
 
 SECOND_CHANCE_S = 2.0
 """A second Ctrl-C within this time stops the sweep."""
@@ -42,23 +48,56 @@ def followed(handle: SweepHandle, console: Console | None = None, show_end: bool
         KeyboardInterrupt: When the user pressed Ctrl-C once; twice stops the sweep and returns.
     """
     console = console or console_of(stderr=True)
-    announce(handle.sweep_id, handle.ui, handle.notes, console)
-    end, waiting = submit(handle.finished()), _Waiting(handle)
-    try:
-        table = _until_over(handle, end, waiting, console)
-        end.result()
-    finally:
-        end.cancel()
-        waiting.close()
+    table, _ = _watched(
+        handle, lambda end, waiting: follow(handle.ledger, end, console, lambda: waiting.note), console
+    )
     if show_end:
         conclude(table, console)
     return Results.of(handle.sweep_id, table)
 
 
-def announce(name: str, where: str, notes: Sequence[str], console: Console | None = None) -> None:
-    """Say which sweep is followed, where else it can be seen, and what should be known of it."""
+def followed_experiment(handle: ExperimentHandle, console: Console | None = None) -> ExperimentResult:
+    """Show which stages of an experiment have ended until it is over.
+
+    Args:
+        handle: The experiment.
+        console: Where to show it; None means standard error.
+
+    Returns:
+        Its result, whose value ``handle.value_of`` unpacks.
+
+    Raises:
+        StageFailed: When a stage failed for good.
+        SweepFailed: When it was cancelled, or cannot run as it is defined.
+        KeyboardInterrupt: When the user pressed Ctrl-C once; twice stops the experiment and returns.
+    """
     console = console or console_of(stderr=True)
-    console.print(f"sweep [bold]{name}[/bold]  {where}".rstrip(), soft_wrap=True)
+    stages, result = _watched(
+        handle, lambda end, waiting: follow_stages(handle.log, end, console, lambda: waiting.note), console
+    )
+    console.print(f"{result.reason}: {stages.summary()}", soft_wrap=True, markup=False)
+    return result
+
+
+def _watched(
+    handle: Run[ResultT], show: "Callable[[Future[Any], _Waiting], ViewT]", console: Console
+) -> tuple[ViewT, ResultT]:
+    announce(handle.name, handle.ui, handle.notes, console, handle.what)
+    end, waiting = submit(handle.finished()), _Waiting(handle)
+    try:
+        view = _until_over(handle, lambda: show(end, waiting), console)
+        return view, end.result()
+    finally:
+        end.cancel()
+        waiting.close()
+
+
+def announce(
+    name: str, where: str, notes: Sequence[str], console: Console | None = None, what: str = "sweep"
+) -> None:
+    """Say what is followed, where else it can be seen, and what should be known of it."""
+    console = console or console_of(stderr=True)
+    console.print(f"{what} [bold]{name}[/bold]  {where}".rstrip(), soft_wrap=True)
     for note in notes:
         console.print(f"note: {note}", soft_wrap=True, markup=False)
 
@@ -69,13 +108,13 @@ def conclude(table: TrialTable, console: Console | None = None) -> None:
 
 
 class _Waiting:
-    """What a sweep waits for, such as a free slot: the ledger does not tell, so it is asked."""
+    """What it waits for, such as a free slot: what is recorded does not tell, so it is asked."""
 
-    def __init__(self, handle: SweepHandle) -> None:
+    def __init__(self, handle: Run[Any]) -> None:
         self.note = ""
         self._asking = submit(self._ask(handle))
 
-    async def _ask(self, handle: SweepHandle) -> None:
+    async def _ask(self, handle: Run[Any]) -> None:
         while True:
             await asyncio.sleep(NOTE_S)
             self.note = await handle.note()
@@ -85,17 +124,17 @@ class _Waiting:
         self._asking.cancel()
 
 
-def _until_over(handle: SweepHandle, end: Future[Any], waiting: _Waiting, console: Console) -> TrialTable:
+def _until_over(handle: Run[Any], show: Callable[[], ViewT], console: Console) -> ViewT:
     while True:
         try:
-            return follow(handle.ledger, end, console, lambda: waiting.note)
+            return show()
         except KeyboardInterrupt:
             _detach(handle, console)
 
 
-def _detach(handle: SweepHandle, console: Console) -> None:
-    """Return when the sweep is to be stopped, else raise ``KeyboardInterrupt``."""
-    name = handle.sweep_id
+def _detach(handle: Run[Any], console: Console) -> None:
+    """Return when it is to be stopped, else raise ``KeyboardInterrupt``."""
+    name = handle.name
     try:
         console.print(
             f"\ndetached: [bold]{name}[/bold] goes on without this program (Ctrl-C again to stop it)\n"
@@ -105,7 +144,7 @@ def _detach(handle: SweepHandle, console: Console) -> None:
         )
         sleep(SECOND_CHANCE_S)
     except KeyboardInterrupt:
-        console.print(f"stopping {name}: its running trials end at their next report")
+        console.print(f"stopping {name}: {handle.farewell}")
         with suppress(SweepEnded):  # it has come to its end meanwhile
             handle.stop()
         return

@@ -18,11 +18,12 @@ GAP = 2
 
 
 class Column(NamedTuple):
-    """One column: its title, its cells, and whether they stand at its right edge."""
+    """One column: its title, its cells, whether they stand at its right edge, and are never cut."""
 
     title: str
     cells: Sequence[str]
     right: bool = False
+    whole: bool = False
 
     @property
     def width(self) -> int:
@@ -87,6 +88,8 @@ def _cell(row: Row, name: str) -> str:
 
 def _cut(column: Column) -> Column:
     """Values keep their beginning, dotted names their end: that is where they differ."""
+    if column.whole:
+        return column
     title = column.title if len(column.title) <= CELL else f"…{column.title[1 - CELL :]}"
     cells = [cell if len(cell) <= CELL else f"{cell[: CELL - 1]}…" for cell in column.cells]
     return column._replace(title=title, cells=cells)

@@ -78,14 +78,15 @@ def follow(
 
 @contextmanager
 def _screen(console: Console) -> Iterator[Callable[[Follower, str], None]]:
-    if not _is_live(console):
+    if not is_live(console):
         yield _Lines(console).show
         return
     with Live(console=console, auto_refresh=False, transient=True) as live:
         yield lambda follower, note: live.update(_live(follower, note), refresh=True)
 
 
-def _is_live(console: Console) -> bool:
+def is_live(console: Console) -> bool:
+    """Whether what was shown can be overwritten."""
     if console.is_jupyter:  # without widgets nothing could be overwritten, and rich would warn each time
         return find_spec("ipywidgets") is not None
     return console.is_interactive

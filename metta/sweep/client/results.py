@@ -2,14 +2,16 @@
 
 from asyncio import wrap_future
 from collections.abc import Callable, Coroutine, Generator
+from pathlib import Path
 from typing import Any
 
 from metta.sweep.client.loop import call, submit
-from metta.sweep.contracts.errors import SweepFailed
+from metta.sweep.contracts.errors import SweepFailed, SweepNotFound
 from metta.sweep.contracts.records import TrialRecord
 from metta.sweep.contracts.sweeps import Progress, Row
 from metta.sweep.contracts.wording import value_text
 from metta.sweep.stores.base import Ledger
+from metta.sweep.stores.files import FileStore
 from metta.sweep.stores.trials import TrialTable
 
 
@@ -36,6 +38,27 @@ class Results:
         results = cls(sweep_id, over)
         results._known = table
         return results
+
+    def __pack__(self) -> str:
+        """What stages of a pipeline hand on of results: the name under which they are recorded."""
+        return self.sweep_id
+
+    @classmethod
+    def __unpack__(cls, packed: str, root: Path) -> "Results":
+        """The results that were recorded under a name.
+
+        Args:
+            packed: The name.
+            root: Folder of the store.
+
+        Raises:
+            SweepNotFound: When nothing is recorded under it.
+        """
+        store = FileStore(root)
+        ledger = store.ledger(packed)
+        if not ledger.exists():
+            raise SweepNotFound(packed, store.names())
+        return cls.of(packed, table_of(ledger))
 
     def __await__(self) -> Generator[Any, None, "Results"]:
         if self._known is None:
@@ -86,6 +109,22 @@ class Results:
     def progress(self) -> Progress:
         """Counts, time and the best trials."""
         return self.table.progress()
+
+    def summary(self) -> dict[str, Any]:
+        """The best trial and the counts, as plain JSON; None for what is not known."""
+        table, counts = self.table, self.progress.counts
+        metric, goal = table.objective or (None, None)
+        return {
+            "sweep": self.sweep_id,
+            "metric": metric,
+            "goal": goal,
+            "best_metric": table.value(table.best) if table.best else None,
+            "best_params": table.best.params if table.best else None,
+            "trials": counts.started,
+            "completed": counts.completed,
+            "failed": counts.failed,
+            "stopped": counts.stopped,
+        }
 
     def leaderboard(self, limit: int | None = 20) -> list[Row]:
         """The best trials, best first; None for all of them."""

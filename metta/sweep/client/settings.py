@@ -17,9 +17,10 @@ FOLDER = ".metta-sweep"
 
 
 class Configuration(Defaults):
-    """What ``[tool.metta-sweep]`` may say: defaults of experiments, and where the store is."""
+    """What ``[tool.metta-sweep]`` may say: defaults, where the store is, and whether values are pickled."""
 
     store: str = Field(default=FOLDER, min_length=1)
+    pickle: bool | None = None
 
 
 class Project(NamedTuple):
@@ -61,10 +62,17 @@ class Settings:
     Args:
         store: Folder of the artifact store.
         connect: What Temporal's configuration says; empty for the embedded server.
+        pickle: Whether values may be pickled; None lets that be where it is safe.
     """
 
     store: Path
     connect: dict[str, object] = field(default_factory=dict)
+    pickle: bool | None = None
+
+    @property
+    def may_pickle(self) -> bool:
+        """Whether values may be pickled: unless somebody says so, only where a project is its own server."""
+        return self.is_embedded if self.pickle is None else self.pickle
 
     @property
     def is_embedded(self) -> bool:
@@ -88,7 +96,7 @@ class Settings:
         Raises:
             DefinitionError: With every mistake.
         """
-        return cls(store_of(start), _temporal())
+        return cls(store_of(start), _temporal(), Project.find(start).configuration.pickle)
 
 
 def store_of(start: Path | None = None) -> Path:

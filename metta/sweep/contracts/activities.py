@@ -5,7 +5,20 @@ from typing import Generic, TypeVar
 
 from pydantic import BaseModel
 
+from metta.sweep.contracts.experiments import (
+    Answer,
+    Beginning,
+    Child,
+    FinishOrder,
+    MergeOrder,
+    Order,
+    PlanInput,
+    RecoverOrder,
+    StageOrder,
+    StageResult,
+)
 from metta.sweep.contracts.sweeps import SessionInput, SessionResult
+from metta.sweep.contracts.values import Value
 
 InputT = TypeVar("InputT", bound=BaseModel)
 ResultT = TypeVar("ResultT", bound=BaseModel)
@@ -22,3 +35,24 @@ class ActivityReference(Generic[InputT, ResultT]):
 
 RUN_SEARCH_SESSION = ActivityReference("run_search_session", SessionInput, SessionResult)
 """Hosts a search and its runner processes until the search is over."""
+
+PLAN_EXPERIMENT = ActivityReference("plan_experiment", PlanInput, Beginning)
+"""Imports an experiment, checks it, and says where its run begins."""
+
+RUN_STAGE = ActivityReference("run_stage", StageOrder, StageResult)
+"""Runs a stage with its hooks, or finds what it has given before."""
+
+RECOVER_STAGE = ActivityReference("recover_stage", RecoverOrder, StageResult)
+"""Asks the ``on_error`` of a stage that has failed."""
+
+ASK_PREDICATE = ActivityReference("ask_predicate", Order, Answer)
+"""Asks the predicate of a conditional or of a loop."""
+
+MERGE_BRANCHES = ActivityReference("merge_branches", MergeOrder, Value)
+"""Merges the results of parallel branches."""
+
+PREPARE_CHILD = ActivityReference("prepare_child", Order, Child)
+"""Asks what the workflow that does a stage's work is to be given."""
+
+FINISH_EXPERIMENT = ActivityReference("finish_experiment", FinishOrder, FinishOrder)
+"""Records how an experiment has ended."""

@@ -65,23 +65,32 @@ class SpaceError(DefinitionError):
 
 
 class NameInUse(DefinitionError):
-    """A sweep of that name exists already."""
+    """A sweep or experiment of that name exists already.
 
-    def __init__(self, name: str) -> None:
-        super().__init__(
-            [
-                f"the name {name!r} is in use; continue that sweep with resume=True"
-                " (`--resume`), or choose another name"
-            ],
-            "the sweep's name",
-        )
+    Args:
+        name: The name.
+        what: What is to be called so.
+        by: What is called so; None means another one of the same kind, which could be continued.
+    """
+
+    def __init__(self, name: str, what: str = "sweep", by: str | None = None) -> None:
+        way = f"continue that {what} with resume=True (`--resume`), or " if by is None else ""
+        user = f" by {by}" if by else ""
+        problem = f"the name {name!r} is in use{user}; {way}choose another name"
+        super().__init__([problem], f"the {what}'s name")
 
 
 class DefinitionChanged(DefinitionError):
-    """A sweep is continued with a definition that differs from the recorded one."""
+    """A sweep or experiment is continued with a definition that differs from the recorded one.
 
-    def __init__(self, name: str, changes: Sequence[str]) -> None:
-        super().__init__([*changes, "another definition needs another name"], f"the sweep {name}")
+    Args:
+        name: Its name.
+        changes: What differs, one sentence each.
+        what: What it is.
+    """
+
+    def __init__(self, name: str, changes: Sequence[str], what: str = "sweep") -> None:
+        super().__init__([*changes, "another definition needs another name"], f"the {what} {name}")
 
 
 class PipelineDefinitionError(DefinitionError):
@@ -115,18 +124,19 @@ class BadMetric(SweepError):
 
 
 class SweepNotFound(SweepError):
-    """No sweep of that name is recorded in the store.
+    """No sweep or experiment of that name is recorded in the store.
 
     Args:
         name: The name that was asked for.
         known: Names that exist, to suggest the nearest one.
+        what: What was looked for.
     """
 
-    def __init__(self, name: str, known: Sequence[str] = ()) -> None:
-        self.name, self.known = name, known
+    def __init__(self, name: str, known: Sequence[str] = (), what: str = "sweep") -> None:
+        self.name, self.known, self.what = name, known, what
 
     def __str__(self) -> str:
-        return f"there is no sweep {self.name!r} here{nearest(self.name, self.known)}"
+        return f"there is no {self.what} {self.name!r} here{nearest(self.name, self.known)}"
 
 
 class SweepEnded(SweepError):

@@ -4,6 +4,7 @@ from typing import Any, Literal, Self, TypeAlias, cast
 
 from pydantic import Field, JsonValue, ValidatorFunctionWrapHandler, model_validator
 
+from metta.sweep.contracts.failures import RetryPolicy
 from metta.sweep.contracts.models import Wire, parse
 from metta.sweep.contracts.plans import At, Outcome, Plan, Position, StageFailure
 from metta.sweep.contracts.values import Value
@@ -90,13 +91,14 @@ class ExperimentInput(ExperimentSpec):
 
 
 class PlanInput(Wire):
-    """Input of ``plan_experiment``."""
+    """Input of ``plan_experiment``; ``run`` is the Temporal run that asks."""
 
     name: str
     spec: ExperimentSpec
     input: JsonValue = None
     given: Value | None = None
     resume: bool = False
+    run: str = ""
 
 
 class Order(Wire):
@@ -109,6 +111,8 @@ class Order(Wire):
         inline_bytes: Larger values are kept in the store.
         at: Which run of which step.
         value: What flows in.
+        timeout_s: Longest time that an attempt may take; None means no limit.
+        retry: How often a stage's code is tried again.
     """
 
     name: str
@@ -117,6 +121,8 @@ class Order(Wire):
     inline_bytes: int
     at: At
     value: Value
+    timeout_s: float | None = None
+    retry: RetryPolicy = RetryPolicy()
 
 
 class StageOrder(Order):
@@ -169,15 +175,13 @@ class Answer(Wire):
 
 
 class Child(Wire):
-    """A workflow that does the work of a stage; or else, when the stage is skipped, none.
+    """What the workflow is given that does the work of a stage.
 
     Args:
-        workflow: Type of the workflow; None when there is nothing to do.
-        input: Its input.
+        input: Its input; None when there is nothing to do.
         summary: One line for people.
     """
 
-    workflow: Literal["Sweep", "Experiment"] | None = None
     input: JsonValue = None
     summary: str = ""
 

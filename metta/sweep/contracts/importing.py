@@ -61,10 +61,21 @@ def import_script(path: Path) -> ModuleType:
         DefinitionError: When there is no such file.
     """
     path = path.resolve()
-    # by its path: two scripts of the same name are two modules, in every process the same
-    name = f"{path.stem}_{blake2b(str(path).encode(), digest_size=4).hexdigest()}"
+    name = module_name(path)
     with _one_at_a_time:  # nobody is to find a module that another thread has imported half
         return sys.modules[name] if name in sys.modules else _imported(path, name)
+
+
+def module_name(script: Path) -> str:
+    """What a script, named by its absolute path, is called as a module, in every process."""
+    # by its path: two scripts of the same name are two modules
+    return f"{script.stem}_{blake2b(str(script).encode(), digest_size=4).hexdigest()}"
+
+
+def script_of(module: str) -> Path | None:
+    """The script that was imported as a module of that name; None for any other module."""
+    file = getattr(sys.modules.get(module), "__file__", None)
+    return Path(file) if file and module == module_name(Path(file)) else None
 
 
 def _imported(path: Path, name: str) -> ModuleType:

@@ -19,6 +19,7 @@ class Began(_Entry):
     """The experiment was started, or goes on after it had ended; always the first entry.
 
     Args:
+        run: Temporal run id of the first run of this beginning.
         experiment: Reference to its class or pipeline.
         fields: Its fields.
         input: What flows into its first stage.
@@ -27,6 +28,7 @@ class Began(_Entry):
     """
 
     type: Literal["began"] = "began"
+    run: str
     experiment: str
     fields: dict[str, JsonValue] = Field(default_factory=dict)
     input: Value = Value()

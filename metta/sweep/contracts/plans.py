@@ -1,5 +1,6 @@
 """Plans: a pipeline as plain data, and how far a run of it has come."""
 
+from functools import cached_property
 from hashlib import blake2b
 from typing import Annotated, Generic, Literal, NamedTuple, TypeAlias, TypeVar
 
@@ -7,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from metta.sweep.contracts.failures import RetryPolicy
 from metta.sweep.contracts.models import Wire
+from metta.sweep.contracts.values import Value
 
 V = TypeVar("V")
 
@@ -99,7 +101,7 @@ class Plan(Wire):
 
     steps: tuple[Step, ...] = ()
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """What changes when the plan does, as 16 hexadecimal digits; a fix of a function's body leaves it."""
         return blake2b(self.model_dump_json().encode(), digest_size=8).hexdigest()
@@ -154,6 +156,8 @@ class StageFailure(Wire):
     kind: StageFailureKind
     message: str
     attempts: int = 0
+    error: Value | None = None
+    """What it raised, where that can be kept."""
 
 
 class Profile(Wire):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from operator import index
 from pathlib import Path
-from typing import Any, SupportsIndex, TypeAlias
+from typing import Any, Self, SupportsIndex, TypeAlias
 
 from pydantic import Field, JsonValue
 
@@ -143,6 +143,17 @@ class Trial:
             self._report_to(whole, numbers, Path(checkpoint) if checkpoint else None)
         elif not self.reports or whole > self.reports[-1][0]:
             self.reports.append((whole, numbers))
+
+    def __pack__(self) -> dict[str, Any]:
+        """What flows on of it between the stages of a pipeline: all but where its reports go."""
+        return {name: value for name, value in vars(self).items() if name != "_report_to"}
+
+    @classmethod
+    def __unpack__(cls, packed: dict[str, Any], root: Path) -> Self:
+        """The trial that was packed."""
+        made = cls({})
+        vars(made).update(packed)
+        return made
 
     def __repr__(self) -> str:
         return f"Trial(number={self.number}, params={self.params})"

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from metta.sweep.contracts.lazy import lazy
 
 if TYPE_CHECKING:
+    from metta.sweep.experiments.experiment import Experiment as Experiment
     from metta.sweep.experiments.sweep import SweepExperiment as SweepExperiment
 
-__all__, __getattr__, __dir__ = lazy(__name__, {"sweep": ["SweepExperiment"]})
+__all__, __getattr__, __dir__ = lazy(__name__, {"experiment": ["Experiment"], "sweep": ["SweepExperiment"]})

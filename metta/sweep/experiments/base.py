@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from metta.sweep.contracts.lazy import lazy
 
 if TYPE_CHECKING:
+    from metta.sweep.experiments.experiment import Experiment as Experiment
     from metta.sweep.pipeline.builder import Pipeline as Pipeline
     from metta.sweep.pipeline.hooks import HookSet as HookSet
     from metta.sweep.pipeline.merging import Merge as Merge
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 __all__, __getattr__, __dir__ = lazy(
     __name__,
     {
+        "experiments.experiment": ["Experiment"],
         "pipeline.builder": ["Pipeline"],
         "pipeline.hooks": ["HookSet"],
         "pipeline.merging": ["Merge"],

@@ -1,5 +1,6 @@
 """References: how functions and classes are named so that another process finds them again."""
 
+import ast
 import inspect
 import sys
 from collections.abc import Callable, Iterator
@@ -9,11 +10,17 @@ from typing import Any, TypeAlias
 
 from metta.sweep.contracts.components import ComponentSpec, Configured, load
 from metta.sweep.contracts.errors import DefinitionError, shown
+from metta.sweep.contracts.importing import script_of
 from metta.sweep.contracts.objectives import problems_of
 from metta.sweep.contracts.references import Reference
 from metta.sweep.contracts.sweeps import SweepSpec
 
 AnyObjective: TypeAlias = Callable[..., object] | str
+
+CLIENT = "metta.sweep"
+"""Stamp of inputs of workflows that were checked here."""
+
+_HERE = str(Path(__file__).parents[1])
 
 
 def reference_of(thing: Callable[..., object]) -> Reference:
@@ -26,12 +33,61 @@ def reference_of(thing: Callable[..., object]) -> Reference:
     """
     name = getattr(thing, "__qualname__", "")
     if name.isidentifier():
-        module = _started_module() if thing.__module__ == "__main__" else thing.__module__
-        if module and _attribute(thing.__module__, name) is thing:
-            return Reference("module", module, name)
-        if (script := _script()) and _attribute("__main__", name) is thing:
-            return Reference("script", str(script), name)
+        for module in (thing.__module__, "__main__"):
+            if _attribute(module, name) is thing and (reference := _named(module, name)):
+                return reference
     return Reference("value", "", name or type(thing).__name__)
+
+
+def reference_of_variable(value: object) -> Reference | None:
+    """Name what has no name of its own: by a variable of the program, or of the module that is calling.
+
+    Returns:
+        None when no variable leads to it; else the first one that does.
+    """
+    for module in ("__main__", _calling_module()):
+        for name, found in vars(sys.modules[module]).items() if module in sys.modules else ():
+            if found is value and (reference := _named(module, name)):
+                return reference
+    return None
+
+
+def _named(module: str, name: str) -> Reference | None:
+    """A module's attribute as another process finds it; None when it does not."""
+    if module != "__main__":
+        script = script_of(module)
+        return Reference("script", str(script), name) if script else Reference("module", module, name)
+    if started := _started_module():
+        return Reference("module", started, name)
+    script = _script()
+    return Reference("script", str(script), name) if script and name in _bound(script) else None
+
+
+def _bound(script: Path) -> set[str]:
+    """Names that a script may bind when it is imported: all but those below ``if __name__ == ...``."""
+    names: set[str] = set()
+    waiting: list[ast.AST] = [ast.parse(script.read_bytes())]
+    while waiting:
+        match waiting.pop():
+            case ast.If(test=ast.Compare(left=ast.Name(id="__name__"))) as guard:
+                waiting += guard.orelse
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef() as definition:
+                names.add(definition.name)
+            case ast.Name(id=name, ctx=ast.Store()):
+                names.add(name)
+            case ast.alias() as imported:
+                names.add(imported.asname or imported.name)
+            case node:
+                waiting += ast.iter_child_nodes(node)
+    return names
+
+
+def _calling_module() -> str:
+    """The module outside this package that is calling it."""
+    frame = sys._getframe(1)
+    while frame.f_back and frame.f_code.co_filename.startswith(_HERE):
+        frame = frame.f_back
+    return str(frame.f_globals.get("__name__", ""))
 
 
 def spec_of(component: object, kind: type[Configured]) -> ComponentSpec:

@@ -1,8 +1,10 @@
 """The sweep experiment: what to try, where to search, and how."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from uuid import uuid4
+
+from pydantic import JsonValue
 
 from metta.sweep.contracts.budgets import Budget, Control, budget_from
 from metta.sweep.contracts.components import Checked
@@ -18,9 +20,15 @@ from metta.sweep.contracts.references import Reference
 from metta.sweep.contracts.spaces import SearchSpace
 from metta.sweep.contracts.sweeps import SessionInput, SweepInput, SweepSpec
 from metta.sweep.contracts.trials import Observation, Resources
+from metta.sweep.contracts.wording import budget_text
 from metta.sweep.executors.base import Executor
 from metta.sweep.experiments.defaults import KINDS, specs_of, with_defaults
-from metta.sweep.experiments.references import AnyObjective, problems_of_objective, reference_of
+from metta.sweep.experiments.references import (
+    CLIENT,
+    AnyObjective,
+    problems_of_objective,
+    reference_of,
+)
 from metta.sweep.experiments.warm_starts import AnyWarmStart, warm_start_of
 from metta.sweep.optimizers.base import Optimizer
 from metta.sweep.schedulers.base import Scheduler
@@ -28,9 +36,6 @@ from metta.sweep.schedulers.base import Scheduler
 if TYPE_CHECKING:
     from metta.sweep.client.handle import SweepHandle
     from metta.sweep.client.results import Results
-
-CLIENT = "metta.sweep"
-"""Stamp of inputs that were checked here."""
 
 BOTH = "objective and base_experiment are two names of one argument; give one of them"
 
@@ -67,10 +72,14 @@ class SweepExperiment(Checked):
             of a ledger or of a sweep's folder, results, or a list of these and of observations. What the
             optimizer was told by hand is added.
         base_experiment: Another name of ``objective``.
+        budget: Limits that hold where ``run`` is given none, and when it is a stage of a pipeline.
 
     Raises:
         DefinitionError: With every mistake.
     """
+
+    child_workflow: ClassVar[Literal["Sweep"]] = "Sweep"
+    """The workflow that runs it when it is a stage."""
 
     def __init__(
         self,
@@ -91,6 +100,7 @@ class SweepExperiment(Checked):
         initial_points: Sequence[Mapping[str, Any]] | None = None,
         warm_start: "AnyWarmStart | None" = None,
         base_experiment: AnyObjective | None = None,
+        budget: Budget | int | None = None,
     ) -> None:
         self.name = name
         self.objective: Any = base_experiment if objective is None else objective
@@ -109,8 +119,10 @@ class SweepExperiment(Checked):
             "initial_points": json_ready(initial_points),
         }
         self._warm_start = warm_start
+        self._budget, wrong = _limits(budget)
         self._mistakes = [
             *([problem] if name is not None and (problem := name_problem(name)) else []),
+            *wrong,
             *([BOTH] if objective is not None and base_experiment is not None else []),
         ]
         # where only names are wanted nobody runs it, and the defaults it was started with may be gone
@@ -164,7 +176,8 @@ class SweepExperiment(Checked):
         Everything goes on without this process: Ctrl-C detaches, a second one stops the sweep.
 
         Args:
-            budget: Limits; a number is a number of trials. None: until it is stopped.
+            budget: Limits; a number is a number of trials. None takes the experiment's; without any it
+                searches until it is stopped.
             resume: Continue the sweep of this name: attach to it, or go on with a larger budget.
             debug: Run in this process, one trial at a time; breakpoints and prints work.
             name: Name of the sweep, instead of the experiment's.
@@ -216,10 +229,35 @@ class SweepExperiment(Checked):
 
         return Sweeps().attach(name)
 
+    def child_input(self) -> dict[str, JsonValue]:
+        """Input of the workflow that runs it when it is a stage.
+
+        Raises:
+            DefinitionError: When it cannot be run as it is defined, or its objective cannot travel.
+        """
+        self._defined()
+        from metta.sweep.client.handovers import begun_here, findable
+
+        definition = self._input(None, resume=True)
+        changes: dict[str, object] = {"warm_start": begun_here(definition.warm_start, self._known())}
+        if not isinstance(self.objective, str):
+            changes["objective"] = findable(reference_of(self.objective), self.objective)
+        return definition.model_copy(update=changes).model_dump(mode="json", exclude_defaults=True)
+
+    def child_summary(self) -> str:
+        """One line on it for people."""
+        name = getattr(self.objective, "__name__", str(self.objective).rpartition(":")[2])
+        return f"sweep of {name}; budget: {budget_text(self._budget)}"
+
+    def run_here(self) -> "Results":
+        """What it gives as a stage of a local run."""
+        return self.run(debug=True, name=generated_name())
+
     def _debugged(self, name: str, definition: SweepInput) -> "Results":
         from metta.sweep.client.following import announce, conclude
         from metta.sweep.client.results import Results
-        from metta.sweep.client.sweeps import Sweeps, code_here
+        from metta.sweep.client.starts import code_here
+        from metta.sweep.client.sweeps import Sweeps
         from metta.sweep.search.debugging import debugged
 
         sweeps = Sweeps()
@@ -254,7 +292,7 @@ class SweepExperiment(Checked):
         return name or self.name or generated_name()
 
     def _input(self, budget: Budget | int | None, resume: bool) -> SweepInput:
-        limits = budget if isinstance(budget, Budget) else budget_from({} if budget is None else budget)
+        limits = self._budget if budget is None else _budget_of(budget)
         given: dict[str, Any] = {name: getattr(self._spec, name) for name in SweepSpec.model_fields}
         objective = self.objective if isinstance(self.objective, str) else str(reference_of(self.objective))
         given |= {"objective": objective, "budget": limits, "resume": resume, "client": CLIENT}
@@ -264,5 +302,20 @@ class SweepExperiment(Checked):
         """End the import of the script here, when all that is wanted is what it defines."""
         if is_importing():
             raise DefinitionReached(self, {name: value for name, value in options.items() if value})
+        self._defined()
+
+    def _defined(self) -> None:
         if not hasattr(self, "_spec"):  # it was made where only names were wanted, and is run after all
             self._define()
+
+
+def _budget_of(given: Budget | int) -> Budget:
+    return given if isinstance(given, Budget) else budget_from(given)
+
+
+def _limits(given: Budget | int | None) -> tuple[Budget, list[str]]:
+    """A budget that may be left out, and what is wrong with it."""
+    try:
+        return Budget() if given is None else _budget_of(given), []
+    except DefinitionError as error:
+        return Budget(), [f"budget: {problem}" for problem in error.problems]

@@ -128,11 +128,12 @@ def with_iteration(value: Any, turns: tuple[int, ...]) -> Any:
     return value
 
 
-def without_iteration(result: Any, before: Any) -> Any:
+def without_iteration(result: Any, before: Any, turns: tuple[int, ...]) -> Any:
     """What a stage in a loop gave, without the turn's number that it was given."""
-    if not isinstance(result, Record | dict) or ITERATION in (fields_of(before) or {}):
+    fields = (isinstance(result, Record | dict) and fields_of(result)) or {}
+    if not turns or ITERATION not in fields or ITERATION in (fields_of(before) or {}):
         return result
-    fields = {name: field for name, field in (fields_of(result) or {}).items() if name != ITERATION}
+    del fields[ITERATION]
     return Record(**fields) if isinstance(result, Record) else fields
 
 

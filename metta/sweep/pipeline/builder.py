@@ -22,6 +22,8 @@ from metta.sweep.pipeline.calls import (
 from metta.sweep.pipeline.sites import site_of_call
 
 if TYPE_CHECKING:
+    from metta.sweep.client.experiment_handle import ExperimentHandle
+    from metta.sweep.pipeline.nodes import Experiment
     from metta.sweep.pipeline.planning import Definition
 
 T = TypeVar("T")
@@ -29,7 +31,7 @@ U = TypeVar("U")
 R = TypeVar("R")
 P = ParamSpec("P")
 
-Branch: TypeAlias = "Callable[..., Any] | Pipeline[Any]"
+Branch: TypeAlias = "Callable[..., Any] | Pipeline[Any] | Experiment"
 
 LOCAL_FOLDER = ".metta-sweep/local"
 """Where local runs keep caches, checkpoints and archives, below the current folder."""
@@ -63,6 +65,8 @@ class Pipeline(Generic[T]):
     @overload
     def stage(self, name: str, run: "Pipeline[R]") -> "Pipeline[R]": ...
     @overload
+    def stage(self, name: str, run: "Experiment") -> "Pipeline[Any]": ...
+    @overload
     def stage(self, name: str, run: Callable[[], Awaitable[R]]) -> "Pipeline[R]": ...
     @overload
     def stage(self, name: str, run: Callable[[], R]) -> "Pipeline[R]": ...
@@ -79,8 +83,9 @@ class Pipeline(Generic[T]):
 
         Args:
             name: Its name, which no other stage of this pipeline has.
-            run: A function or method, sync or async, or a pipeline. It takes fields of what flows by
-                parameter name; a single parameter that is no field's name takes all of it.
+            run: A function or method, sync or async, a pipeline, or an experiment such as a sweep, whose
+                results flow on. A function takes fields of what flows by parameter name; a single
+                parameter that is no field's name takes all of it.
         """
         return self._with(StageCall(site_of_call(), name, _calls_of(run)))
 
@@ -209,7 +214,7 @@ class Pipeline(Generic[T]):
         Raises:
             PipelineDefinitionError: With every mistake.
         """
-        return self._definition.plan
+        return self.definition.plan
 
     def describe(self) -> str:
         """The pipeline as text.
@@ -219,7 +224,7 @@ class Pipeline(Generic[T]):
         """
         from metta.sweep.pipeline.pictures import description
 
-        return description(self._definition)
+        return description(self.definition)
 
     def to_mermaid(self) -> str:
         """The pipeline as a Mermaid flowchart.
@@ -229,7 +234,7 @@ class Pipeline(Generic[T]):
         """
         from metta.sweep.pipeline.pictures import mermaid
 
-        return mermaid(self._definition)
+        return mermaid(self.definition)
 
     def run_local(self, ctx: Any = None, *, folder: str | Path = LOCAL_FOLDER) -> T:
         """Run in this process, with no engine: breakpoints and prints work.
@@ -248,11 +253,63 @@ class Pipeline(Generic[T]):
         from metta.sweep.pipeline.folders import Folder
         from metta.sweep.pipeline.local import run_local
 
-        value: T = run_local(self._definition, ctx, Folder(Path(folder))).value
+        value: T = run_local(self.definition, ctx, Folder(Path(folder))).value
         return value
 
+    def run(
+        self, input: Any = None, *, name: str | None = None, resume: bool = False, debug: bool = False
+    ) -> T:
+        """Run all stages durably, and show which have ended.
+
+        Everything goes on without this process: Ctrl-C detaches, a second one stops the run.
+
+        Args:
+            input: What flows into the first stage.
+            name: Name of the run; None generates one.
+            resume: Continue the run of this name: attach to it, or go on with what is not done.
+            debug: Run in this process; breakpoints and prints work, and nothing is recorded.
+
+        Returns:
+            What the last stage gives.
+
+        Raises:
+            PipelineDefinitionError: With every mistake.
+            DefinitionError: When it cannot run from here, or the name is in use.
+            StageFailed: When a stage failed for good.
+            SweepFailed: When it was stopped or cancelled.
+            ServerError: When there is no Temporal server and none can be started.
+        """
+        from metta.sweep.experiments.runs import run
+
+        value: T = run(self, input, name=name, resume=resume, debug=debug)
+        return value
+
+    def start(
+        self, input: Any = None, *, name: str | None = None, resume: bool = False
+    ) -> "ExperimentHandle":
+        """Start without waiting for the end; arguments and errors are those of ``run``."""
+        from metta.sweep.experiments.runs import start
+
+        return start(self, input, name=name, resume=resume)
+
+    @staticmethod
+    def attach(name: str) -> "ExperimentHandle":
+        """The handle of a run that was started before.
+
+        Raises:
+            SweepNotFound: When there is none of that name.
+        """
+        from metta.sweep.experiments.runs import attach
+
+        return attach(name)
+
     @cached_property
-    def _definition(self) -> "Definition":
+    def definition(self) -> "Definition":
+        """The pipeline, checked.
+
+        Raises:
+            PipelineDefinitionError: With every mistake.
+        """
         from metta.sweep.pipeline.planning import Definition
 
         return Definition(Calls(self._calls))

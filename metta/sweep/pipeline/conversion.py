@@ -80,7 +80,7 @@ def _conform_fields(given: Mapping[str, Any], types: Mapping[str, Any]) -> tuple
 
 
 def _conform_to_one(value: Any, expected: Any, members: tuple[Any, ...]) -> Any:
-    for member in members:
+    for member in sorted(members, key=lambda member: type(value) is not member):  # its own class comes first
         try:
             return conform(value, member)
         except Mismatch:
@@ -142,31 +142,8 @@ def _adapter(kind: Any) -> "TypeAdapter[Any] | None":
 _cached_adapter = lru_cache(maxsize=1024)(_adapter)
 
 
-def stored_form(value: Any) -> bytes:
-    """A value as JSON, by its own type.
-
-    Raises:
-        Mismatch: When it has no such form.
-    """
-    return json.dumps(_plain(value), sort_keys=True).encode()
-
-
-def _plain(value: Any) -> Any:
-    fields = None if isinstance(value, BaseModel) else fields_of(value)
-    if fields is not None:
-        return {name: _plain(field) for name, field in fields.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    try:
-        if (adapter := adapter_of(type(value))) is not None:
-            return adapter.dump_python(value, mode="json")
-    except Exception as error:  # serialisers may be the user's
-        raise Mismatch([f"got {shown(value)}"], "JSON") from error
-    raise Mismatch([f"got {shown(value)}"], "JSON")
-
-
 def restored(data: bytes, expected: Any) -> Any:
-    """What ``stored_form`` has written, as the declared type.
+    """JSON as the declared type.
 
     Raises:
         Mismatch: When it does not fit.
@@ -179,7 +156,7 @@ def restored(data: bytes, expected: Any) -> Any:
 
 
 def restored_fields(data: bytes, types: Mapping[str, Any]) -> Record:
-    """A record that ``stored_form`` has written, with the types that are known of its fields.
+    """A JSON object as a record, with the types that are known of its fields.
 
     Raises:
         Mismatch: When one does not fit.

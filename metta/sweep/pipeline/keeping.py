@@ -2,17 +2,90 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from functools import partial
 from hashlib import blake2b
-from typing import Any
+from io import BytesIO
+from pathlib import Path
+from types import MethodType
+from typing import IO, Any
 
+from metta.sweep.contracts.blobs import Hashed, Write
+from metta.sweep.contracts.errors import SweepError
 from metta.sweep.contracts.fingerprints import fingerprint_of
+from metta.sweep.contracts.values import Value
 from metta.sweep.pipeline.annotations import type_text
 from metta.sweep.pipeline.circumstances import Circumstances
-from metta.sweep.pipeline.conversion import Mismatch, stored_form
+from metta.sweep.pipeline.conversion import conform, conform_fields, restored, restored_fields
+from metta.sweep.pipeline.flows import Flow
 from metta.sweep.pipeline.folders import OutsideStore, Shelf
+from metta.sweep.pipeline.packing import Packer, Serialized, Unpackable, canonical
+from metta.sweep.pipeline.records import Record, fields_of
+from metta.sweep.pipeline.unpacking import Restore
 
 log = logging.getLogger("metta.sweep.pipeline")
+
+
+class ShelfBlobs:
+    """Blobs of a local run, on its shelf.
+
+    Args:
+        shelf: Where they lie.
+    """
+
+    root = Path()  # it has no store
+
+    def __init__(self, shelf: Shelf) -> None:
+        self._shelf = shelf
+
+    def put(self, suffix: str, write: Write) -> str:
+        """Keep what a function writes; returns its name."""
+        buffer = BytesIO()
+        stream = Hashed(buffer)
+        write(stream)
+        name = stream.name(suffix)
+        self._shelf.write(f"data/{name}", buffer.getvalue())
+        return name
+
+    def open(self, name: str) -> IO[bytes]:
+        """A file to read from.
+
+        Raises:
+            SweepError: When there is none of that name.
+        """
+        if (data := self._shelf.read(f"data/{name}")) is None:
+            raise SweepError(f"{name} is missing")
+        return BytesIO(data)
+
+
+class _Hashes:
+    """Takes blobs for the sake of their names alone."""
+
+    root = Path()
+
+    def put(self, suffix: str, write: Write) -> str:
+        stream = Hashed()
+        write(stream)
+        return stream.name(suffix)
+
+    def open(self, name: str) -> IO[bytes]:
+        raise NotImplementedError
+
+
+def restoring(flows: Mapping[str, Flow]) -> Restore:
+    """Reads what the ``serialize`` hooks of stages made, as the types that flow behind these.
+
+    Args:
+        flows: What flows out of each stage, by path.
+    """
+
+    def restore(stage: str, data: bytes) -> Any:
+        flow = flows[stage]
+        if flow.type is Record and flow.fields is not None:
+            return restored_fields(data, {name: field.type for name, field in flow.fields.items()})
+        return restored(data, flow.type)
+
+    return restore
 
 
 class Keeper:
@@ -21,37 +94,49 @@ class Keeper:
     Args:
         circumstances: Of this run.
         shelf: Where the bytes go.
+        packer: Makes bytes of values.
         returned: What the stage says it returns.
 
     Attributes:
         written: Keys of what was left there.
     """
 
-    def __init__(self, circumstances: Circumstances, shelf: Shelf, returned: Any) -> None:
-        self._run, self._shelf, self._returned = circumstances, shelf, returned
+    def __init__(self, circumstances: Circumstances, shelf: Shelf, packer: Packer, returned: Any) -> None:
+        self._run, self._shelf, self._packer, self._returned = circumstances, shelf, packer, returned
         self.written: list[str] = []
+
+    @property
+    def _serialize(self) -> Callable[..., Any] | None:
+        function: Callable[..., Any] | None = self._run.hooks.nearest("serialize")
+        return function
 
     async def cache_key(self) -> str | None:
         """Where the output of this input is kept; None when the stage is not cached."""
         if not self._run.hooks.nearest("cache") and not self._run.hooks.nearest("cache_key"):
             return None
         if function := self._run.hooks.nearest("cache_key"):
-            said = await self._run.hook("cache_key", function, self._run.value)
+            parts = [await self._run.hook("cache_key", function, self._run.value)]
         else:
-            said = fingerprint_of(self._run.stage.run) if self._run.stage.run else ""
+            parts = [*self._code(), self._contract_text(), self._run.value, self._run.at.turns]
         try:
-            parts = [stored_form(said)]
-            if not function:
-                parts += [
-                    self._contract_text().encode(),
-                    stored_form(self._run.value),
-                    repr(self._run.at.turns).encode(),
-                ]
-        except Mismatch as error:
+            told = self._packer.with_blobs(_Hashes()).pack([*parts, self._serialize is not None])
+        except Unpackable as error:
             advice = "its input says nothing that a cache could go by; give cache_key"
             raise self._run.failure("contract", error, advice) from error
-        digest = blake2b(b"\0".join(parts), digest_size=16).hexdigest()
+        digest = blake2b(canonical(told), digest_size=16).hexdigest()
         return f"cache/{self._run.stage.path}/{digest}.json"
+
+    def _code(self) -> Iterator[Any]:
+        """What a cache goes by of the stage's code: its source, and what it holds."""
+        run = self._run.stage.run
+        if run is not None:
+            yield fingerprint_of(run)
+        while isinstance(run, partial):
+            yield run.args, run.keywords
+            run = run.func
+        if isinstance(run, MethodType) and not isinstance(run.__self__, type):
+            fields = getattr(run.__self__, "fields", None)
+            yield fields if isinstance(fields, dict) else vars(run.__self__)
 
     def _contract_text(self) -> str:
         boundary = self._run.stage.boundary
@@ -63,20 +148,49 @@ class Keeper:
         if (data := self._shelf.read(key)) is None:
             return None
         try:
-            output = self._run.stage.boundary.restored(data, self._run.value, self._returned)
-        except (Mismatch, ValueError):
+            return (self._read(data),)
+        except (SweepError, ValueError):
             log.warning(
                 "%s: what is cached under %s cannot be read; it runs again", self._run.at, key, exc_info=True
             )
             return None
-        return (output,)
+
+    def _read(self, data: bytes) -> Any:
+        """An output again; its contract may have changed since."""
+        boundary = self._run.stage.boundary
+        if self._serialize:
+            return boundary.restored(data, self._run.value, self._returned)
+        output = self._packer.from_json(data)
+        if boundary.contract is None and boundary.fields:
+            conform_fields(fields_of(output) or {}, boundary.fields)
+            return output
+        return conform(output, boundary.contract or self._returned)
+
+    async def sent(self, output: Any, limit_bytes: int) -> Value:
+        """An output as what can travel; through the ``serialize`` hook when it cannot be packed.
+
+        Raises:
+            StageFailed: When it can be neither.
+        """
+        try:
+            return self._packer.kept(output, limit_bytes)
+        except Unpackable as error:
+            if (function := self._serialize) is None:
+                raise self._run.failure("contract", error, "its output") from error
+        return self._kept_form(await self._run.hook("serialize", function, output), limit_bytes)
+
+    def _kept_form(self, form: Any, limit_bytes: int) -> Value:
+        try:
+            return self._packer.kept(Serialized(self._run.stage.path, form), limit_bytes)
+        except Unpackable as error:
+            raise self._run.failure("hook", error, "serialize") from error
 
     async def keep(self, output: Any, cache_key: str | None) -> None:
         """Leave an output wherever hooks say, and in the cache when there is a key."""
         keys = [key async for key in self._keys(output)] + ([cache_key] if cache_key else [])
         if not keys:
             return
-        data = await self._serialized(output)
+        data = await self._stored(output)
         for key in keys:
             try:
                 await asyncio.to_thread(self._shelf.write, key, data)
@@ -98,13 +212,12 @@ class Keeper:
         said = await self._run.hook(name, path, output) if callable(path) else path
         return "" if said is None else str(said)
 
-    async def _serialized(self, output: Any) -> bytes:
-        function = self._run.hooks.nearest("serialize")
-        form = await self._run.hook("serialize", function, output) if function else output
+    async def _stored(self, output: Any) -> bytes:
+        function = self._serialize
+        form = await self._run.hook("serialize", function, output) if function else None
         try:
-            if isinstance(form, bytes | str) and function:
-                return form if isinstance(form, bytes) else form.encode()
-            return stored_form(form)
-        except Mismatch as error:
-            advice = "its output cannot be stored; give serialize=..., which returns bytes, text or JSON"
-            raise self._run.failure("contract", error, advice) from error
+            if function:
+                return Serialized(self._run.stage.path, form).data
+            return self._packer.to_json(output)
+        except Unpackable as error:
+            raise self._run.failure("contract", error, "its output") from error

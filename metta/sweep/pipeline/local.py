@@ -15,8 +15,10 @@ from metta.sweep.pipeline.conversion import Mismatch
 from metta.sweep.pipeline.execution import settled
 from metta.sweep.pipeline.folders import Shelf
 from metta.sweep.pipeline.interpreter import Interpreter
+from metta.sweep.pipeline.keeping import ShelfBlobs
 from metta.sweep.pipeline.merging import merge
 from metta.sweep.pipeline.nodes import Conditional, Loop, Parallel, Stage
+from metta.sweep.pipeline.packing import Packer
 from metta.sweep.pipeline.planning import Definition
 from metta.sweep.pipeline.runner import StageRun
 
@@ -35,6 +37,7 @@ class LocalOperations:
 
     def __init__(self, definition: Definition, shelf: Shelf, name: str = "") -> None:
         self._nodes, self._shelf, self._name = definition.nodes, shelf, name
+        self._packer = Packer(ShelfBlobs(shelf), pickle=False, classes=definition.classes)
         self._failed: dict[At, tuple[StageRun, StageFailed]] = {}
         self.outcomes: dict[str, Outcome] = {}
 
@@ -42,7 +45,7 @@ class LocalOperations:
         """Run a stage with its hooks."""
         stage = self._nodes[at.path]
         assert isinstance(stage, Stage)
-        run = StageRun(stage, at, value, self._shelf, debugging=True)
+        run = StageRun(stage, at, value, self._shelf, self._packer, debugging=True)
         try:
             with running_stage(self._name, at):
                 output = await run.value()

@@ -14,7 +14,10 @@ from metta.sweep.pipeline.sites import Site
 class Experiment(Protocol):
     """What may stand in the place of a stage's code: its work is done by a workflow of its own."""
 
-    child_workflow: Literal["Sweep", "Experiment"]
+    @property
+    def child_workflow(self) -> Literal["Sweep", "Experiment"]:
+        """Type of the workflow."""
+        ...
 
     def child_input(self) -> dict[str, JsonValue]:
         """Input of the workflow."""

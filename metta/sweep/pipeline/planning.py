@@ -1,9 +1,13 @@
 """Planning: from calls to a checked tree, and from that to plain data."""
 
+import json
 from collections.abc import Mapping
 from functools import cached_property
+from typing import Any
 
-from metta.sweep.contracts.errors import PipelineDefinitionError
+from pydantic import JsonValue
+
+from metta.sweep.contracts.errors import DefinitionError, PipelineDefinitionError
 from metta.sweep.contracts.plans import (
     ConditionalStep,
     LoopStep,
@@ -13,11 +17,15 @@ from metta.sweep.contracts.plans import (
     StageStep,
     Step,
 )
+from metta.sweep.pipeline.annotations import is_record_class
 from metta.sweep.pipeline.assembly import Assembler, Problem
+from metta.sweep.pipeline.binding import form_of
 from metta.sweep.pipeline.calls import Calls
 from metta.sweep.pipeline.checks import Checker
+from metta.sweep.pipeline.conversion import Mismatch, restored
 from metta.sweep.pipeline.effective import effective
 from metta.sweep.pipeline.flows import Flow
+from metta.sweep.pipeline.following import Next, predicates_behind
 from metta.sweep.pipeline.nodes import Block, Conditional, Loop, Nested, Node, Parallel, Stage, all_nodes
 
 
@@ -48,6 +56,33 @@ class Definition:
     def nodes(self) -> Mapping[str, Node]:
         """Every node by its path."""
         return {node.path: node for node in all_nodes(self.block)}
+
+    @cached_property
+    def predicates(self) -> Mapping[str, Next]:
+        """The predicates that are asked right behind stages, by the stage's path."""
+        return predicates_behind(self.plan)
+
+    @cached_property
+    def classes(self) -> frozenset[type]:
+        """Classes that are declared to flow."""
+        return frozenset(flow.type for flow in self.flows.values() if is_record_class(flow.type))
+
+    def input_from(self, plain: JsonValue) -> Any:
+        """What flows into the first stage, from plain JSON: as that stage declares to take it.
+
+        Raises:
+            DefinitionError: When it does not fit.
+        """
+        first = self.block[0] if self.block else None
+        form = form_of(first.run) if isinstance(first, Stage) and first.run else None
+        if plain is None or form is None or form.whole is None:
+            return plain
+        if isinstance(plain, dict) and not is_record_class(form.hint(form.whole)):
+            return plain  # its fields flow
+        try:
+            return restored(json.dumps(plain).encode(), form.hint(form.whole))
+        except Mismatch as error:
+            raise DefinitionError([str(error)], "the input") from error
 
     @cached_property
     def plan(self) -> Plan:

@@ -11,6 +11,7 @@ from typing import Any
 from metta.sweep.contracts.errors import StageFailed, SweepError
 from metta.sweep.contracts.failures import RetryPolicy
 from metta.sweep.contracts.plans import At, Outcome, Profile, StageFailureKind, StageStatus
+from metta.sweep.contracts.values import Value
 from metta.sweep.pipeline.annotations import returned_by, type_text
 from metta.sweep.pipeline.binding import bound, without_iteration
 from metta.sweep.pipeline.circumstances import Circumstances
@@ -21,6 +22,7 @@ from metta.sweep.pipeline.folders import Shelf
 from metta.sweep.pipeline.hooks import OBSERVERS
 from metta.sweep.pipeline.keeping import Keeper
 from metta.sweep.pipeline.nodes import Stage
+from metta.sweep.pipeline.packing import Packer
 from metta.sweep.pipeline.records import Record, fields_of, merged, replaced
 from metta.sweep.pipeline.verdicts import Verdicts
 
@@ -35,6 +37,7 @@ class StageRun:
         at: Where it stands, and in which turns of the loops around it.
         value: What flows in; it is not changed.
         shelf: Where persistence hooks keep their bytes.
+        packer: Makes bytes of values.
         debugging: Whether a debugger can be attached; else ``debug`` hooks are left out.
         failed: So many attempts have failed before: somebody else counts them and keeps their time, and
             one more is made here. None: all attempts are made here.
@@ -47,6 +50,7 @@ class StageRun:
         at: At,
         value: Any,
         shelf: Shelf,
+        packer: Packer,
         *,
         debugging: bool,
         failed: int | None = None,
@@ -58,7 +62,7 @@ class StageRun:
         self._run = Circumstances(stage, at, value, failed or 0)
         self._hooks = self._run.hooks
         self._returned = returned_by(stage.run) if stage.run else Any
-        self._keeper = Keeper(self._run, shelf, self._returned)
+        self._keeper = Keeper(self._run, shelf, packer, self._returned)
         self._metrics: dict[str, float] = {}
         self._failed_hooks: Counter[str] = Counter()
         self._profile: Profile | None = None
@@ -94,6 +98,14 @@ class StageRun:
             await self._observe(name, output)
         await self._keeper.keep(output, key if self._status == "done" else None)
         return output
+
+    async def sent(self, output: Any, limit_bytes: int) -> Value:
+        """What it gave as what can travel to another process.
+
+        Raises:
+            StageFailed: When it can neither be packed, nor is there a ``serialize`` hook.
+        """
+        return await self._keeper.sent(output, limit_bytes)
 
     async def skipped(self) -> tuple[Any] | None:
         """What flows on when the stage is left out, in a tuple of its own; None when it is to run.
@@ -175,7 +187,7 @@ class StageRun:
     async def _attempt(self, timeout_s: float | None) -> Any:
         function = self._work or self._called()
         try:
-            return without_iteration(await self._measured(function, timeout_s), self._value)
+            return without_iteration(await self._measured(function, timeout_s), self._value, self._at.turns)
         except Overdue as error:
             raise self._run.failure("timeout", error) from error
         except MemoryError as error:

@@ -22,7 +22,6 @@ from metta.sweep.contracts.outcomes import (
 from metta.sweep.contracts.plans import At, StageFailure
 from metta.sweep.stores.ledgers import FileLog
 
-
 Known: TypeAlias = StageEnded | Decided | Merged
 """What is known of a step for good."""
 
@@ -76,8 +75,8 @@ class Outcomes:
         """The last failure of a stage since the experiment began, or was begun again."""
         return self._failures.get(at)
 
-    def add(self, entry: Entry) -> None:
-        """Record an entry durably; of two that say what a step gave, the first one holds.
+    def add(self, *entries: Entry) -> None:
+        """Record entries durably; of two that say what a step gave, the first one holds.
 
         Raises:
             StoreFull: When there is no room; it can be tried again.
@@ -86,9 +85,10 @@ class Outcomes:
         with self._lock:
             while True:
                 self._refresh()
-                if isinstance(entry, Known) and entry.at in self._known:
+                news = tuple(e for e in entries if not isinstance(e, Known) or e.at not in self._known)
+                if not news:
                     return
-                line = Line(n=self._lines, writer=self._writer, entries=(entry,))
+                line = Line(n=self._lines, writer=self._writer, entries=news)
                 try:
                     self._log.commit(line)
                 except ChunkTaken:  # somebody else was faster: behind him

@@ -10,7 +10,7 @@ from rich.console import Console
 from metta.sweep.client.launches import Launches
 from metta.sweep.client.server import NAMESPACE, EmbeddedServer
 from metta.sweep.client.settings import Settings
-from metta.sweep.client.sweeps import Sweeps, code_here
+from metta.sweep.client.starts import Starts, code_here
 from metta.sweep.contracts.errors import DefinitionError
 from metta.sweep.worker.main import QUEUE, serve
 
@@ -32,7 +32,7 @@ def run_dev(settings: Settings, console: Console, as_json: bool = False) -> None
             [f"Temporal's configuration names {settings.connect['target_host']}; run a worker for that"],
             "sweep dev",
         )
-    Sweeps(settings)  # sets going again what somebody killed
+    Starts(settings)  # sets going again what somebody killed
     server = EmbeddedServer(settings.store / "server")
     info = server.ensure()
     where = {"ui": info.ui, "address": info.address, "namespace": NAMESPACE, "queue": QUEUE}

@@ -24,7 +24,7 @@ from metta.sweep.client.connection import connect, ensure_search_attributes
 from metta.sweep.client.launches import Launch, Launches
 from metta.sweep.client.server import EmbeddedServer
 from metta.sweep.client.settings import Settings
-from metta.sweep.client.sweeps import code_here
+from metta.sweep.client.starts import code_here
 from metta.sweep.contracts.attempts import Code
 from metta.sweep.contracts.errors import ServerError, SweepError
 from metta.sweep.worker.plugin import MettaSweepPlugin
@@ -92,19 +92,22 @@ async def serve_launch(settings: Settings, name: str) -> None:
     """
     launches = Launches(settings.store)
     launch = launches.read(name)
+    buried: set[str] = set()
 
     async def is_done(client: Client) -> bool:
         launch = launches.find(name)
         if launch is None:  # somebody deleted it
             return True
         launches.sign(name)
-        return await _is_done(client, launch) and launches.close(name, launch.generation)
+        return await _is_done(client, launch, buried) and launches.close(name, launch.generation)
 
     await _served(settings, launch.queue, launch.code, is_done)
 
 
 async def _served(settings: Settings, queue: str, code: Code, is_done: _IsDone) -> None:
-    client = await connect(settings, plugins=[MettaSweepPlugin(settings.store, code)])
+    client = await connect(
+        settings, plugins=[MettaSweepPlugin(settings.store, code, pickle=settings.may_pickle)]
+    )
     await ensure_search_attributes(client)
     told = asyncio.Event()
     for sign in (signal.SIGTERM, signal.SIGINT):
@@ -157,11 +160,11 @@ async def _never(client: Client) -> bool:
     return False
 
 
-async def _is_done(client: Client, launch: Launch) -> bool:
+async def _is_done(client: Client, launch: Launch, buried: set[str]) -> bool:
     """Whether no workflow of the queue is open; one that was just launched may have to be started yet."""
     root = await _root(client, launch)
     if root and root.status is WorkflowExecutionStatus.RUNNING:
-        await _bury(client, root)
+        await _bury(client, root, buried)
         return False
     if root is None or (root.close_time and root.close_time.timestamp() < launch.opened_at):
         return time() - launch.opened_at > UNBORN_S
@@ -169,11 +172,21 @@ async def _is_done(client: Client, launch: Launch) -> bool:
     return (await client.count_workflows(query, rpc_timeout=RPC_TIMEOUT)).count == 0
 
 
-async def _bury(client: Client, root: WorkflowExecutionDescription) -> None:
+async def _bury(client: Client, root: WorkflowExecutionDescription, buried: set[str]) -> None:
     """Say that another worker is dead, which the server would notice when its heartbeats are missing.
 
     It is certain: nobody serves the queue of a launch but the holder of its lock.
+
+    Args:
+        client: Who says so.
+        root: A workflow that is open, of which, and of whose children, the dead worker had activities.
+        buried: Children for which it was said.
     """
+    for child in root.raw_description.pending_children:
+        if child.workflow_id not in buried:
+            handle = client.get_workflow_handle(child.workflow_id, run_id=child.run_id)
+            await _bury(client, await handle.describe(rpc_timeout=RPC_TIMEOUT), buried)
+    buried.add(root.id)
     for pending in root.raw_description.pending_activities:
         is_started = pending.state == PendingActivityState.PENDING_ACTIVITY_STATE_STARTED
         if not is_started or pending.last_worker_identity == client.identity:

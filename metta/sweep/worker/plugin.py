@@ -1,4 +1,4 @@
-"""The plugin: everything a Temporal client or worker needs to run sweeps."""
+"""The plugin: everything a Temporal client or worker needs to run sweeps and experiments."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,9 +13,14 @@ from temporalio.worker import WorkerConfig, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from metta.sweep.activities.search_session import SearchSessions
+from metta.sweep.activities.stages import StageActivities
 from metta.sweep.contracts.attempts import Code
 from metta.sweep.contracts.errors import DefinitionError
+from metta.sweep.stages.host import StageHost
+from metta.sweep.stages.messages import Setting
+from metta.sweep.stages.processes import StageProcesses
 from metta.sweep.stores.files import FileStore
+from metta.sweep.workflows.experiment import Experiment
 from metta.sweep.workflows.sweep import Sweep
 
 GRACE = timedelta(seconds=15)
@@ -23,7 +28,7 @@ GRACE = timedelta(seconds=15)
 
 
 class MettaSweepPlugin(SimplePlugin):
-    """Adds sweeps to your own Temporal client or worker.
+    """Adds sweeps and experiments to your own Temporal client or worker.
 
     Give it to the client; workers made from that client inherit it::
 
@@ -36,22 +41,29 @@ class MettaSweepPlugin(SimplePlugin):
     Args:
         store: Folder of the artifact store.
         code: Where user code is found; None means as in this process.
+        pickle: Whether what flows between stages may be pickled into the store, where nothing else can
+            keep it. Whoever can write to the store can then run code in the workers.
 
     Raises:
         DefinitionError: By the client, when its payload converter knows nothing of pydantic; by a worker
             whose client has not got the plugin.
     """
 
-    def __init__(self, store: Path | str = ".metta-sweep", code: Code | None = None) -> None:
+    def __init__(
+        self, store: Path | str = ".metta-sweep", code: Code | None = None, *, pickle: bool = False
+    ) -> None:
+        files, code = FileStore(Path(store)), code or Code(objective="")
         # shared by all workers of this process: one adopts the session that another has parked
-        self._sessions = SearchSessions(FileStore(Path(store)), code or Code(objective=""))
+        self._sessions = SearchSessions(files, code)
+        self._processes = StageProcesses(Setting(code=code, store=files.root, pickle=pickle))
+        stages = StageActivities(StageHost(files, self._processes))
         self._workers = 0
         super().__init__(
             "metta.sweep",
             data_converter=_with_pydantic,
             workflow_runner=_with_passthrough,
-            workflows=[Sweep],
-            activities=[self._sessions.run_search_session],
+            workflows=[Sweep, Experiment],
+            activities=[self._sessions.run_search_session, *stages.all],
             run_context=self._attended,
         )
 
@@ -77,6 +89,7 @@ class MettaSweepPlugin(SimplePlugin):
             self._workers -= 1
             if self._workers == 0:
                 await self._sessions.close()
+                await self._processes.close()
 
 
 def _with_pydantic(converter: DataConverter | None) -> DataConverter:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from metta.sweep.client.sweeps import code_here
+from metta.sweep.client.starts import code_here
 
 
 def test_what_another_process_needs_to_import_the_same(

@@ -1,0 +1,148 @@
+"""The activities of experiments: they attend what the host carries out."""
+
+import asyncio
+from collections.abc import Coroutine
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from temporalio import activity
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
+
+from metta.sweep.contracts.activities import (
+    ASK_PREDICATE,
+    FINISH_EXPERIMENT,
+    MERGE_BRANCHES,
+    PLAN_EXPERIMENT,
+    PREPARE_CHILD,
+    RECOVER_STAGE,
+    RUN_STAGE,
+)
+from metta.sweep.contracts.errors import DefinitionError, LedgerCorrupt, StageFailed
+from metta.sweep.contracts.experiments import (
+    Answer,
+    Beginning,
+    Child,
+    FinishOrder,
+    MergeOrder,
+    Order,
+    PlanInput,
+    RecoverOrder,
+    StageOrder,
+    StageResult,
+)
+from metta.sweep.contracts.values import Value
+from metta.sweep.stages.host import StageHost, TryAgain
+from metta.sweep.stages.processes import StageDied
+
+T = TypeVar("T")
+
+POLL_S = 1.0
+"""How often an activity tells that it is alive."""
+
+AT_ONCE_S = 0.001
+"""The server takes no wait of zero."""
+
+
+class StageActivities:
+    """The activities of experiments on one worker.
+
+    Args:
+        host: What carries them out.
+    """
+
+    def __init__(self, host: StageHost) -> None:
+        self._host = host
+
+    @property
+    def all(self) -> list[Any]:
+        """Every one of them, for a worker."""
+        return [
+            self.plan_experiment,
+            self.run_stage,
+            self.recover_stage,
+            self.ask_predicate,
+            self.merge_branches,
+            self.prepare_child,
+            self.finish_experiment,
+        ]
+
+    @activity.defn(name=PLAN_EXPERIMENT.name)
+    async def plan_experiment(self, input: PlanInput) -> Beginning:
+        """Import an experiment, check it, and say where its run begins."""
+        return await _attended(self._host.plan(input))
+
+    @activity.defn(name=RUN_STAGE.name)
+    async def run_stage(self, order: StageOrder) -> StageResult:
+        """Make an attempt of a stage, or find what it has given before."""
+        return await _attended(self._host.run_stage(order))
+
+    @activity.defn(name=RECOVER_STAGE.name)
+    async def recover_stage(self, order: RecoverOrder) -> StageResult:
+        """Ask the ``on_error`` of a stage that has failed."""
+        return await _attended(self._host.recover(order))
+
+    @activity.defn(name=ASK_PREDICATE.name)
+    async def ask_predicate(self, order: Order) -> Answer:
+        """Ask the predicate of a conditional or of a loop."""
+        return await _attended(self._host.ask(order))
+
+    @activity.defn(name=MERGE_BRANCHES.name)
+    async def merge_branches(self, order: MergeOrder) -> Value:
+        """Merge the results of parallel branches."""
+        return await _attended(self._host.merge(order))
+
+    @activity.defn(name=PREPARE_CHILD.name)
+    async def prepare_child(self, order: Order) -> Child:
+        """Ask what the workflow that does a stage's work is to be given."""
+        return await _attended(self._host.child(order))
+
+    @activity.defn(name=FINISH_EXPERIMENT.name)
+    async def finish_experiment(self, order: FinishOrder) -> FinishOrder:
+        """Record how an experiment has ended."""
+        await _attended(self._host.finish(order))
+        return order
+
+
+async def _attended(work: Coroutine[Any, Any, T]) -> T:
+    """What work gives; meanwhile it is told that it goes on, and it ends when the worker does.
+
+    Raises:
+        ApplicationError: In the engine's words, when it failed.
+    """
+    task = asyncio.ensure_future(work)
+    shutdown = asyncio.create_task(activity.wait_for_worker_shutdown())
+    either: set[asyncio.Future[Any]] = {task, shutdown}
+    try:
+        while not task.done() and not shutdown.done():
+            activity.heartbeat()
+            await asyncio.wait(either, timeout=POLL_S, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+    except Exception as error:
+        raise _told(error) from error
+    finally:
+        shutdown.cancel()
+        task.cancel()
+        await asyncio.wait({task})
+    raise ApplicationError(
+        "the worker ends; another one runs the stage again",
+        type="WorkerEnded",
+        category=ApplicationErrorCategory.BENIGN,
+    )
+
+
+def _told(error: Exception) -> ApplicationError:
+    """An error for the workflow: only what another try can mend is tried again."""
+    kind = type(error).__name__
+    match error:
+        case TryAgain():
+            delay = timedelta(seconds=max(AT_ONCE_S, error.delay_s))
+            return ApplicationError(str(error), type=error.failure.kind, next_retry_delay=delay)
+        case StageFailed():
+            return ApplicationError(str(error), error.failure, type=kind, non_retryable=True)
+        case StageDied():
+            at_once = timedelta(seconds=AT_ONCE_S) if activity.info().attempt == 1 else None
+            return ApplicationError(str(error), type=kind, next_retry_delay=at_once)
+        case DefinitionError() | LedgerCorrupt():
+            return ApplicationError(str(error), type=kind, non_retryable=True)
+    return ApplicationError(str(error), type=kind)

@@ -1,0 +1,108 @@
+"""What the command says of sweeps."""
+
+import json
+import os
+import shlex
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel
+from rich.text import Text
+
+from metta.sweep.cli.output import Output
+from metta.sweep.client.leaderboards import Column, leaderboard
+from metta.sweep.client.live import best_text, counts_text, failures_text
+from metta.sweep.client.results import table_of
+from metta.sweep.contracts.budgets import Control
+from metta.sweep.contracts.sweeps import SweepStatus
+from metta.sweep.contracts.wording import budget_text
+from metta.sweep.stores.trials import TrialTable
+
+if TYPE_CHECKING:
+    from metta.sweep.client.handle import SweepHandle
+
+ROWS = 10
+
+REASONS = {
+    "budget": "its budget is used up",
+    "time": "its time is used up",
+    "target": "its target is reached",
+    "exhausted": "nothing is left to try",
+    "stopped": "it was stopped",
+}
+
+
+class SweepOutput(Output["SweepHandle"]):
+    """Prints what a command found out about a sweep."""
+
+    def followed(self, handle: "SweepHandle") -> None:
+        """Show how far it is until it is over, and then how it ended."""
+        from metta.sweep.client.following import followed
+
+        followed(handle)
+        self.shown(handle)
+
+    def shown(self, handle: "SweepHandle") -> None:
+        """Where a sweep stands, its best trials, and what to do next."""
+        table = table_of(handle.ledger)
+        status = handle.status_of(table)
+        if self._json:
+            self._print_status(handle, status)
+            return
+        verb = "has" if status.state == "failed" else "is"
+        reason = f": {REASONS[status.reason]}" if status.reason in REASONS else ""
+        self._say(Text.assemble((handle.sweep_id, "bold"), f" {verb} {status.state}{reason}"))
+        self._say(counts_text(table, table.elapsed_s))
+        self._say(f"budget: {budget_text(status.control.budget)}")
+        if told := status.notice or failures_text(table):
+            self._say(Text(told, style="yellow"))
+        if table.best:
+            self._best(table)
+        self._next(_what_next(handle, status), handle.ui)
+
+    def brief(self, handle: "SweepHandle") -> None:
+        """What to do next, where all else has been said."""
+        status = handle.status()
+        if self._json:
+            self._print_status(handle, status)
+        else:
+            self._next(_what_next(handle, status), handle.ui)
+
+    def control(self, name: str, control: BaseModel) -> None:
+        """What is now wanted of a sweep."""
+        assert isinstance(control, Control)
+        if self._json:
+            self._print({"sweep": name, **control.model_dump(mode="json")})
+            return
+        states = {
+            "running": f"has the budget {budget_text(control.budget)}",
+            "paused": "is paused"
+            if control.pause == "now"
+            else "is paused; running trials come to their end",
+            "stopping": "is being stopped",
+        }
+        limit = f", {control.concurrency} trials at the same time" if control.concurrency else ""
+        self._say(f"{name} {states[control.state]}{limit}")
+        self._next(f"sweep resume {name}" if control.state == "paused" else f"sweep show {name}")
+
+    def _best(self, table: TrialTable) -> None:
+        self._say("")
+        self._say(leaderboard(table, ROWS))
+        self._say(f"\nbest: {best_text(table)}")
+        if table.best:
+            params = table.best.params  # in full, to be copied
+            names = Column("", [f"  {name}" for name in params])
+            for n, value in enumerate(params.values(), 1):
+                self._say(f"{names.line(n)} {json.dumps(value)}")
+
+    def _print_status(self, handle: "SweepHandle", status: SweepStatus) -> None:
+        self._print({"sweep": handle.sweep_id, "ui": handle.ui, **status.model_dump(mode="json")})
+
+
+def _what_next(handle: "SweepHandle", status: SweepStatus) -> str:
+    if status.state in ("running", "stopping"):
+        return f"sweep attach {handle.sweep_id}"
+    argv = handle.code.argv if handle.code else ()
+    script = os.path.relpath(argv[0]) if argv and argv[0].endswith(".py") else "FILE"
+    more = " --budget N" if status.reason in ("budget", "time", "target") else ""
+    rest = f" -- {shlex.join(argv[1:])}" if script != "FILE" and argv[1:] else ""
+    return f"sweep run {script} --name {handle.sweep_id} --resume{more}{rest}"

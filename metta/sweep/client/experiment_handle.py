@@ -1,0 +1,163 @@
+"""The handle of an experiment: watch it, pause it, stop it, wait for what it gives."""
+
+from collections.abc import Awaitable, Callable, Collection
+from typing import Any
+
+from temporalio.client import Client, WorkflowFailureError
+from temporalio.exceptions import ApplicationError
+
+from metta.sweep.client.loop import call
+from metta.sweep.client.packing import packer_of
+from metta.sweep.client.runs import STATES, Run, cause_of
+from metta.sweep.client.settings import Settings
+from metta.sweep.client.stages import Stages, stages_of
+from metta.sweep.contracts.errors import StageFailed, SweepError, SweepFailed
+from metta.sweep.contracts.experiments import (
+    ExperimentControl,
+    ExperimentResult,
+    ExperimentState,
+    ExperimentStatus,
+)
+from metta.sweep.contracts.plans import StageFailure
+from metta.sweep.stores.files import FileStore
+from metta.sweep.stores.outcomes import OutcomeLog
+
+
+class ExperimentHandle(Run[ExperimentResult]):
+    """An experiment that was started, by whomever. Its methods block.
+
+    Args:
+        name: Its name.
+        store: Where it is recorded.
+        settings: Which server runs it.
+        connect: Connects to that server, when there is something to ask.
+        classes: Classes that flow in it, as far as they are known here.
+    """
+
+    what = "experiment"
+    farewell = "its running stages may end"
+    result_type = ExperimentResult
+
+    def __init__(
+        self,
+        name: str,
+        store: FileStore,
+        settings: Settings,
+        connect: Callable[[], Awaitable[Client]],
+        classes: Collection[type] = (),
+    ) -> None:
+        super().__init__(name, store, settings, connect)
+        self._classes = classes
+
+    @property
+    def experiment_id(self) -> str:
+        """Name of the experiment."""
+        return self.name
+
+    @property
+    def log(self) -> OutcomeLog:
+        """What is recorded of it."""
+        return self._store.outcome_log(self.name)  # one for each reader: it keeps its place
+
+    def status(self) -> ExperimentStatus:
+        """Where it stands: as its workflow tells it, or its outcome log where that does not answer.
+
+        Raises:
+            SweepNotFound: When neither knows it.
+            ServerError: When the server does not answer.
+        """
+        return self.status_of(stages_of(self.log))
+
+    def status_of(self, stages: Stages) -> ExperimentStatus:
+        """The same, for those who have read the log already."""
+        return call(self._status(stages))
+
+    def pause(self) -> ExperimentControl:
+        """Let no other stage begin until ``resume``; those that run may end.
+
+        Raises:
+            SweepEnded: When the experiment is over.
+        """
+        return call(self._update(ExperimentControl, "pause"))
+
+    def resume(self) -> ExperimentControl:
+        """Go on after a pause.
+
+        Raises:
+            SweepEnded: When the experiment is over.
+        """
+        return call(self._update(ExperimentControl, "resume"))
+
+    def stop(self) -> ExperimentControl:
+        """End it as soon as the stages that run have ended; what is recorded stays.
+
+        Raises:
+            SweepEnded: When the experiment is over.
+        """
+        return call(self._update(ExperimentControl, "stop"))
+
+    def result(self) -> Any:
+        """Wait for what the last stage gives.
+
+        Raises:
+            StageFailed: When a stage failed for good.
+            SweepFailed: When it was stopped, cancelled, or could not run as it is defined.
+        """
+        return self.value_of(call(self.finished()))
+
+    def value_of(self, result: ExperimentResult) -> Any:
+        """What the last stage gave.
+
+        Raises:
+            SweepFailed: When it was stopped before that.
+        """
+        if result.reason == "stopped":
+            raise SweepFailed(
+                f"{self.name} was stopped before its end; run it again with resume=True (`--resume`) to go on"
+            )
+        return packer_of(self._settings, self._classes).unkept(result.value)
+
+    async def note(self) -> str:
+        """What its stages do; empty when it cannot tell."""
+        status = await self._asked(ExperimentStatus)
+        if status is None:
+            return ""
+        if status.state in ("paused", "stopping"):
+            return status.state
+        running = [row.stage for row in status.rows if row.status == "running"]
+        more = f" and {len(running) - 3} more" if len(running) > 3 else ""
+        return f"running {', '.join(running[:3])}{more}" if running else ""
+
+    def is_recorded(self) -> bool:
+        """Whether it has an outcome log."""
+        return self.log.exists()
+
+    def known(self) -> list[str]:
+        """All experiments that are recorded."""
+        return self._store.experiment_names()
+
+    async def _status(self, stages: Stages) -> ExperimentStatus:
+        state = await self._state(stages)
+        if state is None:
+            raise self._unknown()
+        if state == "running" and (told := await self._asked(ExperimentStatus)):
+            return told
+        status = stages.status(state)
+        if state == "failed" and not stages.finished:  # it failed before it could record why
+            return status.model_copy(update={"reason": await self._why_failed()})
+        return status
+
+    async def _state(self, stages: Stages) -> ExperimentState | None:
+        recorded = stages.state
+        if self._settings.is_embedded and not self.ui and (recorded or stages.began is None):
+            return recorded  # what runs has a server: none is started only to hear that nothing does
+        if description := await self.described():
+            return STATES[description.status]
+        # Temporal forgets it after its retention, the log does not
+        return recorded or ("cancelled" if stages.began else None)
+
+    def _failed(self, error: WorkflowFailureError) -> SweepError:
+        cause = cause_of(error)
+        if isinstance(cause, ApplicationError) and cause.type == "StageFailed" and cause.details:
+            return StageFailed(StageFailure.model_validate(cause.details[0]))
+        return super()._failed(error)

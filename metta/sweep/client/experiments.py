@@ -1,0 +1,145 @@
+"""The experiments of a project: start one, attach to one, list them."""
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from temporalio.common import WorkflowIDConflictPolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError
+
+from metta.sweep.client.experiment_handle import ExperimentHandle
+from metta.sweep.client.handovers import handed_over
+from metta.sweep.client.packing import Unpackable, packer_of
+from metta.sweep.client.runs import RPC_TIMEOUT
+from metta.sweep.client.settings import Settings
+from metta.sweep.client.stages import stages_of
+from metta.sweep.client.starts import Starts
+from metta.sweep.contracts.changes import changes_since
+from metta.sweep.contracts.errors import DefinitionChanged, DefinitionError, NameInUse, ServerError
+from metta.sweep.contracts.experiments import ExperimentInput
+from metta.sweep.contracts.plans import Plan, width_of
+from metta.sweep.contracts.references import Reference
+from metta.sweep.contracts.values import Value, inline_bytes
+
+
+class Experiments:
+    """All experiments of a project. Made by any command, it first sets going again what somebody killed.
+
+    Args:
+        settings: Which project; None means that of the current folder.
+    """
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self._starts = Starts(settings)
+        self._store = self._starts.store
+
+    def start(
+        self,
+        name: str,
+        definition: ExperimentInput,
+        *,
+        input: Any = None,
+        code: Any = None,
+        classes: Collection[type] = (),
+        plan: Plan,
+        structure: Sequence[str],
+    ) -> ExperimentHandle:
+        """Start an experiment, or go on with one.
+
+        Args:
+            name: Its name.
+            definition: What it is; ``resume`` says whether it may exist already.
+            input: What flows into its first stage.
+            code: Its class or pipeline, when it has to travel by value.
+            classes: Classes that flow in it.
+            plan: Its pipeline as plain data.
+            structure: The same as text.
+
+        Raises:
+            NameInUse: When it exists and is not to be resumed.
+            DefinitionChanged: When it exists and was another one.
+            DefinitionError: When it cannot run from here.
+            ServerError: When there is no server and none can be started.
+        """
+        self._starts.check_is_local(f"the experiment {name}")
+        self._check_name(name, definition.resume)
+        if input is not None:
+            given = self._packed(input, classes, inline_bytes(width_of(plan)))
+            definition = definition.model_copy(update={"given": given})
+        self._check_same(name, definition, plan, structure)
+        if code is not None:
+            reference = handed_over(self._store, definition.experiment, code)
+            definition = definition.model_copy(update={"experiment": reference})
+        handle = self._handle(name, classes)
+        self._starts.begun(name, "", lambda: self._started(name, definition))
+        return handle
+
+    def attach(self, name: str, classes: Collection[type] = ()) -> ExperimentHandle:
+        """The handle of an experiment that was started before.
+
+        Args:
+            name: Its name.
+            classes: Classes that flow in it, as far as they are known.
+
+        Raises:
+            SweepNotFound: When there is none of that name.
+        """
+        handle = self._handle(name, classes)
+        if not handle.is_recorded():
+            handle.status()  # Temporal may know it although nothing is recorded yet
+        return handle
+
+    def handles(self) -> list[ExperimentHandle]:
+        """All experiments that are recorded, by name."""
+        return [self._handle(name) for name in self._store.experiment_names()]
+
+    def _packed(self, input: Any, classes: Collection[type], limit_bytes: int) -> Value:
+        try:
+            return packer_of(self._starts.settings, classes).kept(input, limit_bytes)
+        except Unpackable as error:
+            raise DefinitionError([f"it cannot be sent: {error.why}"], "the input") from error
+
+    def _check_same(
+        self, name: str, definition: ExperimentInput, plan: Plan, structure: Sequence[str]
+    ) -> None:
+        """The worker does it, too; here nothing was started yet when it is another one."""
+        before = stages_of(self._store.outcome_log(name)).began
+        if before is None:
+            return
+        now = before.model_copy(
+            update={
+                "fields": definition.fields,
+                "input": definition.given or before.input,
+                "fingerprint": plan.fingerprint,
+                "structure": tuple(structure),
+            }
+        )
+        if changes := changes_since(before, now):
+            raise DefinitionChanged(name, changes, "experiment")
+
+    def _check_name(self, name: str, resume: bool) -> None:
+        if self._store.ledger(name).exists():
+            raise NameInUse(name, "experiment", by="a sweep")
+        if not resume and self._store.outcome_log(name).exists():
+            raise NameInUse(name, "experiment")
+
+    async def _started(self, name: str, definition: ExperimentInput) -> None:
+        client = await self._starts.client()
+        try:
+            await client.start_workflow(
+                "Experiment",
+                definition,
+                id=name,
+                task_queue=name,
+                id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+                static_summary=Reference.parse(definition.experiment).name,
+                rpc_timeout=RPC_TIMEOUT,
+            )
+        except WorkflowAlreadyStartedError:  # it runs: attach, or refuse
+            if not definition.resume:
+                raise NameInUse(name, "experiment") from None
+        except RPCError as error:
+            raise ServerError(f"the Temporal server does not start {name}: {error}") from error
+
+    def _handle(self, name: str, classes: Collection[type] = ()) -> ExperimentHandle:
+        return ExperimentHandle(name, self._store, self._starts.settings, self._starts.client, classes)

@@ -1,0 +1,243 @@
+"""Runs: workflows that somebody started; they can be waited for, asked, and changed."""
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+from typing import Any, ClassVar, Generic, TypeVar
+
+from pydantic import BaseModel
+from temporalio.client import (
+    Client,
+    RPCTimeoutOrCancelledError,
+    WorkflowExecutionDescription,
+    WorkflowExecutionStatus,
+    WorkflowFailureError,
+    WorkflowHandle,
+    WorkflowQueryFailedError,
+    WorkflowQueryRejectedError,
+    WorkflowUpdateFailedError,
+)
+from temporalio.exceptions import ApplicationError, CancelledError, TerminatedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from metta.sweep.client.keeper import Keeper
+from metta.sweep.client.launches import Launches
+from metta.sweep.client.settings import Settings
+from metta.sweep.contracts.attempts import Code
+from metta.sweep.contracts.errors import (
+    DefinitionError,
+    ServerError,
+    SweepEnded,
+    SweepError,
+    SweepFailed,
+    SweepNotFound,
+)
+from metta.sweep.contracts.sweeps import SweepState
+from metta.sweep.stores.files import FileStore
+
+RPC_TIMEOUT = timedelta(seconds=10)
+
+UPDATE_TIMEOUT = timedelta(seconds=30)
+"""An update is answered by the worker, which may just be starting."""
+
+LOOK_S = 2.0
+"""While a result is waited for, it is looked this often whether the worker lives."""
+
+REFUSALS = (
+    RPCStatusCode.INVALID_ARGUMENT,
+    RPCStatusCode.PERMISSION_DENIED,
+    RPCStatusCode.UNAUTHENTICATED,
+    RPCStatusCode.UNIMPLEMENTED,
+)
+"""What a server answers that would answer the same for ever."""
+
+STATES: dict[WorkflowExecutionStatus | None, SweepState] = {
+    WorkflowExecutionStatus.RUNNING: "running",
+    WorkflowExecutionStatus.CONTINUED_AS_NEW: "running",
+    WorkflowExecutionStatus.COMPLETED: "finished",
+    WorkflowExecutionStatus.FAILED: "failed",
+    WorkflowExecutionStatus.TIMED_OUT: "failed",
+    WorkflowExecutionStatus.CANCELED: "cancelled",
+    WorkflowExecutionStatus.TERMINATED: "cancelled",
+}
+
+ResultT = TypeVar("ResultT", bound=BaseModel)
+AnswerT = TypeVar("AnswerT", bound=BaseModel)
+
+
+class Run(ABC, Generic[ResultT]):
+    """A workflow that was started, by whomever.
+
+    Args:
+        name: Its name.
+        store: Where it is recorded.
+        settings: Which server runs it.
+        connect: Connects to that server, when there is something to ask.
+    """
+
+    what: ClassVar[str]
+    """What it is called in messages."""
+
+    farewell: ClassVar[str]
+    """What is left to do when it is stopped."""
+
+    more: ClassVar[str] = ""
+    """What else it needs to go on once it is over."""
+
+    result_type: ClassVar[type[BaseModel]]
+
+    def __init__(
+        self,
+        name: str,
+        store: FileStore,
+        settings: Settings,
+        connect: Callable[[], Awaitable[Client]],
+    ) -> None:
+        self.name = name
+        self.notes: Sequence[str] = ()
+        self._store = store
+        self._settings = settings
+        self._keeper = Keeper(settings)
+        self._connect = connect
+
+    @property
+    def ui(self) -> str:
+        """Address of its page in the Temporal UI; empty where that is not known."""
+        return self._keeper.page(self.name)
+
+    @property
+    def code(self) -> Code | None:
+        """How the program that started it was started; None where that is not known."""
+        launch = Launches(self._settings.store).find(self.name)
+        return launch.code if launch else None
+
+    async def finished(self) -> ResultT:
+        """Wait for its end, and keep its server and worker alive meanwhile.
+
+        Raises:
+            SweepError: With the message that it ended with.
+        """
+        workflow = await self._workflow()
+        while True:
+            try:
+                async with asyncio.timeout(LOOK_S):  # the server answers a long poll only when it is over
+                    return await workflow.result(rpc_timeout=RPC_TIMEOUT)
+            except TimeoutError:
+                pass
+            except WorkflowFailureError as error:
+                raise self._failed(error) from None
+            except RPCError as error:
+                if error.status is RPCStatusCode.NOT_FOUND:
+                    raise self._unknown() from None
+                if error.status in REFUSALS:
+                    raise _silent(error) from error
+            await self._keeper.check(self.name)  # it takes long, or the server is away
+
+    @abstractmethod
+    async def note(self) -> str:
+        """What it waits for, such as a free slot; empty when it works, or cannot tell."""
+
+    @abstractmethod
+    def stop(self) -> BaseModel:
+        """End it; what is recorded stays.
+
+        Raises:
+            SweepEnded: When it is over.
+        """
+
+    @abstractmethod
+    def is_recorded(self) -> bool:
+        """Whether anything of it is recorded."""
+
+    @abstractmethod
+    def known(self) -> list[str]:
+        """All of its kind that are recorded."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r})"
+
+    async def _workflow(self) -> WorkflowHandle[object, ResultT]:
+        client = await self._connect()
+        kind: Any = self.result_type
+        return client.get_workflow_handle(self.name, result_type=kind)
+
+    async def described(self) -> WorkflowExecutionDescription | None:
+        """What Temporal knows of it; None when that is nothing.
+
+        Raises:
+            ServerError: When the server does not answer.
+        """
+        try:
+            return await (await self._workflow()).describe(rpc_timeout=RPC_TIMEOUT)
+        except RPCError as error:
+            if error.status is not RPCStatusCode.NOT_FOUND:
+                raise _silent(error) from error
+            return None
+
+    async def _asked(self, kind: type[AnswerT]) -> AnswerT | None:
+        """Its own answer to the query ``status``; None when it gives none."""
+        try:
+            workflow = await self._workflow()
+            answer: AnswerT = await workflow.query("status", result_type=kind, rpc_timeout=RPC_TIMEOUT)
+            return answer
+        except (RPCError, ServerError, WorkflowQueryFailedError, WorkflowQueryRejectedError):
+            return None
+
+    async def _why_failed(self) -> str:
+        try:
+            await (await self._workflow()).result(rpc_timeout=RPC_TIMEOUT)
+        except WorkflowFailureError as error:
+            return str(self._failed(error))
+        except RPCError:
+            pass
+        return ""
+
+    async def _update(self, kind: type[AnswerT], name: str, *args: object) -> AnswerT:
+        try:
+            workflow = await self._workflow()
+            answer: AnswerT = await workflow.execute_update(
+                name, args=args, result_type=kind, rpc_timeout=UPDATE_TIMEOUT
+            )
+            return answer
+        except WorkflowUpdateFailedError as error:
+            raise DefinitionError([str(error.cause)], name) from None
+        except RPCTimeoutOrCancelledError as error:
+            raise ServerError(
+                f"no worker of {self.name} answers yet; `sweep attach {self.name}` brings one,"
+                " which may still do what was asked"
+            ) from error
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:
+                raise self._gone() from None
+            raise _silent(error) from error
+
+    def _failed(self, error: WorkflowFailureError) -> SweepError:
+        return SweepFailed(self._reason(error))
+
+    def _reason(self, error: WorkflowFailureError) -> str:
+        """The reason in the words it was raised with, below the engine's wrappers."""
+        cause = cause_of(error)
+        if isinstance(cause, CancelledError | TerminatedError):
+            return f"{self.name} was cancelled; run it again with resume=True (`--resume`) to go on"
+        return cause.message if isinstance(cause, ApplicationError) else str(cause or error)
+
+    def _unknown(self) -> SweepNotFound:
+        return SweepNotFound(self.name, self.known(), self.what)
+
+    def _gone(self) -> SweepEnded | SweepNotFound:
+        if not self.is_recorded():
+            return self._unknown()
+        return SweepEnded(f"{self.name} is over; run it again with resume=True (`--resume`){self.more}")
+
+
+def cause_of(error: WorkflowFailureError) -> BaseException | None:
+    """What a workflow was ended by, below the engine's wrappers."""
+    cause: BaseException | None = error.cause
+    while cause and cause.__cause__ and not isinstance(cause, ApplicationError):
+        cause = cause.__cause__
+    return cause
+
+
+def _silent(error: RPCError) -> ServerError:
+    return ServerError(f"the Temporal server does not answer as it should: {error}")

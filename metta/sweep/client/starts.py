@@ -1,0 +1,106 @@
+"""Starts: how a program begins work that goes on without it."""
+
+import os
+import sys
+import sysconfig
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+from temporalio.client import Client
+
+from metta.sweep.client.connection import connect
+from metta.sweep.client.detached import end
+from metta.sweep.client.launches import STOP_S, Launches
+from metta.sweep.client.loop import call
+from metta.sweep.client.server import EmbeddedServer
+from metta.sweep.client.settings import Settings
+from metta.sweep.contracts.attempts import Code
+from metta.sweep.contracts.errors import DefinitionError, ServerError
+from metta.sweep.stores.files import FileStore
+
+T = TypeVar("T")
+
+
+class Starts:
+    """What is started in a project. Made by any command, it first sets going again what somebody killed.
+
+    Args:
+        settings: Which project; None means that of the current folder.
+    """
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.settings = settings or Settings.load()
+        self.store = FileStore(self.settings.store)
+        self.launches = Launches(self.settings.store)
+        self._client: Client | None = None
+        if self.launches.unfinished():
+            if self.settings.is_embedded:
+                EmbeddedServer(self.settings.store / "server").ensure()
+            self.launches.revive()
+
+    def check_is_local(self, subject: str) -> None:
+        """See to it that whatever runs the work can read the store.
+
+        Raises:
+            DefinitionError: When it could not.
+        """
+        if not self.settings.is_local:
+            raise DefinitionError(
+                [
+                    f"the store {self.settings.store} is on this machine, but Temporal at"
+                    f" {self.settings.connect['target_host']} is not: workers there could not read it"
+                ],
+                subject,
+            )
+
+    def begun(self, name: str, fingerprint: str, begin: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Begin work that a worker of its own does.
+
+        Args:
+            name: Name of the work, and of the worker's queue.
+            fingerprint: What changes with the code; empty when that is not known.
+            begin: Asks the server for it.
+
+        Returns:
+            What the server was asked for.
+
+        Raises:
+            ServerError: When there is no server and none can be started.
+        """
+        self.store.prepare()
+        had_worker = self.launches.is_alive(name)
+        # while its worker starts, the connection is made
+        self.launches.open(name, code_here().model_copy(update={"fingerprint": fingerprint}))
+        try:
+            call(self.client())
+        except ServerError:
+            if not had_worker:
+                self._withdraw(name)
+            raise
+        started = call(begin())
+        self.launches.reopen(name)  # the worker of the run before may have ended meanwhile
+        return started
+
+    async def client(self) -> Client:
+        """The connection to the server."""
+        self._client = self._client or await connect(self.settings)
+        return self._client
+
+    def _withdraw(self, name: str) -> None:
+        """Nothing was started: the next command is not to set it going again."""
+        self.launches.close(name, self.launches.read(name).generation)
+        end(self.launches.lock(name), STOP_S)
+
+
+def code_here() -> Code:
+    """How this program was started, so that others can import what it imports."""
+    path = tuple(entry for entry in map(os.path.abspath, sys.path) if not _is_pythons_own(Path(entry)))
+    return Code(objective="", argv=tuple(sys.argv), cwd=str(Path.cwd()), path=path)
+
+
+def _is_pythons_own(entry: Path) -> bool:
+    """Whether every process of the same interpreter has an entry of ``sys.path``: it need not be told."""
+    library = Path(sysconfig.get_path("stdlib"))
+    packages = {Path(sysconfig.get_path(name)) for name in ("purelib", "platlib")}
+    return entry in packages or entry.is_relative_to(library) or entry.parent == library.parent

@@ -1,0 +1,250 @@
+"""The experiment: a class with typed fields, and a pipeline made of them."""
+
+import warnings
+from functools import cache
+from inspect import get_annotations
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Literal,
+    Never,
+    dataclass_transform,
+    get_origin,
+    get_type_hints,
+)
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    PydanticUserError,
+    TypeAdapter,
+    ValidationError,
+    create_model,
+)
+from pydantic_core import PydanticSerializationError
+
+from metta.sweep.contracts.errors import DefinitionError, shown
+from metta.sweep.contracts.models import problems_of, unknown_name
+from metta.sweep.pipeline.builder import Pipeline
+
+if TYPE_CHECKING:
+    from metta.sweep.client.experiment_handle import ExperimentHandle
+
+
+@dataclass_transform(kw_only_default=True, field_specifiers=(Field,))
+class Experiment:
+    """A pipeline with settings; subclass it, declare fields by annotation, and define ``pipeline``.
+
+    ::
+
+        class Refine(Experiment):
+            objective = train  # without an annotation: no field
+            threshold: float = 0.9
+
+            def pipeline(self) -> Pipeline[Score]:
+                return Pipeline().stage("train", train).stage("score", self.score).through(Score)
+
+        score = Refine(threshold=0.8).run(name="refine")
+
+    Fields are given by name and validated by pydantic. They are part of what is recorded, so each of them
+    has to have a form in JSON, from which it can be made again. Names with a leading underscore and
+    ``ClassVar`` are no fields.
+
+    Raises:
+        DefinitionError: At construction, with every mistake in the fields; at the definition of the class,
+            when a field is called like something that every experiment has.
+    """
+
+    child_workflow: ClassVar[Literal["Experiment"]] = "Experiment"
+    """The workflow that runs it when it is a stage."""
+
+    if not TYPE_CHECKING:  # the checkers are to see the fields as arguments, not this signature
+
+        def __init__(self, *args: object, **fields: object) -> None:
+            kind, values = type(self), {}
+            model, problems = _model_of(kind), []
+            if args:
+                problems.append(f"give its fields by name, got {shown(args[0])}")
+            if kind.pipeline is Experiment.pipeline:
+                problems.append("it does not define pipeline; write `def pipeline(self) -> Pipeline`")
+            known = [*model.model_fields]
+            problems += [problem for name in fields if (problem := unknown_name(name, known))]
+            try:
+                values = vars(model(**{name: value for name, value in fields.items() if name in known}))
+                _plain(model, values)
+            except ValidationError as error:
+                problems += problems_of(error, model)
+            except PydanticSerializationError as error:
+                problems.append(f"its fields need a form in JSON: {error}")
+            if problems:
+                raise DefinitionError(problems, kind.__name__)
+            self.__dict__.update(values)
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        own = (name for name in get_annotations(cls) if not name.startswith("_"))
+        problems = [
+            f"the field {name} is called like {Experiment.__name__}.{name}; call it otherwise"
+            for name in own
+            if hasattr(Experiment, name)
+        ]
+        if problems:
+            raise DefinitionError(problems, cls.__name__)
+
+    def pipeline(self) -> Pipeline[Any]:
+        """The stages; depends on nothing but the fields."""
+        raise NotImplementedError
+
+    @property
+    def fields(self) -> dict[str, JsonValue]:
+        """The fields as plain JSON; the same arguments make the same experiment again."""
+        kind: Any = type(self)
+        return _plain(_model_of(kind), self.__dict__)
+
+    def run(
+        self, input: Any = None, *, name: str | None = None, resume: bool = False, debug: bool = False
+    ) -> Any:
+        """Run all stages, and show which have ended.
+
+        Everything goes on without this process: Ctrl-C detaches, a second one stops the experiment.
+
+        Args:
+            input: What flows into the first stage.
+            name: Name of the experiment; None generates one.
+            resume: Continue the experiment of this name: attach to it, or go on with what is not done.
+            debug: Run in this process; breakpoints and prints work, and nothing is recorded.
+
+        Returns:
+            What the last stage gives.
+
+        Raises:
+            DefinitionError: When it cannot be run as it is defined, or the name is in use.
+            StageFailed: When a stage failed for good.
+            SweepFailed: When it was stopped or cancelled.
+            ServerError: When there is no Temporal server and none can be started.
+        """
+        from metta.sweep.experiments.runs import run
+
+        return run(self, input, name=name, resume=resume, debug=debug)
+
+    def start(
+        self, input: Any = None, *, name: str | None = None, resume: bool = False
+    ) -> "ExperimentHandle":
+        """Start without waiting for the end; arguments and errors are those of ``run``."""
+        from metta.sweep.experiments.runs import start
+
+        return start(self, input, name=name, resume=resume)
+
+    @staticmethod
+    def attach(name: str) -> "ExperimentHandle":
+        """The handle of an experiment that was started before.
+
+        Raises:
+            SweepNotFound: When there is none of that name.
+        """
+        from metta.sweep.experiments.runs import attach
+
+        return attach(name)
+
+    def run_local(self, input: Any = None) -> Any:
+        """Run in this process, with no engine; see ``Pipeline.run_local``."""
+        return self.checked().run_local(input)
+
+    def checked(self) -> Pipeline[Any]:
+        """Its pipeline, after all checks.
+
+        Raises:
+            DefinitionError: With every mistake.
+        """
+        pipeline: object = self.pipeline()
+        if not isinstance(pipeline, Pipeline):
+            problem = f"pipeline() has to return a Pipeline, got {shown(pipeline)}"
+            raise DefinitionError([problem], type(self).__name__)
+        pipeline.plan()
+        return pipeline
+
+    def child_input(self) -> dict[str, JsonValue]:
+        """Input of the workflow that runs it when it is a stage."""
+        from metta.sweep.experiments.runs import child_input
+
+        return child_input(self)
+
+    def child_summary(self) -> str:
+        """One line on it for people."""
+        return repr(self)
+
+    def run_here(self) -> Any:
+        """What it gives as a stage of a local run."""
+        return self.run_local()
+
+    def __repr__(self) -> str:
+        fields = ", ".join(f"{name}={value!r}" for name, value in self.__dict__.items())
+        return f"{type(self).__name__}({fields})"
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and self.__dict__ == other.__dict__
+
+    def __hash__(self) -> int:
+        return hash(type(self))  # some fields have no hash of their own
+
+    if not TYPE_CHECKING:  # else assignments would seem to be allowed
+
+        def __setattr__(self, name: str, value: object) -> Never:
+            raise AttributeError(_read_only(self, name))
+
+        def __delattr__(self, name: str) -> Never:
+            raise AttributeError(_read_only(self, name))
+
+
+def _read_only(experiment: Experiment, name: str) -> str:
+    return (
+        f"{type(experiment).__name__}.{name} cannot be changed: the fields of an experiment are read-only in"
+        " this version; return the value from the stage instead"
+    )
+
+
+@cache
+def _model_of(kind: type[Experiment]) -> type[BaseModel]:
+    """A model that validates the fields of a class.
+
+    Raises:
+        DefinitionError: When a field has no type that can be validated.
+    """
+    hints = _hints_of(kind)
+    config = ConfigDict(extra="forbid", validate_default=True, allow_inf_nan=False, protected_namespaces=())
+    fields: dict[str, Any] = {name: (hint, getattr(kind, name, ...)) for name, hint in hints.items()}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a field may be called like a method of pydantic's: `json`
+            return create_model(kind.__name__, __config__=config, __module__=kind.__module__, **fields)
+    except PydanticUserError as error:
+        first, *_ = str(error).splitlines()
+        wrong = [f"{n}: pydantic cannot validate {shown(h)}" for n, h in hints.items() if not _is_known(h)]
+        raise DefinitionError(wrong or [first], kind.__name__) from error
+
+
+def _hints_of(kind: type[Experiment]) -> dict[str, Any]:
+    """Types of the fields, those of base classes first."""
+    homes = [home for home in reversed(kind.__mro__) if issubclass(home, Experiment)]
+    names = [name for home in homes[1:] for name in get_annotations(home) if not name.startswith("_")]
+    try:
+        hints = get_type_hints(kind, include_extras=True)
+    except Exception as error:  # annotations may name what only type checkers import, or be no code at all
+        problem = f"its annotations cannot be read: {error}; define or import that at the top of the module"
+        raise DefinitionError([problem], kind.__name__) from error
+    return {n: hints[n] for n in names if ClassVar not in (hints[n], get_origin(hints[n]))}
+
+
+def _is_known(hint: Any) -> bool:
+    try:
+        TypeAdapter(hint)
+    except PydanticUserError:
+        return False
+    return True
+
+
+def _plain(model: type[BaseModel], values: dict[str, Any]) -> dict[str, JsonValue]:
+    return BaseModel.model_dump(model.model_construct(**values), mode="json")

@@ -1,0 +1,111 @@
+"""Runs of experiments and pipelines."""
+
+from copy import copy
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+from pydantic import JsonValue
+
+from metta.sweep.contracts.errors import DefinitionError, DefinitionReached
+from metta.sweep.contracts.experiments import ExperimentInput
+from metta.sweep.contracts.importing import is_importing
+from metta.sweep.contracts.names import generated_name, name_problem
+from metta.sweep.contracts.references import Reference
+from metta.sweep.experiments.experiment import Experiment
+from metta.sweep.experiments.references import CLIENT, reference_of, reference_of_variable
+from metta.sweep.pipeline.builder import Pipeline
+
+if TYPE_CHECKING:
+    from metta.sweep.client.experiment_handle import ExperimentHandle
+
+Runnable: TypeAlias = Experiment | Pipeline[Any]
+
+_referred: dict[Reference, object] = {}
+"""What variables were bound to when they were first run: that is what other processes find there."""
+
+
+def run(this: Runnable, input: Any, *, name: str | None, resume: bool, debug: bool) -> Any:
+    """What ``run`` of an experiment or pipeline does."""
+    _only_defined(this, input=input, name=name, resume=resume, debug=debug)
+    if debug:
+        return this.run_local(input)
+    from metta.sweep.client.following import followed_experiment
+
+    handle = start(this, input, name=name, resume=resume)
+    return handle.value_of(followed_experiment(handle))
+
+
+def start(this: Runnable, input: Any, *, name: str | None, resume: bool) -> "ExperimentHandle":
+    """What ``start`` of an experiment or pipeline does."""
+    _only_defined(this, input=input, name=name, resume=resume)
+    subject = _subject_of(this)
+    if name is not None and (problem := name_problem(name)):
+        raise DefinitionError([problem], "the experiment")
+    from metta.sweep.client.experiments import Experiments
+
+    flow = subject.pipeline
+    return Experiments().start(
+        name or generated_name(),
+        ExperimentInput(
+            experiment=str(subject.reference), fields=subject.fields, resume=resume, client=CLIENT
+        ),
+        input=input,
+        code=subject.code if subject.reference.kind == "value" else None,
+        classes=flow.definition.classes,
+        plan=flow.plan(),
+        structure=flow.describe().splitlines(),
+    )
+
+
+def attach(name: str) -> "ExperimentHandle":
+    """What ``attach`` of an experiment or pipeline does."""
+    if is_importing():
+        raise DefinitionReached(None, {"name": name})
+    from metta.sweep.client.experiments import Experiments
+
+    return Experiments().attach(name)
+
+
+def child_input(this: Experiment) -> dict[str, JsonValue]:
+    """Input of the workflow that runs an experiment as a stage."""
+    from metta.sweep.client.handovers import findable
+
+    reference = findable(reference_of(type(this)), type(this))
+    made = ExperimentInput(experiment=reference, fields=this.fields, resume=True, client=CLIENT)
+    return made.model_dump(mode="json", exclude_defaults=True)
+
+
+class _Subject(NamedTuple):
+    """What is run, as other processes find it."""
+
+    pipeline: Pipeline[Any]
+    reference: Reference
+    fields: dict[str, JsonValue]
+    code: Any
+
+
+def _subject_of(this: Runnable) -> _Subject:
+    if isinstance(this, Experiment):
+        return _Subject(this.checked(), reference_of(type(this)), this.fields, type(this))
+    this.plan()
+    return _Subject(this, _reference_of_pipeline(this), {}, _without_checks(this))
+
+
+def _reference_of_pipeline(pipeline: Pipeline[Any]) -> Reference:
+    found = reference_of_variable(pipeline)
+    if found is None or _referred.setdefault(found, pipeline) is not pipeline:
+        return Reference("value", "", "pipeline")
+    return found
+
+
+def _without_checks(pipeline: Pipeline[Any]) -> Pipeline[Any]:
+    """The calls alone: what was found out about them need not travel."""
+    plain = copy(pipeline)
+    plain.__dict__.pop("definition", None)
+    return plain
+
+
+def _only_defined(this: Runnable, **options: object) -> None:
+    """End the import of the script here, when all that is wanted is what it defines."""
+    if is_importing():
+        given = {name: value for name, value in options.items() if value is not None and value is not False}
+        raise DefinitionReached(this, given)

@@ -1,0 +1,289 @@
+"""The host: carries out orders in stage processes, and records what comes of them before it is told."""
+
+import asyncio
+from difflib import unified_diff
+from pathlib import Path
+from time import time
+from typing import NoReturn
+
+from metta.sweep.contracts.errors import DefinitionChanged, DefinitionError, NameInUse, StageFailed, shown
+from metta.sweep.contracts.experiments import (
+    Answer,
+    Beginning,
+    Child,
+    FinishOrder,
+    MergeOrder,
+    Order,
+    PlanInput,
+    RecoverOrder,
+    StageOrder,
+    StageResult,
+)
+from metta.sweep.contracts.outcomes import (
+    AttemptFailed,
+    Began,
+    Decided,
+    Entry,
+    Finished,
+    Merged,
+    StageEnded,
+)
+from metta.sweep.contracts.plans import At, StageFailure, width_of
+from metta.sweep.contracts.values import Value
+from metta.sweep.pipeline.runner import is_retried
+from metta.sweep.stages.frontier import frontier
+from metta.sweep.stages.messages import (
+    ChildTask,
+    DecideTask,
+    MergeTask,
+    PlanTask,
+    RecoverTask,
+    Reply,
+    StageTask,
+    Task,
+)
+from metta.sweep.stages.processes import StageDied, StageProcesses
+from metta.sweep.stores.files import FileStore
+from metta.sweep.stores.outcomes import Outcomes
+
+LOGS = "logs"
+
+
+class TryAgain(Exception):
+    """An attempt has failed by its own fault, and there is another one.
+
+    Args:
+        failure: Why it failed.
+        delay_s: How long to wait before.
+    """
+
+    def __init__(self, failure: StageFailure, delay_s: float) -> None:
+        super().__init__(failure.message)
+        self.failure, self.delay_s = failure, delay_s
+
+
+class StageHost:
+    """Carries out what the activities of experiments are ordered to.
+
+    Every result is recorded before it is returned, and one that is recorded is returned as it is.
+
+    Args:
+        store: Where outcome logs lie.
+        processes: What runs user code.
+    """
+
+    def __init__(self, store: FileStore, processes: StageProcesses) -> None:
+        self._store, self._processes = store, processes
+        self._known: dict[str, Outcomes] = {}
+
+    async def plan(self, input: PlanInput) -> Beginning:
+        """Check an experiment, and find where its run begins.
+
+        Raises:
+            DefinitionError: When it cannot be run as it is defined, its name is in use, or it continues
+                an experiment that is another one.
+        """
+        outcomes = await self._outcomes(input.name)
+        log = self._log(input.name, "@plan")
+        task = PlanTask(log=log, spec=input.spec, input=input.input, given=input.given)
+        reply, _ = await self._carried_out(input.name, task)
+        assert reply.plan is not None
+        self._processes.prepare(width_of(reply.plan))
+        began = outcomes.began
+        if began is None or began.run != input.run:
+            if began is not None:
+                _check_same(input, began, reply)
+            began = await self._begun(input, reply, began, outcomes)
+        # a position of a hundred thousand outcomes takes a second: not on the worker's own loop
+        position = await asyncio.to_thread(
+            lambda: asyncio.run(frontier(reply.plan, began.input, outcomes))  # type: ignore[arg-type]
+        )
+        return Beginning(plan=reply.plan, position=position, ended=outcomes.counts.total())
+
+    async def run_stage(self, order: StageOrder) -> StageResult:
+        """Make an attempt of a stage, unless it has ended before.
+
+        Raises:
+            TryAgain: When it failed, and is to be tried again.
+            StageFailed: When it failed for good.
+        """
+        outcomes = await self._outcomes(order.name)
+        if isinstance(found := outcomes.of(order.at), StageEnded):
+            return StageResult(value=found.value, outcome=found.outcome, seconds=found.seconds)
+        before = outcomes.failure(order.at)
+        if before and not is_retried(order.retry, before.kind, before.attempts):
+            raise StageFailed(before)  # its end was recorded, and then its worker died
+        failed = before.attempts if before else 0
+        task = StageTask(log=self._log(order.name, order.at.path), order=order, failed=failed)
+        try:
+            reply, seconds = await self._carried_out(order.name, task, order.at, order.timeout_s, failed)
+        except StageFailed as error:
+            await self._failed(order, error.failure, outcomes)
+        return await self._ended(order, reply, seconds, outcomes)
+
+    async def recover(self, order: RecoverOrder) -> StageResult:
+        """Ask the ``on_error`` of a stage.
+
+        Raises:
+            StageFailed: When it gives nothing in place of the failure.
+        """
+        outcomes = await self._outcomes(order.name)
+        if isinstance(found := outcomes.of(order.at), StageEnded):
+            return StageResult(value=found.value, outcome=found.outcome, seconds=found.seconds)
+        task = RecoverTask(log=self._log(order.name, order.at.path), order=order)
+        failed = order.failure.attempts
+        reply, seconds = await self._carried_out(order.name, task, order.at, failed=failed)
+        return await self._ended(order, reply, seconds, outcomes)
+
+    async def ask(self, order: Order) -> Answer:
+        """Ask a predicate.
+
+        Raises:
+            StageFailed: When it does not answer.
+        """
+        outcomes = await self._outcomes(order.name)
+        if not isinstance(found := outcomes.of(order.at), Decided):
+            task = DecideTask(log=self._log(order.name, order.at.path), order=order)
+            reply, _ = await self._carried_out(order.name, task, order.at)
+            found = Decided(recorded=time(), at=order.at, answer=reply.answer)
+            await _recorded(outcomes, found)
+        return Answer(answer=found.answer)
+
+    async def merge(self, order: MergeOrder) -> Value:
+        """Merge the results of parallel branches.
+
+        Raises:
+            StageFailed: When they cannot be merged.
+        """
+        outcomes = await self._outcomes(order.name)
+        if not isinstance(found := outcomes.of(order.at), Merged):
+            task = MergeTask(log=self._log(order.name, order.at.path), order=order)
+            reply, _ = await self._carried_out(order.name, task, order.at)
+            found = Merged(recorded=time(), at=order.at, value=reply.value)
+            await _recorded(outcomes, found)
+        return found.value
+
+    async def child(self, order: Order) -> Child:
+        """Ask what the workflow that does a stage's work is to be given.
+
+        Raises:
+            StageFailed: When a hook before it failed.
+        """
+        outcomes = await self._outcomes(order.name)
+        if outcomes.of(order.at) is not None:
+            return Child()
+        task = ChildTask(log=self._log(order.name, order.at.path), order=order)
+        reply, seconds = await self._carried_out(order.name, task, order.at)
+        if reply.outcome is not None:  # skipped
+            await self._ended(order, reply, seconds, outcomes)
+            return Child()
+        return Child(input=reply.child, summary=reply.summary)
+
+    async def finish(self, order: FinishOrder) -> None:
+        """Record how an experiment has ended."""
+        outcomes = await self._outcomes(order.name)
+        ended = order.model_dump(include={"reason", "value", "message"})
+        await _recorded(outcomes, Finished(recorded=time(), **ended))
+        outcomes.close()
+        self._known.pop(order.name, None)
+
+    # --- what is recorded ---
+
+    async def _outcomes(self, name: str) -> Outcomes:
+        outcomes = self._known.setdefault(name, Outcomes(self._store.outcome_log(name)))
+        await asyncio.to_thread(outcomes.refresh)
+        return outcomes
+
+    async def _begun(self, input: PlanInput, reply: Reply, before: Began | None, outcomes: Outcomes) -> Began:
+        assert reply.plan is not None
+        began = Began(
+            recorded=time(),
+            run=input.run,
+            experiment=input.spec.experiment,
+            fields=input.spec.fields,
+            input=before.input if before else reply.value,
+            fingerprint=reply.plan.fingerprint,
+            structure=reply.structure,
+        )
+        await _recorded(outcomes, began)
+        return began
+
+    async def _ended(self, order: Order, reply: Reply, seconds: float, outcomes: Outcomes) -> StageResult:
+        assert reply.outcome is not None
+        entry = StageEnded(
+            recorded=time(),
+            at=order.at,
+            outcome=reply.outcome,
+            value=reply.value,
+            code=reply.code,
+            seconds=seconds,
+        )
+        asked = reply.decided
+        answers = [Decided(recorded=time(), at=asked[0], answer=asked[1])] if asked else []
+        await _recorded(outcomes, entry, *answers)
+        return StageResult(value=reply.value, outcome=reply.outcome, seconds=seconds, decided=asked)
+
+    async def _failed(self, order: StageOrder, failure: StageFailure, outcomes: Outcomes) -> NoReturn:
+        await _recorded(outcomes, AttemptFailed(recorded=time(), at=order.at, failure=failure))
+        if is_retried(order.retry, failure.kind, failure.attempts):
+            raise TryAgain(failure, order.retry.delay_s(failure.attempts))
+        raise StageFailed(failure)
+
+    # --- processes ---
+
+    async def _carried_out(
+        self,
+        name: str,
+        task: Task,
+        at: At | None = None,
+        timeout_s: float | None = None,
+        failed: int = 0,
+    ) -> tuple[Reply, float]:
+        """What came of a task.
+
+        Raises:
+            DefinitionError: When the experiment cannot be run as it is defined.
+            StageFailed: When user code has failed.
+            StageDied: When its process died by nobody's fault.
+        """
+        try:
+            reply, seconds = await self._processes.carried_out(task, timeout_s)
+        except StageDied as death:
+            if death.kind is None:
+                raise
+            if at is None:
+                raise DefinitionError([f"importing it ends the process: {death}"], name) from None
+            failure = StageFailure(stage=str(at), kind=death.kind, message=str(death), attempts=failed + 1)
+            raise StageFailed(failure) from None
+        if reply.mistakes:
+            raise DefinitionError(reply.mistakes, f"the experiment {name}")
+        if reply.failure:
+            raise StageFailed(reply.failure)
+        return reply, seconds
+
+    def _log(self, name: str, path: str) -> Path:
+        return self._store.experiment_folder(name) / LOGS / f"{path}.txt"
+
+
+async def _recorded(outcomes: Outcomes, *entries: Entry) -> None:
+    await asyncio.to_thread(outcomes.add, *entries)
+
+
+def _check_same(input: PlanInput, began: Began, reply: Reply) -> None:
+    """Raises when an experiment is to go on as another one than it was."""
+    if not input.resume:
+        raise NameInUse(input.name)
+    changes = [
+        f"{name} was {shown(began.fields.get(name))}, and is {shown(input.spec.fields.get(name))}"
+        for name in sorted({*began.fields, *input.spec.fields})
+        if began.fields.get(name) != input.spec.fields.get(name)
+    ]
+    if (input.input is not None or input.given is not None) and reply.value != began.input:
+        changes.append("what flows into its first stage is another value than it was")
+    assert reply.plan is not None
+    if reply.plan.fingerprint != began.fingerprint:
+        lines = unified_diff(began.structure, reply.structure, lineterm="", n=0)
+        changed = [line for line in lines if line[:1] in "+-" and line[:3] not in ("---", "+++")]
+        changes.append("its pipeline was changed:\n    " + "\n    ".join(changed or ["in its policies"]))
+    if changes:
+        raise DefinitionChanged(input.name, changes)

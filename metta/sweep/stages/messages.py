@@ -1,0 +1,113 @@
+"""Messages between a worker and its stage processes: a line of JSON each."""
+
+from pathlib import Path
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Field, JsonValue
+
+from metta.sweep.contracts.attempts import Code
+from metta.sweep.contracts.experiments import ExperimentSpec, MergeOrder, Order, RecoverOrder, StageOrder
+from metta.sweep.contracts.models import Wire
+from metta.sweep.contracts.plans import At, Outcome, Plan, StageFailure
+from metta.sweep.contracts.values import Value
+
+
+class Setting(Wire):
+    """What a stage process is told first.
+
+    Args:
+        code: Where user code is found.
+        store: Folder of the artifact store.
+        pickle: Whether values may be pickled.
+    """
+
+    code: Code
+    store: Path
+    pickle: bool
+
+
+class _Task(Wire):
+    log: Path
+    """Where what it prints is appended to."""
+
+
+class PlanTask(_Task):
+    """Import an experiment, check it, and pack what flows into it."""
+
+    kind: Literal["plan"] = "plan"
+    spec: ExperimentSpec
+    input: JsonValue = None
+    given: Value | None = None
+
+
+class StageTask(_Task):
+    """Make one attempt of a stage; ``failed`` were made before."""
+
+    kind: Literal["stage"] = "stage"
+    order: StageOrder
+    failed: int = 0
+
+
+class RecoverTask(_Task):
+    """Ask the ``on_error`` of a stage."""
+
+    kind: Literal["recover"] = "recover"
+    order: RecoverOrder
+
+
+class DecideTask(_Task):
+    """Ask a predicate."""
+
+    kind: Literal["decide"] = "decide"
+    order: Order
+
+
+class MergeTask(_Task):
+    """Merge the results of parallel branches."""
+
+    kind: Literal["merge"] = "merge"
+    order: MergeOrder
+
+
+class ChildTask(_Task):
+    """Ask what the workflow that does a stage's work is to be given."""
+
+    kind: Literal["child"] = "child"
+    order: Order
+
+
+Task: TypeAlias = Annotated[
+    PlanTask | StageTask | RecoverTask | DecideTask | MergeTask | ChildTask, Field(discriminator="kind")
+]
+
+
+class Reply(Wire):
+    """What came of a task: a failure, or mistakes in the definition, or what the task was to give.
+
+    Args:
+        failure: Why it failed.
+        mistakes: Why the experiment cannot be run as it is defined.
+        traceback: The user's traceback of a failure.
+        value: What flows on.
+        outcome: How a stage ended; None while its work is to be done by another workflow.
+        decided: What the predicate said that comes next.
+        answer: What a predicate said.
+        child: Input of the workflow that is to do a stage's work.
+        summary: One line on it.
+        plan: The plan.
+        structure: The plan as text.
+        code: What changes with the stage's code.
+    """
+
+    failure: StageFailure | None = None
+    mistakes: tuple[str, ...] = ()
+    traceback: str = ""
+    value: Value = Value()
+    outcome: Outcome | None = None
+    decided: tuple[At, bool] | None = None
+    answer: bool = False
+    child: JsonValue = None
+    summary: str = ""
+    plan: Plan | None = None
+    structure: tuple[str, ...] = ()
+    code: str = ""

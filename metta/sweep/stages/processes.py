@@ -1,0 +1,222 @@
+"""Stage processes as a worker sees them: started when they are needed, killed when they hang."""
+
+import asyncio
+import os
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+from socket import socketpair
+from time import monotonic
+
+from metta.sweep.contracts.errors import SweepError
+from metta.sweep.contracts.plans import StageFailureKind
+from metta.sweep.runners.deaths import cause_of, oom_kills_lately
+from metta.sweep.runners.environments import environment
+from metta.sweep.stages.messages import Reply, Setting, Task
+
+LINE_BYTES = 64 * 1024 * 1024
+"""Longest line that is read from a process; values are far shorter."""
+
+TAIL_BYTES = 8000
+"""So much of a log is evidence of why a process died."""
+
+
+class StageDied(SweepError):
+    """The process of a stage ended before it had answered.
+
+    Args:
+        kind: Whose fault it is; None when it is nobody's.
+        message: How it ended.
+        tail: The last that it printed.
+    """
+
+    def __init__(self, kind: StageFailureKind | None, message: str, tail: str) -> None:
+        self.kind, self.message, self.tail = kind, message, tail
+
+    def __str__(self) -> str:
+        return f"{self.message}\n{self.tail}".rstrip()
+
+
+class StageProcess:
+    """One process, which carries out one task after the other."""
+
+    def __init__(self) -> None:
+        self._ooms = oom_kills_lately()
+
+    async def start(self, setting: Setting, threads: int) -> None:
+        """Start it, and wait until it is ready for its first task.
+
+        Args:
+            setting: What it is told first.
+            threads: Threads that its libraries may use.
+
+        Raises:
+            StageDied: When it ended before.
+            OSError: When it cannot be started.
+        """
+        ours, theirs = socketpair()
+        life, self._life = os.pipe()
+        self._output = os.memfd_create("stage", os.MFD_CLOEXEC)  # what it prints outside of a task
+        passed = (theirs.fileno(), life)
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                # -P: what lies about in the working directory must not stand in for Python's own modules
+                *[sys.executable, "-P", "-m", "metta.sweep.stages.program", *map(str, passed)],
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=self._output,
+                stderr=self._output,
+                pass_fds=passed,
+                env={**environment(threads), "PYTHONUNBUFFERED": "1"},
+                start_new_session=True,  # a group of its own, so that its children can be killed with it
+            )
+        finally:
+            theirs.close()
+            os.close(life)
+        self._reader, self._writer = await asyncio.open_connection(sock=ours, limit=LINE_BYTES)
+        self._writer.write(setting.model_dump_json().encode() + b"\n")
+        if not await self._reader.readline():
+            raise await self._death(None, 0)
+
+    async def carried_out(self, task: Task, timeout_s: float | None) -> Reply:
+        """Let it carry out a task.
+
+        Raises:
+            StageDied: When it ended, or was killed because that took too long.
+        """
+        self._ooms = oom_kills_lately()
+        offset = task.log.stat().st_size if task.log.exists() else 0
+        with suppress(ConnectionError):  # when it has died, that is noticed below
+            self._writer.write(task.model_dump_json().encode() + b"\n")
+            await self._writer.drain()
+        try:
+            async with asyncio.timeout(timeout_s):
+                line = await self._reader.readline()
+        except TimeoutError:
+            await self.close()
+            message = f"it took longer than {timeout_s:g} s"
+            raise StageDied("timeout", message, _tail(task.log, offset)) from None
+        if not line.endswith(b"\n"):
+            raise await self._death(task.log, offset)
+        return Reply.model_validate_json(line)
+
+    async def _death(self, log: Path | None, offset: int) -> StageDied:
+        with suppress(ProcessLookupError):  # children that it leaves behind go with it
+            os.killpg(self._process.pid, signal.SIGKILL)
+        status = await self._process.wait()
+        kind, message = cause_of(status, self._ooms)
+        before = os.pread(self._output, TAIL_BYTES, max(0, os.fstat(self._output).st_size - TAIL_BYTES))
+        tail = (log and _tail(log, offset)) or before.decode(errors="replace").strip()
+        await self.close()
+        return StageDied({"user": "user", "oom": "oom"}.get(kind), message, tail)  # type: ignore[arg-type]
+
+    async def close(self) -> None:
+        """Kill it and its children, and give everything back."""
+        if self._life < 0:
+            return
+        if self._process.returncode is None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        await self._process.wait()
+        self._writer.close()
+        with suppress(ConnectionError):
+            await self._writer.wait_closed()
+        for descriptor in (self._life, self._output):
+            os.close(descriptor)
+        self._life = -1
+
+
+class StageProcesses:
+    """All stage processes of a worker; each carries out one task at a time.
+
+    Args:
+        setting: What each of them is told first.
+        permits: So many of them there are at most; None takes the number of cores.
+    """
+
+    def __init__(self, setting: Setting, permits: int | None = None) -> None:
+        cores = len(os.sched_getaffinity(0))
+        self._setting = setting
+        self._limit = permits or cores
+        self._threads = max(1, cores // self._limit)
+        self._ready = asyncio.Queue[StageProcess | Exception]()
+        self._count = 0
+        self._waiting = 0
+        self._starting: set[asyncio.Task[None]] = set()
+
+    async def carried_out(self, task: Task, timeout_s: float | None = None) -> tuple[Reply, float]:
+        """Carry out a task as soon as a process has nothing else to do.
+
+        Args:
+            task: What to do.
+            timeout_s: Longest time it may take, waiting left out.
+
+        Returns:
+            What came of it, and how many seconds it took.
+
+        Raises:
+            StageDied: When its process ended before.
+            OSError: When no process can be started.
+        """
+        process = await self._taken()
+        began = monotonic()
+        try:
+            reply = await process.carried_out(task, timeout_s)
+        except BaseException:  # also when nobody wants to know any more: its code is not to go on
+            await asyncio.shield(process.close())
+            self._count -= 1
+            self.prepare(self._waiting)
+            raise
+        self._ready.put_nowait(process)
+        return reply, monotonic() - began
+
+    def prepare(self, count: int) -> None:
+        """Start processes for so many more tasks than are carried out; it takes a while."""
+        for _ in range(min(count - self._ready.qsize() - len(self._starting), self._limit - self._count)):
+            self._count += 1
+            starting = asyncio.create_task(self._start())
+            self._starting.add(starting)
+            starting.add_done_callback(self._starting.discard)
+
+    async def close(self) -> None:
+        """Kill those that have nothing to do; the others end with their tasks."""
+        for starting in self._starting:
+            starting.cancel()
+        await asyncio.gather(*self._starting, return_exceptions=True)
+        while not self._ready.empty():
+            process = self._ready.get_nowait()
+            if isinstance(process, StageProcess):
+                await process.close()
+
+    async def _taken(self) -> StageProcess:
+        self._waiting += 1
+        try:
+            self.prepare(self._waiting)
+            # the first one that is ready: a new one takes longer than most tasks
+            process = await self._ready.get()
+        finally:
+            self._waiting -= 1
+        if isinstance(process, Exception):
+            raise process
+        return process
+
+    async def _start(self) -> None:
+        process = StageProcess()
+        try:
+            await process.start(self._setting, self._threads)
+        except BaseException as error:
+            self._count -= 1
+            if not isinstance(error, Exception):
+                raise
+            self._ready.put_nowait(error)
+        else:
+            self._ready.put_nowait(process)
+
+
+def _tail(log: Path, offset: int) -> str:
+    """The end of what was appended to a log."""
+    if not log.exists():
+        return ""
+    with log.open("rb") as file:
+        file.seek(max(offset, log.stat().st_size - TAIL_BYTES))
+        return file.read().decode(errors="replace").strip()

@@ -1,0 +1,91 @@
+"""The stage process: a program that carries out one task after the other.
+
+It exchanges lines with the worker that started it, over a socket: a ``Setting`` comes first, which it answers
+when it is ready; then a ``Reply`` answers each ``Task``.
+"""
+
+import asyncio
+import faulthandler
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from socket import socket
+
+from pydantic import TypeAdapter
+
+from metta.sweep.contracts.errors import DefinitionError, StageFailed
+from metta.sweep.runners.failures import failure_of
+from metta.sweep.runners.objective import enter
+from metta.sweep.runners.runner import die_with, flush
+from metta.sweep.stages.desk import Desk
+from metta.sweep.stages.messages import Reply, Setting, Task
+
+_TASK = TypeAdapter[Task](Task)
+
+
+def main(connection: int, life: int) -> None:
+    """Carry out tasks until the worker is gone.
+
+    Args:
+        connection: Descriptor of the socket to the worker.
+        life: Descriptor that the worker never writes to: its end is the end of the worker.
+    """
+    die_with(life)
+    # not SIG_IGN, which the programs that a stage starts would inherit
+    signal.signal(signal.SIGINT, lambda *_: None)
+    faulthandler.enable()
+    channel = socket(fileno=connection)
+    lines = channel.makefile("rb")
+    setting = Setting.model_validate_json(lines.readline())
+    pid = os.getpid()
+    enter(setting.code)
+    folder = os.getcwd()
+    desk = Desk(setting)
+    channel.sendall(b"ready\n")
+    with asyncio.Runner() as runner:
+        while line := lines.readline():
+            task = _TASK.validate_json(line)
+            with _printing_to(task.log):
+                reply = runner.run(_replied(desk, task))
+            if os.getpid() != pid:
+                os._exit(0)  # a child that the stage forked has no business here
+            channel.sendall(reply.model_dump_json().encode() + b"\n")
+            os.chdir(folder)
+
+
+async def _replied(desk: Desk, task: Task) -> Reply:
+    try:
+        return await desk.carried_out(task)
+    except DefinitionError as error:
+        return Reply(mistakes=error.problems)
+    except StageFailed as error:
+        traceback = failure_of(error.__cause__)[2] if error.__cause__ else ""
+        if traceback:
+            print(traceback, file=sys.stderr)
+        return Reply(failure=error.failure, traceback=traceback)
+
+
+@contextmanager
+def _printing_to(log: Path) -> Iterator[None]:
+    """Within it all that this process and its children print is appended to a file."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    target = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    before = os.dup(1), os.dup(2)
+    try:
+        for stream in (1, 2):
+            os.dup2(target, stream)
+        yield
+    finally:
+        flush()
+        for stream, copy in zip((1, 2), before, strict=True):
+            os.dup2(copy, stream)
+            os.close(copy)
+        os.close(target)
+
+
+if __name__ == "__main__":
+    with suppress(ConnectionError):
+        main(*(int(argument) for argument in sys.argv[1:3]))

@@ -1,0 +1,202 @@
+"""The workflow of an experiment: it carries out a plan, and leaves all user code to activities."""
+
+import asyncio
+from typing import Literal
+
+from pydantic import JsonValue, ValidationError
+from temporalio import workflow
+from temporalio.common import SearchAttributeKey
+from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+
+with workflow.unsafe.imports_passed_through():
+    from metta.sweep.contracts.activities import FINISH_EXPERIMENT, PLAN_EXPERIMENT
+    from metta.sweep.contracts.errors import DefinitionError, StageFailed, SweepEnded
+    from metta.sweep.contracts.experiments import (
+        Beginning,
+        ExperimentControl,
+        ExperimentInput,
+        ExperimentResult,
+        ExperimentState,
+        ExperimentStatus,
+        FinishOrder,
+        PlanInput,
+    )
+    from metta.sweep.contracts.models import problems_of
+    from metta.sweep.contracts.plans import Plan, Position
+    from metta.sweep.contracts.values import Value
+    from metta.sweep.pipeline.interpreter import Interpreter
+    from metta.sweep.workflows.gate import Gate
+    from metta.sweep.workflows.policies import FULL_EVENTS
+    from metta.sweep.workflows.stage_table import StageTable
+    from metta.sweep.workflows.steps import Steps, executed
+
+ENDING = "record the end"
+NOTHING = Value()
+
+STATUS = SearchAttributeKey.for_keyword("SweepStatus")
+
+
+@workflow.defn(name="Experiment")
+class Experiment:
+    """Runs the stages of an experiment.
+
+    What it is told is taken as plain JSON and read here, as by the workflow ``Sweep``.
+    """
+
+    @workflow.init
+    def __init__(self, *input: JsonValue) -> None:
+        self._control = ExperimentControl()
+        self._gate, self._table = Gate(self._is_shut), StageTable()
+        self._state: ExperimentState = "running"
+        self._reason, self._shown = "", ""
+        self._wrong: DefinitionError | None = None
+        try:
+            self._input = _input_from(input)
+        except DefinitionError as error:  # raised by ``run``: the engine would leak a coroutine here
+            self._wrong = error
+        else:
+            self._control = self._input.control
+            self._state = self._control.state
+
+    @workflow.run
+    async def run(self, *input: JsonValue) -> ExperimentResult:
+        """Run all stages that have not ended yet."""
+        try:
+            if self._wrong:
+                raise self._wrong
+            self._show()
+            return await self._run()
+        except (ActivityError, asyncio.CancelledError) as error:
+            if is_cancelled_exception(error):
+                self._over("cancelled")
+            elif isinstance(error, ActivityError) and isinstance(error.cause, ApplicationError):
+                self._over("failed", str(error.cause.type))
+                raise error.cause from None  # a mistake of the user: tell it without wrapping
+            raise
+        except (StageFailed, DefinitionError) as error:
+            self._over("failed", str(error))
+            details = [error.failure] if isinstance(error, StageFailed) else []
+            kind = type(error).__name__
+            raise ApplicationError(str(error), *details, type=kind, non_retryable=True) from error
+
+    @workflow.update
+    def pause(self, *_: JsonValue) -> ExperimentControl:
+        """Let no other stage begin; those that run may end."""
+        return self._change(pause=True)
+
+    @pause.validator
+    def _check_pause(self, *_: JsonValue) -> None:
+        if self._control.stop:
+            raise SweepEnded("the experiment is being stopped; run it again with resume=True (`--resume`)")
+
+    @workflow.update
+    def resume(self, *_: JsonValue) -> ExperimentControl:
+        """Go on after a pause."""
+        return self._change(pause=False)
+
+    @workflow.update
+    def stop(self, *_: JsonValue) -> ExperimentControl:
+        """End as soon as the stages that run have ended."""
+        return self._change(stop=True)
+
+    @workflow.query
+    def status(self) -> ExperimentStatus:
+        """Where the experiment stands."""
+        return ExperimentStatus(
+            state=self._state,
+            ended=self._table.ended,
+            rows=self._table.rows,
+            control=self._control,
+            reason=self._reason,
+        )
+
+    async def _run(self) -> ExperimentResult:
+        beginning = self._input.beginning or await self._planned()
+        self._table.ended, position = beginning.ended, beginning.position
+        name = workflow.info().workflow_id
+        steps = Steps(name, self._input.spec, beginning.plan, self._gate, self._table, self._show)
+        running = asyncio.create_task(Interpreter(steps).run(beginning.plan, position))
+        try:
+            await workflow.wait_condition(lambda: running.done() or self._is_drained())
+        finally:
+            # cut off between two steps: its position says how to go on
+            running.cancel()
+            await workflow.wait([running])
+        if running.cancelled():
+            await workflow.wait_condition(workflow.all_handlers_finished)
+            if not self._control.stop:
+                workflow.continue_as_new(self._continued(beginning.plan, position))
+            return await self._finished(name, "stopped")
+        try:
+            value = running.result()
+        except StageFailed as error:
+            await executed(
+                FINISH_EXPERIMENT, FinishOrder(name=name, reason="failed", message=str(error)), ENDING
+            )
+            raise
+        return await self._finished(name, "completed", value)
+
+    async def _planned(self) -> Beginning:
+        info, input = workflow.info(), self._input
+        order = PlanInput(
+            name=info.workflow_id,
+            spec=input.spec,
+            input=input.input,
+            given=input.given,
+            # a run that was reset goes on with what is recorded
+            resume=input.resume or info.run_id != info.first_execution_run_id,
+            run=info.run_id,
+        )
+        return await executed(PLAN_EXPERIMENT, order, "check the pipeline")
+
+    async def _finished(
+        self, name: str, reason: Literal["completed", "stopped"], value: Value = NOTHING
+    ) -> ExperimentResult:
+        """Record the end before it is told."""
+        await executed(FINISH_EXPERIMENT, FinishOrder(name=name, reason=reason, value=value), ENDING)
+        self._over("finished", reason)
+        return ExperimentResult(name=name, reason=reason, value=value)
+
+    def _is_shut(self) -> bool:
+        return self._control.pause or self._control.stop or self._is_full()
+
+    def _is_drained(self) -> bool:
+        return (self._control.stop or self._is_full()) and self._gate.inside == 0
+
+    def _is_full(self) -> bool:
+        """Whether history is to begin anew; a child may last for days, and nothing is to wait for it."""
+        info = workflow.info()
+        has_room = self._gate.children > 0 and info.get_current_history_length() < FULL_EVENTS
+        return info.is_continue_as_new_suggested() and not has_room
+
+    def _continued(self, plan: Plan, position: Position[Value]) -> ExperimentInput:
+        beginning = Beginning(plan=plan, position=position, ended=self._table.ended)
+        return self._input.model_copy(update={"control": self._control, "beginning": beginning})
+
+    def _change(self, **changes: bool) -> ExperimentControl:
+        self._control = self._control.model_copy(update=changes)
+        self._state = self._control.state
+        self._show()
+        return self._control
+
+    def _over(self, state: ExperimentState, reason: str = "") -> None:
+        self._state, self._reason = state, reason
+        self._show()
+
+    def _show(self) -> None:
+        """What the Temporal UI shows, and what lists of workflows can be filtered by."""
+        reason = f": {self._reason}" if self._reason else ""
+        workflow.set_current_details(f"**{self._state}**{reason}\n\n{self._table.markdown()}")
+        if self._shown != self._state:  # each is an event in history
+            self._shown = self._state
+            workflow.upsert_search_attributes([STATUS.value_set(self._state)])
+
+
+def _input_from(given: tuple[JsonValue, ...]) -> ExperimentInput:
+    subject = "the experiment's JSON"
+    if len(given) != 1:
+        raise DefinitionError([f"it has to be one JSON value, got {len(given) or 'none'}"], subject)
+    try:
+        return ExperimentInput.model_validate(given[0])
+    except ValidationError as error:
+        raise DefinitionError(list(problems_of(error, ExperimentInput)), subject) from None
