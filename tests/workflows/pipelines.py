@@ -168,8 +168,8 @@ class Turns(NamedTuple):
     turns: int
 
 
-def turn(turns: int) -> Turns:
-    return Turns(turns + 1)
+def turn(data: Turns) -> Turns:
+    return Turns(data.turns + 1)
 
 
 def begin() -> Turns:

@@ -40,7 +40,7 @@ def _pipeline_of(found: Any, spec: ExperimentSpec) -> Any:
             raise DefinitionError([problem], "the experiment")
         return found
     try:
-        with importing():  # a run() that is met here is not to run
+        with importing("experiment"):  # a run() that is met here is not to run, but what it runs is checked
             return found(**spec.fields).pipeline()
     except DefinitionError:
         raise

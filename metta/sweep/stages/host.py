@@ -1,12 +1,18 @@
 """The host: carries out orders in stage processes, and records what comes of them before it is told."""
 
 import asyncio
-from difflib import unified_diff
 from pathlib import Path
 from time import time
 from typing import NoReturn
 
-from metta.sweep.contracts.errors import DefinitionChanged, DefinitionError, NameInUse, StageFailed, shown
+from metta.sweep.contracts.changes import changes_since
+from metta.sweep.contracts.errors import (
+    DefinitionChanged,
+    DefinitionError,
+    NameInUse,
+    StageFailed,
+    SweepError,
+)
 from metta.sweep.contracts.experiments import (
     Answer,
     Beginning,
@@ -62,6 +68,10 @@ class TryAgain(Exception):
         self.failure, self.delay_s = failure, delay_s
 
 
+class StageTrouble(SweepError):
+    """What a stage needs is broken for now, such as the store; it is tried again."""
+
+
 class StageHost:
     """Carries out what the activities of experiments are ordered to.
 
@@ -91,9 +101,10 @@ class StageHost:
         self._processes.prepare(width_of(reply.plan))
         began = outcomes.began
         if began is None or began.run != input.run:
-            if began is not None:
-                _check_same(input, began, reply)
-            began = await self._begun(input, reply, began, outcomes)
+            now = _beginning(input, reply, began)
+            _check_same(input, began, now)
+            began = now
+            await _recorded(outcomes, began)
         # a position of a hundred thousand outcomes takes a second: not on the worker's own loop
         position = await asyncio.to_thread(
             lambda: asyncio.run(frontier(reply.plan, began.input, outcomes))  # type: ignore[arg-type]
@@ -194,20 +205,6 @@ class StageHost:
         await asyncio.to_thread(outcomes.refresh)
         return outcomes
 
-    async def _begun(self, input: PlanInput, reply: Reply, before: Began | None, outcomes: Outcomes) -> Began:
-        assert reply.plan is not None
-        began = Began(
-            recorded=time(),
-            run=input.run,
-            experiment=input.spec.experiment,
-            fields=input.spec.fields,
-            input=before.input if before else reply.value,
-            fingerprint=reply.plan.fingerprint,
-            structure=reply.structure,
-        )
-        await _recorded(outcomes, began)
-        return began
-
     async def _ended(self, order: Order, reply: Reply, seconds: float, outcomes: Outcomes) -> StageResult:
         assert reply.outcome is not None
         entry = StageEnded(
@@ -255,6 +252,8 @@ class StageHost:
                 raise DefinitionError([f"importing it ends the process: {death}"], name) from None
             failure = StageFailure(stage=str(at), kind=death.kind, message=str(death), attempts=failed + 1)
             raise StageFailed(failure) from None
+        if reply.trouble:
+            raise StageTrouble(reply.trouble)
         if reply.mistakes:
             raise DefinitionError(reply.mistakes, f"the experiment {name}")
         if reply.failure:
@@ -269,21 +268,25 @@ async def _recorded(outcomes: Outcomes, *entries: Entry) -> None:
     await asyncio.to_thread(outcomes.add, *entries)
 
 
-def _check_same(input: PlanInput, began: Began, reply: Reply) -> None:
-    """Raises when an experiment is to go on as another one than it was."""
-    if not input.resume:
-        raise NameInUse(input.name)
-    changes = [
-        f"{name} was {shown(began.fields.get(name))}, and is {shown(input.spec.fields.get(name))}"
-        for name in sorted({*began.fields, *input.spec.fields})
-        if began.fields.get(name) != input.spec.fields.get(name)
-    ]
-    if (input.input is not None or input.given is not None) and reply.value != began.input:
-        changes.append("what flows into its first stage is another value than it was")
+def _beginning(input: PlanInput, reply: Reply, before: Began | None) -> Began:
     assert reply.plan is not None
-    if reply.plan.fingerprint != began.fingerprint:
-        lines = unified_diff(began.structure, reply.structure, lineterm="", n=0)
-        changed = [line for line in lines if line[:1] in "+-" and line[:3] not in ("---", "+++")]
-        changes.append("its pipeline was changed:\n    " + "\n    ".join(changed or ["in its policies"]))
-    if changes:
-        raise DefinitionChanged(input.name, changes)
+    is_given = input.input is not None or input.given is not None
+    return Began(
+        recorded=time(),
+        run=input.run,
+        experiment=input.spec.experiment,
+        fields=input.spec.fields,
+        input=reply.value if is_given or before is None else before.input,
+        fingerprint=reply.plan.fingerprint,
+        structure=reply.structure,
+    )
+
+
+def _check_same(input: PlanInput, before: Began | None, now: Began) -> None:
+    """Raises when an experiment is to go on that need not, or as another one than it was."""
+    if before is None:
+        return
+    if not input.resume:
+        raise NameInUse(input.name, "experiment")
+    if changes := changes_since(before, now):
+        raise DefinitionChanged(input.name, changes, "experiment")

@@ -82,9 +82,10 @@ Task: TypeAlias = Annotated[
 
 
 class Reply(Wire):
-    """What came of a task: a failure, or mistakes in the definition, or what the task was to give.
+    """What came of a task: trouble, a failure, mistakes in the definition, or what the task was to give.
 
     Args:
+        trouble: What broke that is nobody's fault, so that it can be tried again.
         failure: Why it failed.
         mistakes: Why the experiment cannot be run as it is defined.
         traceback: The user's traceback of a failure.
@@ -99,6 +100,7 @@ class Reply(Wire):
         code: What changes with the stage's code.
     """
 
+    trouble: str = ""
     failure: StageFailure | None = None
     mistakes: tuple[str, ...] = ()
     traceback: str = ""

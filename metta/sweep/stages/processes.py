@@ -70,6 +70,11 @@ class StageProcess:
                 env={**environment(threads), "PYTHONUNBUFFERED": "1"},
                 start_new_session=True,  # a group of its own, so that its children can be killed with it
             )
+        except OSError:
+            ours.close()
+            for descriptor in (self._life, self._output):
+                os.close(descriptor)
+            raise
         finally:
             theirs.close()
             os.close(life)
@@ -180,9 +185,7 @@ class StageProcesses:
 
     async def close(self) -> None:
         """Kill those that have nothing to do; the others end with their tasks."""
-        for starting in self._starting:
-            starting.cancel()
-        await asyncio.gather(*self._starting, return_exceptions=True)
+        await asyncio.gather(*self._starting)
         while not self._ready.empty():
             process = self._ready.get_nowait()
             if isinstance(process, StageProcess):
@@ -204,10 +207,8 @@ class StageProcesses:
         process = StageProcess()
         try:
             await process.start(self._setting, self._threads)
-        except BaseException as error:
+        except (OSError, StageDied) as error:
             self._count -= 1
-            if not isinstance(error, Exception):
-                raise
             self._ready.put_nowait(error)
         else:
             self._ready.put_nowait(process)

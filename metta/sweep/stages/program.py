@@ -13,15 +13,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from socket import socket
+from traceback import print_exception
 
 from pydantic import TypeAdapter
 
 from metta.sweep.contracts.errors import DefinitionError, StageFailed
+from metta.sweep.contracts.plans import StageFailure
+from metta.sweep.pipeline.packing import Unpackable
+from metta.sweep.pipeline.unpacking import Misread
 from metta.sweep.runners.failures import failure_of
 from metta.sweep.runners.objective import enter
 from metta.sweep.runners.runner import die_with, flush
 from metta.sweep.stages.desk import Desk
-from metta.sweep.stages.messages import Reply, Setting, Task
+from metta.sweep.stages.messages import PlanTask, Reply, Setting, Task
 
 _TASK = TypeAdapter[Task](Task)
 
@@ -66,6 +70,14 @@ async def _replied(desk: Desk, task: Task) -> Reply:
         if traceback:
             print(traceback, file=sys.stderr)
         return Reply(failure=error.failure, traceback=traceback)
+    except (Unpackable, Misread) as error:
+        if isinstance(task, PlanTask):
+            return Reply(mistakes=(f"its input: {error}",))
+        failure = StageFailure(stage=str(task.order.at), kind="contract", message=str(error))
+        return Reply(failure=failure)
+    except Exception as error:  # the store's or ours: not of the stage, and perhaps mended soon
+        print_exception(error)
+        return Reply(trouble=f"{type(error).__name__}: {error}")
 
 
 @contextmanager
