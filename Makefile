@@ -4,7 +4,7 @@ PYTHON ?= $(shell python3.11 -c '' 2>/dev/null && echo python3.11 || echo python
 BIN := .venv/bin
 SOURCES := $(wildcard metta tests examples benchmarks)
 
-.PHONY: setup check test test-cluster bench docs demo clean
+.PHONY: setup check test test-cluster soak bench docs demo clean
 
 setup: .venv/.dev
 
@@ -20,6 +20,9 @@ test: setup
 
 test-cluster:
 	@echo "No cluster tests yet: they come with the Kubernetes, SLURM and Docker executors."
+
+soak: setup
+	METTA_SWEEP_TEST_TURNS=100000 $(BIN)/pytest tests/workflows/test_experiment_limits.py $(ARGS)
 
 bench: $(if $(PEERS),.venv-peers/.peers,.venv/.runtime)
 	$(<D)/bin/python -m benchmarks $(ARGS)

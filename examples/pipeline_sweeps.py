@@ -14,8 +14,7 @@ from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier,
 from sklearn.model_selection import cross_val_score, train_test_split
 
 from metta.sweep import Integer, LogUniform, Uniform
-from metta.sweep.client.results import Results
-from metta.sweep.experiments import SweepExperiment
+from metta.sweep.experiments import Results, SweepExperiment
 from metta.sweep.experiments.base import Pipeline
 
 CLOSE = 0.01  # a difference in accuracy that may be chance

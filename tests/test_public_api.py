@@ -43,7 +43,7 @@ PUBLIC = {
         "load_observations",
     },
     "metta.sweep.executors": {"Executor", "LocalExecutor"},
-    "metta.sweep.experiments": {"Experiment", "SweepExperiment"},
+    "metta.sweep.experiments": {"Experiment", "Results", "SweepExperiment"},
     "metta.sweep.experiments.base": {"Experiment", "HookSet", "Merge", "Pipeline", "Record"},
     "metta.sweep.optimizers": {"OptunaOptimizer", "Optimizer", "RandomOptimizer"},
     "metta.sweep.schedulers": {

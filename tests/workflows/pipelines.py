@@ -6,10 +6,13 @@ from pathlib import Path
 from time import sleep
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from metta.sweep import RetryPolicy, Uniform, current_stage
 from metta.sweep.executors import LocalExecutor
 from metta.sweep.experiments import SweepExperiment
-from metta.sweep.experiments.base import Pipeline
+from metta.sweep.experiments.base import Experiment, Pipeline
 
 TURNS = int(os.environ.get("METTA_SWEEP_TEST_TURNS", "3000"))
 """Turns of the long loop: more of them in `make soak`."""
@@ -236,6 +239,19 @@ skipped = (
     .stage("after", left)
 )
 
+LARGE = 25_000_000
+
+
+def large() -> NDArray[np.float64]:
+    return np.arange(LARGE, dtype=np.float64)
+
+
+def last(array: NDArray[np.float64]) -> float:
+    return float(array[-1])
+
+
+arrays = Pipeline().stage("large", large).stage("last", last)
+
 endless = (
     Pipeline()
     .through(total=int)
@@ -251,3 +267,15 @@ wider = (
     .parallel({f"b{number}": many(number) for number in range(BRANCHES)})
     .stage("total", total)
 )
+
+
+class Sized(Experiment):
+    """An experiment with a field."""
+
+    size: int
+
+    def squared(self) -> int:
+        return self.size**2
+
+    def pipeline(self) -> Pipeline[Any]:
+        return Pipeline().stage("squared", self.squared)

@@ -1,6 +1,7 @@
 """The workflow of experiments, on a real server, with real stage processes."""
 
 import asyncio
+import json
 import os
 import signal
 from pathlib import Path
@@ -230,3 +231,47 @@ async def test_a_sweep_that_is_skipped_is_not_begun(rig: Rig) -> None:
     assert (await result_of(handle)).value.packed == 2
     assert recorded(rig, handle, StageEnded)[1].outcome.status == "skipped"
     assert not rig.table(f"{handle.id}/search").spec
+
+
+async def test_the_command_of_temporal_starts_one_with_plain_json(rig: Rig) -> None:
+    spec = json.dumps({"experiment": f"{SCRIPT}:plain", "input": {"weight": 2.0}})
+    await rig.workflow("by-hand", "start", "--type", "Experiment", "--task-queue", rig.queue, "--input", spec)
+    result = await result_of(rig.client.get_workflow_handle("by-hand"))
+    assert result.value.packed == 4.0
+    assert "| evaluate | done |" in await rig.workflow("by-hand", "metadata")
+
+
+@pytest.mark.parametrize(
+    ("definition", "mistakes"),
+    [
+        (
+            {"experimnt": "lab:plan"},
+            ["experimnt is unknown; did you mean experiment?", "experiment is missing"],
+        ),
+        ({"experiment": "nonesuch:plan"}, ["nonesuch"]),
+        ({"experiment": f"{SCRIPT}:nonesuch"}, ["there is no 'nonesuch'"]),
+        ({"experiment": f"{SCRIPT}:train"}, ["train has to be an Experiment or a Pipeline"]),
+        ({"experiment": f"{SCRIPT}:plain", "fields": {"a": 1}}, ["a pipeline has no fields, got a"]),
+        ({"experiment": f"{SCRIPT}:Sized", "fields": {"sise": 1}}, ["sise is unknown; did you mean size?"]),
+        (
+            {"experiment": f"{SCRIPT}:Sized", "fields": {"size": "x"}},
+            ["size: input should be a valid integer"],
+        ),
+    ],
+)
+async def test_wrong_json_fails_at_once_with_every_mistake(
+    rig: Rig, definition: dict[str, object], mistakes: list[str]
+) -> None:
+    handle = await rig.client.start_workflow(
+        "Experiment", definition, id=f"wrong-{os.urandom(4).hex()}", task_queue=rig.queue
+    )
+    failure = await failure_of(handle)
+    assert failure.type in ("DefinitionError", "PipelineDefinitionError")
+    for mistake in mistakes:
+        assert mistake in failure.message
+
+
+async def test_fields_of_an_experiment_come_as_json(rig: Rig) -> None:
+    spec = {"experiment": f"{SCRIPT}:Sized", "fields": {"size": 3}}
+    handle = await rig.client.start_workflow("Experiment", spec, id="sized", task_queue=rig.queue)
+    assert (await result_of(handle)).value.packed == 9

@@ -4,7 +4,7 @@ import pytest
 
 from metta.sweep.contracts.outcomes import StageEnded
 from tests.rig import Handle, Rig
-from tests.workflows.pipelines import BRANCHES, TURNS
+from tests.workflows.pipelines import BRANCHES, LARGE, TURNS
 from tests.workflows.test_experiment import recorded, result_of, start
 
 EVENTS, HISTORY_BYTES, PAYLOAD_BYTES = 10_000, 10_000_000, 1_000_000
@@ -27,7 +27,7 @@ async def check(rig: Rig, handle: Handle) -> int:
     return len(found)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(120 + TURNS * 0.3)
 async def test_a_long_loop_begins_its_history_anew(rig: Rig) -> None:
     handle = await start(rig, "endless", {"total": 0})
     result = await result_of(handle)
@@ -41,4 +41,11 @@ async def test_many_branches_carry_what_flows_into_them(rig: Rig) -> None:
     handle = await start(rig, "wider", {"x": 1, "text": "x" * 3000})
     result = await result_of(handle)
     assert result.value.packed == sum(range(BRANCHES))
+    await check(rig, handle)
+
+
+async def test_an_array_of_200_mb_passes_from_stage_to_stage(rig: Rig) -> None:
+    handle = await start(rig, "arrays")
+    result = await result_of(handle)
+    assert result.value.packed == LARGE - 1
     await check(rig, handle)

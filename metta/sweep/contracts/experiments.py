@@ -126,9 +126,15 @@ class Order(Wire):
 
 
 class StageOrder(Order):
-    """Input of ``run_stage``; ``child`` is the workflow that has done a stage's work."""
+    """Input of ``run_stage``.
+
+    Args:
+        child: The workflow that has done a stage's work.
+        child_s: How many seconds that took.
+    """
 
     child: str | None = None
+    child_s: float = 0.0
 
 
 class RecoverOrder(Order):

@@ -5,7 +5,16 @@ from typing import TYPE_CHECKING
 from metta.sweep.contracts.lazy import lazy
 
 if TYPE_CHECKING:
+    from metta.sweep.client.results import Results as Results
     from metta.sweep.experiments.experiment import Experiment as Experiment
     from metta.sweep.experiments.sweep import SweepExperiment as SweepExperiment
 
-__all__, __getattr__, __dir__ = lazy(__name__, {"experiment": ["Experiment"], "sweep": ["SweepExperiment"]})
+__all__, __getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "client.results": ["Results"],
+        "experiments.experiment": ["Experiment"],
+        "experiments.sweep": ["SweepExperiment"],
+    },
+    root="metta.sweep",
+)

@@ -130,7 +130,7 @@ class StageHost:
             reply, seconds = await self._carried_out(order.name, task, order.at, order.timeout_s, failed)
         except StageFailed as error:
             await self._failed(order, error.failure, outcomes)
-        return await self._ended(order, reply, seconds, outcomes)
+        return await self._ended(order, reply, seconds + order.child_s, outcomes)
 
     async def recover(self, order: RecoverOrder) -> StageResult:
         """Ask the ``on_error`` of a stage.

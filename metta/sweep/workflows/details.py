@@ -1,6 +1,8 @@
 """What the Temporal UI shows of a sweep: a page of markdown."""
 
-from metta.sweep.contracts.sweeps import Row, SweepStatus
+from collections.abc import Sequence
+
+from metta.sweep.contracts.sweeps import Progress, Row, SweepStatus
 from metta.sweep.contracts.wording import budget_text, value_text
 
 ROWS = 10
@@ -24,16 +26,22 @@ def details(status: SweepStatus) -> str:
     for warning in progress.warnings:
         lines += ["", f"Warning: {warning}"]
     if progress.best:
-        goal = f" ({progress.goal})" if progress.goal else ""
-        lines += ["", f"| trial | {progress.metric}{goal} | parameters |", "|---:|---:|---|"]
-        lines += [row_text(row) for row in progress.best[:ROWS]]
+        lines += ["", "```", *table_lines(progress, progress.best[:ROWS]), "```"]
     return "\n".join(lines)
 
 
-def row_text(row: Row) -> str:
-    """A line of the table; numbers with four digits, for people."""
+def table_lines(progress: Progress, rows: Sequence[Row]) -> list[str]:
+    """The best trials in columns, for a block of code: the UI leaves no space between columns of tables."""
+    goal = f" ({progress.goal})" if progress.goal else ""
+    cells = [("trial", f"{progress.metric}{goal}", "parameters")]
+    cells += [(str(row.trial), value_text(row.value), params_text(row)) for row in rows]
+    width = max(len(value) for _, value, _ in cells)
+    return [f"{trial:>5}  {value:>{width}}  {params}" for trial, value, params in cells]
+
+
+def params_text(row: Row) -> str:
+    """Parameters of a trial in one line; numbers with four digits, for people."""
     params = ", ".join(f"{name}={value_text(value)}" for name, value in row.params.items())
     if len(params) > CELL_CHARS:
         params = params[:CELL_CHARS] + " ..."
-    # what would end the cell or the line
-    return f"| {row.trial} | {value_text(row.value)} | {' '.join(params.replace('|', '/').split())} |"
+    return " ".join(params.split())

@@ -72,8 +72,11 @@ class Steps:
         """Run a stage in this place, or in a workflow of its own."""
         order = StageOrder(at=at, value=value, timeout_s=step.timeout_s, retry=step.retry, **self._common)
         async with self._gate.passed(), self._table.running(at):
+            self._show()
             if step.workflow:
-                order = order.model_copy(update={"child": await self._child(step, order)})
+                began = workflow.time()
+                child = await self._child(step, order)
+                order = order.model_copy(update={"child": child, "child_s": workflow.time() - began})
             return self._ended(at, await executed(RUN_STAGE, order, str(at)))
 
     async def recover(self, at: At, value: Value, failure: StageFailure) -> Value:
