@@ -70,7 +70,7 @@ def test_a_running_sweep_is_watched_changed_and_stopped(project: Path, call: Cal
         assert shown.startswith("slow is running\n1 of 3 trials in ")
         assert next_command(shown) == "sweep attach slow"
         assert call.printed("budget", "slow", "20", "--hours", "1").splitlines() == [
-            "slow has the budget trials=20, hours=1.0",
+            "slow goes on with the budget trials=20, hours=1.0",
             "next: sweep show slow",
         ]
         changed = call.json("budget", "slow", "--target", "2")["budget"]
@@ -93,9 +93,18 @@ def test_a_running_sweep_is_paused_and_goes_on(project: Path, call: Caller) -> N
             "next: sweep resume slow",
         ]
         wait_until_recorded(project / ".metta-sweep/sweeps/slow/ledger.jsonl", '"interrupt"')
-        assert call.printed("show", "slow").startswith("slow is paused\n")
+        shown = call.printed("show", "slow")
+        assert shown.startswith("slow is paused\n")
+        assert next_command(shown) == "sweep resume slow"
         assert call.json("concurrency", "slow", "1")["concurrency"] == 1
-        assert call.json("resume", "slow")["pause"] is None
+        assert call.printed("resume", "slow").splitlines()[0] == (
+            "slow goes on with the budget trials=3; 1 trial at a time"
+        )
+        assert (
+            call.printed("concurrency", "slow", "4")
+            .splitlines()[0]
+            .endswith("; at most 4 trials at the same time, if scheduler and executor allow as many")
+        )
         assert call.json("stop", "slow")["stop"]
         done = ended(run)
     assert done.returncode == 0, done.stderr

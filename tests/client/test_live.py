@@ -5,18 +5,19 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 from threading import Timer
-from typing import Any
+from time import sleep
+from typing import Any, Literal
 
 import pytest
 from rich.console import Console
 
 from metta.sweep.client import live
 from metta.sweep.client.consoles import console_of
-from metta.sweep.client.live import follow, progress_of, spent, summary_of
+from metta.sweep.client.live import Follower, follow, progress_of, spent, summary_of
 from metta.sweep.contracts.budgets import Budget, Control
 from metta.sweep.contracts.chunks import Chunk
-from metta.sweep.contracts.decisions import Decision, Start
-from metta.sweep.contracts.events import Completed, Created, Event, Opened
+from metta.sweep.contracts.decisions import Decision, Interrupt, Retry, Start
+from metta.sweep.contracts.events import Completed, ControlChanged, Created, Event, Opened
 from metta.sweep.stores.ledgers import FileLedger
 from tests.stores.stories import Story, spec
 
@@ -56,6 +57,30 @@ def test_failures_are_counted_and_the_commonest_is_told_in_one_line() -> None:
     )
 
 
+def test_one_trial_is_one() -> None:
+    story = Story()
+    story.start()
+    assert printed(story) == ["1 trial in 7.2 s: 1 running"]
+    story.open(version=1, trials=1)
+    assert printed(story) == ["1 of 1 trial in 7.2 s: 1 running"]
+
+
+def test_what_was_interrupted_for_a_pause_is_shown_as_paused() -> None:
+    story = Story()
+    story.start(3)
+    control = Control(run="run", version=1, pause="now")
+    story.tell(ControlChanged(at=story.later(), control=control))
+    for trial in range(3):
+        story.decide(Interrupt(trial=trial))
+    assert printed(story) == ["3 trials in 7.2 s: 3 running"]
+    for trial in range(2):
+        story.end(trial)
+        story.decide(Retry(trial=trial, segment=0, attempt=2))  # which waits until it is resumed
+    assert printed(story) == ["3 trials in 7.2 s: 1 running, 2 paused"]
+    story.control(version=2)
+    assert printed(story) == ["3 trials in 7.2 s: 3 running"]
+
+
 @pytest.mark.parametrize(
     ("budget", "share"),
     [
@@ -89,6 +114,10 @@ class Told:
     def trial(self, number: int) -> None:
         self.write(decisions=(Start(trial=number, params={"x": 0.5}, seed=0),))
         self.write(Completed(at=2.0 + number, trial=number, metrics={"accuracy": 0.5 + number / 10}))
+
+    def control(self, version: int, pause: Literal["soon", "now"] | None) -> None:
+        control = Control(run="r", version=version, budget=Budget(trials=4), pause=pause)
+        self.write(ControlChanged(at=2.0 + version, control=control))
 
 
 def followed(console: Console, ledger: FileLedger, after_s: float, note: Callable[[], str] = str) -> None:
@@ -126,6 +155,39 @@ def test_a_file_gets_plain_lines_when_something_changes(
     followed(Console(file=file, width=40), told.ledger, after_s=2.5, note=lambda: next(notes))
     best = r"2 of 4 trials in 2\.0 s: 2 completed; best accuracy 0\.6 \(maximize\), trial 1"
     assert re.fullmatch(rf"{best}\n{best}; note: waiting for a free slot\n", file.getvalue())
+
+
+def test_a_pause_is_told_and_stops_the_clock(tmp_path: Path) -> None:
+    told = Told(tmp_path / "ledger.jsonl")
+    told.begin()
+    told.write(decisions=(Start(trial=0, params={"x": 0.5}, seed=0),))
+    follower = Follower(told.ledger)
+
+    def is_counting() -> bool:
+        follower.update()
+        before = follower.elapsed_s
+        sleep(0.02)
+        return follower.elapsed_s > before
+
+    assert (follower.pause, is_counting()) == ("", True)
+    told.control(1, "soon")
+    assert (is_counting(), follower.pause) == (False, "paused; running trials come to their end")
+    told.control(2, "now")
+    assert (is_counting(), follower.pause) == (False, "paused")
+    told.control(3, None)
+    assert (is_counting(), follower.pause) == (True, "")
+
+
+def test_a_paused_sweep_says_so_beside_what_it_waits_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "LINE_S", 0.1)
+    told = Told(tmp_path / "ledger.jsonl")
+    told.begin()
+    told.control(1, "now")
+    file = io.StringIO()
+    followed(Console(file=file), told.ledger, after_s=0.6, note=lambda: "no room")
+    assert file.getvalue() == "0 of 4 trials in 2.0 s; note: paused; no room\n"
 
 
 def test_a_sweep_that_ends_soon_leaves_nothing_in_a_file(tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ from metta.sweep.experiments.base import Pipeline
 from tests.crash import walked
 from tests.rig import pid_in
 
-KILLED_S = 240
+KILLED_S = 600
+"""A worker and its processes import much anew after each kill."""
 
 
 def killing(handle: ExperimentHandle, store: Path, end: "Future[Any]") -> Iterator[str]:

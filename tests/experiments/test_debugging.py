@@ -92,7 +92,7 @@ def test_a_breakpoint_stops_there_and_quitting_loses_nothing(project: Path) -> N
     assert (quitted.returncode, quitted.stderr.count("Traceback")) == (130, 0)
     again = stepped("c\n", "--resume")
     assert again.returncode == 0
-    assert "1 of 1 trials in" in again.stderr
+    assert "1 of 1 trial in" in again.stderr
 
 
 def test_a_sweep_that_runs_is_not_debugged(hosted: Path) -> None:

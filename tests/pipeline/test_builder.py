@@ -54,6 +54,14 @@ def show(best: Best) -> None:
     print(best)
 
 
+def rated(rate: float = 1.0) -> float:
+    return rate
+
+
+def best_of(best: Best = Best(0.0)) -> Best:  # noqa: B008 - it is not changed
+    return best
+
+
 def is_good(data: Any) -> bool:
     return bool(data)
 
@@ -127,6 +135,15 @@ WRONG: list[tuple[Callable[[], Pipeline[Any]], str]] = [
     ),
     (lambda: LOADED.through(Raw, retyr=3), "retyr is no hook; did you mean retry?"),
     (lambda: LOADED.through(retyr=3), "retyr is no hook; did you mean retry?"),
+    (
+        lambda: ANY().stage("n", size).through(x=[int]),
+        "x is neither a hook nor a field, for [<class 'int'>] is no type",
+    ),
+    (
+        lambda: ANY().stage("n", size).through(x="int"),
+        "x is neither a hook nor a field, for 'int' is no type",
+    ),
+    (lambda: ANY().stage("n" * 101, size), "'nnnnnnnnnnnnnnnnnnnn"),
     (lambda: LOADED.through(Raw, rows=int), "rows cannot be a field beside the contract Raw, and is no hook"),
     (
         lambda: ANY().through(Raw).end_loop().through(note=str),
@@ -257,6 +274,23 @@ RIGHT: list[tuple[Callable[[], Pipeline[Any]], Any, Any]] = [
     (lambda: ANY().stage("k", lambda **fields: sorted(fields)), {"b": 1, "a": 2}, ["a", "b"]),
     (lambda: ANY().stage("k", lambda a, /, *, b=5, c=6: (a, b, c)), {"b": 1, "a": 2}, (2, 1, 6)),
     (lambda: ANY().stage("k", lambda: 3), "anything", 3),
+    (lambda: ANY().stage("k", lambda a, b=5, c=6, /: (a, b, c)), "a", ("a", 5, 6)),
+    (lambda: ANY().stage("k", lambda a, b=5, c=6, /: (a, b, c)), {"c": 1, "a": 2}, (2, 5, 1)),
+    (lambda: ANY().stage("k", lambda a, b, c=6, /: (a, b, c)), {"b": 1, "a": 2}, (2, 1, 6)),
+    (lambda: ANY().stage("k", rated), 2.0, 2.0),
+    (lambda: ANY().stage("k", rated), None, 1.0),
+    (lambda: ANY().stage("k", rated), "text", 1.0),
+    (lambda: ANY().stage("k", rated), {"rate": 3.0}, 3.0),
+    (lambda: ANY().stage("k", rated), {"other": 3.0}, 1.0),
+    (lambda: ANY().stage("k", lambda x=1, /: x), 2, 2),
+    (lambda: ANY().stage("k", lambda *, x=1: x), 2, 2),
+    (lambda: ANY().stage("k", lambda x=1: x), {"other": 3.0}, 1),
+    (lambda: ANY().stage("k", best_of), {"value": 2.0}, Best(2.0)),
+    (
+        lambda: ANY().loop_while(lambda n: n < 1).stage("k", lambda iteration=5: iteration + 1).end_loop(),
+        0,
+        1,
+    ),
 ]
 
 

@@ -4,11 +4,13 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from textwrap import dedent
+from typing import Any, NamedTuple, TypedDict
 
 import pytest
 
 from metta.sweep import Observation, Resources, Trial
+from metta.sweep.experiments.base import Pipeline
 from metta.sweep.pipeline.packing import Packer, Unpackable
 from metta.sweep.stores.data import DataStore
 from tests.pipeline.packed import Own, there_and_back, told
@@ -52,6 +54,72 @@ def test_classes_without_a_module_are_found_among_those_that_flow(store: DataSto
             Unpackable, match="Inside is defined where no other process finds it; define it in a mod"
         ):
             packer.pack(wrong(1))
+
+
+WAITING = """
+import asyncio
+from typing import NamedTuple
+from metta.sweep.experiments.base import Pipeline
+
+class Point(NamedTuple):
+    x: int
+
+def give() -> Point:
+    return Point(1)
+
+async def main():
+    return [Pipeline().stage("s", give).through(cache=True).run_local() for _ in range(2)]
+
+points = asyncio.run(main())
+"""
+
+
+def test_a_script_that_reads_its_own_classes_while_it_is_imported_does_not_wait_for_itself(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "script.py").write_text(WAITING, "utf-8")
+    importing = """
+        import sys
+        from pathlib import Path
+        from metta.sweep.contracts.importing import import_script
+        print(import_script(Path(sys.argv[1])).points)
+    """
+    told = _python("-c", dedent(importing), str(tmp_path / "script.py"), folder=tmp_path)
+    assert told == "[Point(x=1), Point(x=1)]\n"
+
+
+class Leaf(NamedTuple):
+    n: int
+
+
+class Branch(NamedTuple):
+    leaves: list[Leaf]
+
+
+class Tree(TypedDict):
+    branch: Branch
+
+
+class Given(NamedTuple):
+    n: int
+
+
+@pytest.mark.parametrize(
+    ("flowing", "classes"),
+    [
+        ({"contract": Branch}, {Branch, Leaf}),
+        ({"a": list[Leaf]}, {Leaf}),
+        ({"a": Branch | None, "b": int}, {Branch, Leaf}),
+        ({"contract": dict[str, Leaf]}, {Leaf}),
+        ({"contract": Tree}, {Tree, Branch, Leaf}),
+        ({"a": Own}, {Own}),
+    ],
+)
+def test_all_classes_that_flow_are_known(flowing: dict[str, Any], classes: set[type]) -> None:
+    def stage(given: Given | None) -> Any:
+        return given
+
+    assert Pipeline().stage("s", stage).through(**flowing).definition.classes == classes | {Given}
 
 
 SCRIPT = """

@@ -3,11 +3,15 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, TypedDict
 
+import numpy as np
 import pytest
+import typing_extensions
 from pydantic import BaseModel
 
+from metta.sweep.contracts.errors import StageFailed
+from metta.sweep.experiments.base import Pipeline
 from metta.sweep.pipeline.annotations import accepts, type_text
 from metta.sweep.pipeline.conversion import Mismatch, conform, restored
 from metta.sweep.pipeline.flows import Flow, either
@@ -83,6 +87,66 @@ def test_a_value_of_its_type_fits(value: Any, expected: Any) -> None:
 )
 def test_a_value_of_a_member_of_a_union_keeps_its_class(value: Any, expected: Any) -> None:
     assert type(conform(value, expected)) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected", "plain"),
+    [
+        (np.int64(3), int, 3),
+        (np.bool_(True), bool, True),
+        (np.int64(3), float, 3.0),
+        (np.float32(0.5), float, 0.5),
+        (np.array(3), int, 3),
+        (np.int64(3), int | None, 3),
+    ],
+)
+def test_a_scalar_of_numpy_fits_where_the_plain_one_would(value: Any, expected: Any, plain: Any) -> None:
+    assert repr(conform(value, expected)) == repr(plain)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(np.float64(3.5), int), (np.int64(1), bool), (np.longdouble(1), int), (np.ones(1), float)],
+)
+def test_a_scalar_of_numpy_that_would_lose_something_does_not_fit(value: Any, expected: Any) -> None:
+    with pytest.raises(Mismatch):
+        conform(value, expected)
+
+
+class Settings(TypedDict):
+    rate: float
+
+
+class Extended(typing_extensions.TypedDict):
+    rate: float
+
+
+@pytest.mark.parametrize("kind", [Settings, Extended])
+def test_a_typed_dict_fits_as_a_dict(kind: Any) -> None:
+    assert conform({"rate": 1.0}, kind) == {"rate": 1.0}
+    for wrong in (3, Point(1.0)):
+        with pytest.raises(Mismatch, match="got "):
+            conform(wrong, kind)
+    assert accepts(kind, dict)
+    assert accepts(dict[str, Any], kind)
+    assert accepts(kind, kind)
+    assert not accepts(kind, int)
+
+
+@pytest.mark.parametrize("kind", [Settings, Extended])
+def test_a_typed_dict_is_a_contract(kind: Any) -> None:
+    def give() -> Any:
+        return {"rate": 1.0}
+
+    def take(given: Any) -> float:
+        return float(given["rate"]) * 2
+
+    give.__annotations__["return"] = take.__annotations__["given"] = kind
+    pipeline: Any = Pipeline().stage("give", give).through(kind, validate_type=True).stage("take", take)
+    assert pipeline.run_local() == 2.0
+    number: Any = Pipeline().stage("give", lambda: 1).through(kind)
+    with pytest.raises(StageFailed, match="got 1"):
+        number.run_local()
 
 
 def test_a_value_that_pydantic_does_not_know_fits_by_its_class() -> None:

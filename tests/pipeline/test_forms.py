@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 
 from metta.sweep.contracts.errors import PipelineDefinitionError, StageFailed
@@ -120,6 +121,30 @@ def test_two_branches_that_give_one_field_different_values_fail_at_the_latest_wh
         Pipeline().parallel([give(1), give(2)]).run_local({"x": 0})
     with pytest.raises(StageFailed, match="branch 1 gave a value without fields"):
         Pipeline().parallel([lambda: 3]).run_local()
+
+
+class Fitted:
+    """Equal only to itself; it can be pickled, and has no form of its own."""
+
+    def __init__(self, weight: float) -> None:
+        self.weight = weight
+
+
+@pytest.mark.parametrize(
+    "value", [np.ones(3), np.full(3, np.nan), np.zeros(0), float("nan"), Fitted(1.0), [Fitted(float("nan"))]]
+)
+def test_a_branch_that_leaves_a_field_as_it_was_does_not_give_it(value: Any) -> None:
+    pipeline = Pipeline().stage("s", lambda: value).through(v=Any).parallel([lambda: {"a": 1}, keep, spoil])
+    result = pipeline.run_local()
+    assert (result.a, result.v) == (1, "spoilt")
+
+
+def keep(record: Any) -> Any:
+    return record
+
+
+def spoil(v: Any) -> dict[str, Any]:
+    return {"v": "spoilt"}
 
 
 def test_a_stage_can_be_called_without_a_pipeline(tmp_path: Path) -> None:

@@ -98,6 +98,14 @@ def test_an_observation_hook_that_raises_is_counted_and_logged(
     assert "broken" in caplog.text
 
 
+def test_metrics_without_names_count_as_a_failed_hook(
+    run: Callable[..., LocalRun], caplog: pytest.LogCaptureFixture
+) -> None:
+    assert outcome(run(metrics=lambda score: 3)).failed_hooks == {"metrics": 1}
+    assert caplog.messages == ["score: its metrics hook failed: it has to return numbers by name, got 3"]
+    assert not outcome(run(metrics=lambda score: None)).failed_hooks
+
+
 def test_what_log_returns_is_logged_and_what_metrics_returns_is_kept(
     run: Callable[..., LocalRun], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -183,6 +191,12 @@ def test_transformation_hooks_give_another_output_in_their_order(
 def test_enrich_adds_fields_to_a_record(run: Callable[..., LocalRun]) -> None:
     pipeline = Pipeline().stage("one", lambda: 1).through(one=int, enrich=lambda record: {"two": 2})
     assert pipeline.run_local() == Record(one=1, two=2)
+
+
+@pytest.mark.parametrize("contract", [None, dict[str, int]])
+def test_enrich_adds_fields_to_a_dict(contract: Any, run: Callable[..., LocalRun]) -> None:
+    done = run(lambda: {"one": 1}, contract=contract, enrich=lambda given: {"two": 2})
+    assert done.value == {"one": 1, "two": 2}
 
 
 @pytest.mark.parametrize(
@@ -311,10 +325,12 @@ def test_a_stage_of_fields_that_is_skipped_passes_them_on_as_declared(run: Calla
 
 
 def test_a_cached_output_is_taken_and_fits_the_contract(run: Callable[..., LocalRun]) -> None:
-    stage = Keys(Score(7, [1]))
+    def stage(value: float) -> Any:
+        return Score(7, [int(value)])
+
     first, second, other = run(stage, cache=True), run(stage, cache=True), run(stage, 2.0, cache=True)
-    assert first.value == second.value == other.value == Score(7.0, [1])
-    assert stage.seen == [1.0, 2.0]
+    assert first.value == second.value == Score(7.0, [1])
+    assert other.value == Score(7.0, [2])
     assert [outcome(done).status for done in (first, second, other)] == ["done", "cached", "done"]
 
 
@@ -401,6 +417,17 @@ def test_an_output_that_cannot_be_stored_says_what_to_do(run: Callable[..., Loca
 def test_nothing_is_stored_outside_of_the_store(path: str, run: Callable[..., LocalRun]) -> None:
     with pytest.raises(StageFailed, match="leads out of the store"):
         run(archive=path)
+
+
+@pytest.mark.parametrize("path", ["taken/it", "a" * 300])
+def test_a_path_that_cannot_be_written_to_fails_its_stage(
+    path: str, run: Callable[..., LocalRun], folder: Path
+) -> None:
+    folder.mkdir()
+    (folder / "taken").write_text("")
+    with pytest.raises(StageFailed, match=f"{path[:200]} cannot be written: .*Error") as caught:
+        run(checkpoint_path=path)
+    assert caught.value.failure.kind == "hook"
 
 
 def test_a_profile_tells_time_and_memory(run: Callable[..., LocalRun]) -> None:

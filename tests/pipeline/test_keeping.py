@@ -1,9 +1,11 @@
 """Caches, checkpoints and archives of all kinds of values, and what a cache goes by."""
 
 import json
+import weakref
 from collections.abc import Callable
 from datetime import datetime
-from functools import partial
+from functools import partial, wraps
+from operator import itemgetter, mul
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,14 +16,17 @@ from pydantic import BaseModel
 from metta.sweep.contracts.errors import StageFailed, StoreError
 from metta.sweep.contracts.plans import At
 from metta.sweep.experiments.base import Pipeline, Record
+from metta.sweep.pipeline.code import code_of
 from metta.sweep.pipeline.folders import Folder
 from metta.sweep.pipeline.keeping import restoring
 from metta.sweep.pipeline.local import run_local
 from metta.sweep.pipeline.nodes import Stage
-from metta.sweep.pipeline.packing import Packer
+from metta.sweep.pipeline.packing import Hashes, Packer, canonical
 from metta.sweep.pipeline.runner import StageRun
 from metta.sweep.stores.data import DataStore
 from tests.pipeline.packed import KINDS, told
+
+HASHER = Packer(Hashes(), pickle=False)
 
 
 class Both(NamedTuple):
@@ -81,6 +86,12 @@ class Trainer:
         return 1
 
 
+class Fielded(Trainer):
+    def __init__(self, rate: Any) -> None:
+        super().__init__(rate)
+        self.fields: dict[str, Any] = {}
+
+
 class Declared(Trainer):
     """Like an experiment: only its fields count."""
 
@@ -103,6 +114,7 @@ def train(rate: Any) -> int:
             ["done", "cached", "done"],
         ),
         ([partial(train, 1), partial(train, 1), partial(train, 2)], ["done", "cached", "done"]),
+        ([Fielded(1).train, Fielded(1).train, Fielded(2).train], ["done", "cached", "done"]),
         ([partial(Trainer(1).train), partial(Trainer(2).train)], ["done", "done"]),
     ],
 )
@@ -112,9 +124,97 @@ def test_a_cache_goes_by_what_the_code_holds(
     assert [status(stage) for stage in stages] == expected
 
 
-def test_code_that_holds_what_cannot_be_told_apart_is_not_cached(status: Callable[..., str]) -> None:
-    with pytest.raises(StageFailed, match=r"give cache_key: \[1\]\['rate'\] cannot be"):
-        status(Trainer(len).train)
+def times(n: Any) -> Callable[..., Any]:
+    return lambda x: x * n
+
+
+def by_default(n: Any) -> Callable[..., Any]:
+    def run(x: Any, n: Any = n) -> Any:
+        return x * n
+
+    return run
+
+
+def by_keyword(n: Any) -> Callable[..., Any]:
+    def run(x: Any, *, n: Any = n) -> Any:
+        return x * n
+
+    return run
+
+
+def decorated(n: Any) -> Callable[..., Any]:
+    inner = times(n)
+    return wraps(inner)(lambda x: inner(x))
+
+
+def of_local_class(n: Any) -> Callable[..., Any]:
+    class Times:
+        def __call__(self, x: Any) -> Any:
+            return x * n
+
+    return Times()
+
+
+def recursive(n: Any) -> Callable[..., Any]:
+    def run(x: Any) -> Any:
+        return run(x - 1) if x > n else x
+
+    return run
+
+
+class Times:
+    def __init__(self, n: Any) -> None:
+        self.n = n
+        self.own = self.times
+
+    def times(self, x: Any) -> Any:
+        return x * self.n
+
+    def __call__(self, x: Any) -> Any:
+        return self.own(x)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        times,
+        by_default,
+        by_keyword,
+        decorated,
+        of_local_class,
+        recursive,
+        Times,
+        partial(partial, mul),
+        lambda n: itemgetter(n),
+        lambda n: times(times(n)),
+        lambda n: times([np.full(2000, n), np]),
+    ],
+)
+def test_what_code_holds_is_told_apart_in_a_cache(make: Callable[[int], Callable[..., Any]]) -> None:
+    keys = [canonical(HASHER.pack(code_of(make(n)))) for n in (1, 1, 2)]
+    assert keys[0] == keys[1] != keys[2]
+
+
+def test_code_that_cannot_be_looked_into_is_not_cached(status: Callable[..., str]) -> None:
+    with pytest.raises(StageFailed, match="give cache_key: TypeError: cannot pickle"):
+        status(weakref.ref(Trainer))
+
+
+def test_a_closure_is_cached_by_its_variables(status: Callable[..., str]) -> None:
+    assert [status(times(n), 1) for n in (1, 1, 2)] == ["done", "cached", "done"]
+
+
+def test_lambdas_on_one_line_are_told_apart_in_a_cache(status: Callable[..., str]) -> None:
+    one, two, real, imag = lambda x: x + 1, lambda x: x + 2, lambda x: x.real, lambda x: x.imag
+    assert [status(stage, 1) for stage in (one, two, real, imag, one)] == ["done"] * 4 + ["cached"]
+
+
+@pytest.mark.parametrize("stage", [Trainer(object()).train, times(object()), Times(object())])
+def test_code_that_holds_what_cannot_be_told_apart_is_not_cached(
+    stage: Callable[..., Any], status: Callable[..., str]
+) -> None:
+    with pytest.raises(StageFailed, match=r"give cache_key: .* cannot be sent or stored: object has no form"):
+        status(stage, 1)
 
 
 def test_a_contract_that_has_changed_since_is_no_obstacle(

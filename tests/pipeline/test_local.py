@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -296,6 +297,7 @@ async def test_a_local_run_works_inside_a_running_loop() -> None:
     [
         (lambda x: 1 / 0, "its predicate: ZeroDivisionError: division by zero"),
         (lambda x: "yes", "its predicate has to return True or False, got 'yes'"),
+        (lambda x: np.ones(2), "its predicate has to return True or False, got array"),
     ],
 )
 def test_a_predicate_that_does_not_answer_fails_the_run(predicate: Any, told: str) -> None:

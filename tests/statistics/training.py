@@ -41,7 +41,7 @@ class Digits(NamedTuple):
 def digits() -> Digits:
     """Handwritten digits, in an order of their own."""
     rng = np.random.default_rng(0)
-    images, labels = load_digits(return_X_y=True)
+    images, labels = map(np.asarray, load_digits(return_X_y=True))
     order = rng.permutation(len(images))
     odd = labels[order] % 2
     told = np.where(rng.random(LEARNT) < NOISE, rng.integers(0, 2, LEARNT), odd[:LEARNT])

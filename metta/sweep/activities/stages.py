@@ -113,9 +113,9 @@ async def _attended(work: Coroutine[Any, Any, T]) -> T:
     shutdown = asyncio.create_task(activity.wait_for_worker_shutdown())
     either: set[asyncio.Future[Any]] = {task, shutdown}
     try:
-        while not task.done() and not shutdown.done():
+        # none at once: most stages of a long loop end before, and the server writes each heartbeat down
+        while not (await asyncio.wait(either, timeout=POLL_S, return_when=asyncio.FIRST_COMPLETED))[0]:
             activity.heartbeat()
-            await asyncio.wait(either, timeout=POLL_S, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
             return task.result()
     except Exception as error:

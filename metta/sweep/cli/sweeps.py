@@ -74,14 +74,13 @@ class SweepOutput(Output["SweepHandle"]):
             self._print({"sweep": name, **control.model_dump(mode="json")})
             return
         states = {
-            "running": f"has the budget {budget_text(control.budget)}",
+            "running": f"goes on with the budget {budget_text(control.budget)}",
             "paused": "is paused"
             if control.pause == "now"
             else "is paused; running trials come to their end",
             "stopping": "is being stopped",
         }
-        limit = f", {control.concurrency} trials at the same time" if control.concurrency else ""
-        self._say(f"{name} {states[control.state]}{limit}")
+        self._say(f"{name} {states[control.state]}{_limit_text(control.concurrency)}")
         self._next(f"sweep resume {name}" if control.state == "paused" else f"sweep show {name}")
 
     def _best(self, table: TrialTable) -> None:
@@ -98,7 +97,16 @@ class SweepOutput(Output["SweepHandle"]):
         self._print({"sweep": handle.sweep_id, "ui": handle.ui, **status.model_dump(mode="json")})
 
 
+def _limit_text(trials: int | None) -> str:
+    if trials is None:
+        return ""
+    several = f"at most {trials} trials at the same time, if scheduler and executor allow as many"
+    return f"; {several if trials > 1 else '1 trial at a time'}"
+
+
 def _what_next(handle: "SweepHandle", status: SweepStatus) -> str:
+    if status.state == "paused":
+        return f"sweep resume {handle.sweep_id}"
     if status.state in ("running", "stopping"):
         return f"sweep attach {handle.sweep_id}"
     argv = handle.code.argv if handle.code else ()

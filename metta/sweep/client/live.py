@@ -15,6 +15,7 @@ from rich.text import Text
 
 from metta.sweep.client.leaderboards import leaderboard
 from metta.sweep.contracts.budgets import Budget
+from metta.sweep.contracts.sweeps import Counts
 from metta.sweep.contracts.wording import duration_text, value_text
 from metta.sweep.stores.base import Ledger
 from metta.sweep.stores.trials import TrialTable
@@ -46,9 +47,17 @@ class Follower:
 
     @property
     def elapsed_s(self) -> float:
-        """Time that the sweep has run, also while nothing is recorded."""
-        waited_s = monotonic() - self._heard if self.table.running else 0.0
-        return self.table.elapsed_s + waited_s
+        """Time that the sweep has run, also while nothing is recorded, without that of pauses."""
+        works = self.table.running and not self.table.control.pause
+        return self.table.elapsed_s + (monotonic() - self._heard if works else 0.0)
+
+    @property
+    def pause(self) -> str:
+        """What is said of a pause; empty when there is none."""
+        if self.table.control.state != "paused":
+            return ""
+        ends = self.table.control.pause == "soon" and self.table.running
+        return "paused; running trials come to their end" if ends else "paused"
 
 
 def follow(
@@ -70,7 +79,7 @@ def follow(
         while not end.done():
             began = monotonic()
             follower.update()
-            show(follower, note())
+            show(follower, "; ".join(filter(None, (follower.pause, note()))))
             # of a large sweep not too often: the trials need the machine more
             wait([end], timeout=max(REFRESH_S, 10 * (monotonic() - began)))
     return follower.update()
@@ -143,11 +152,21 @@ def summary_of(table: TrialTable, elapsed_s: float) -> str:
 
 def counts_text(table: TrialTable, elapsed_s: float) -> str:
     """How many trials, and what became of them."""
-    counts, trials = table.counts, table.control.budget.trials
+    counts, trials = _counts(table), table.control.budget.trials
     told = {name: n for name, n in counts.model_dump().items() if n and name != "started"}
     ended = ", ".join(f"{n} {name}" for name, n in told.items())
     of = f" of {trials}" if trials else ""
-    return f"{counts.started}{of} trials in {duration_text(elapsed_s)}" + (f": {ended}" if ended else "")
+    what = "trial" if (trials or counts.started) == 1 else "trials"
+    return f"{counts.started}{of} {what} in {duration_text(elapsed_s)}" + (f": {ended}" if ended else "")
+
+
+def _counts(table: TrialTable) -> Counts:
+    """What is to be tried again after a pause counts as running in the table, and as paused for people."""
+    counts = table.counts
+    if table.control.pause != "now":
+        return counts
+    waiting = sum(not (r.interrupted or r.stopping) for r in table.running.values())
+    return counts.model_copy(update={"running": counts.running - waiting, "paused": counts.paused + waiting})
 
 
 def failures_text(table: TrialTable) -> str:

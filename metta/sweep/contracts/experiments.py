@@ -221,9 +221,8 @@ class ExperimentStatus(Wire):
 
 
 class ExperimentResult(Wire):
-    """Result of the workflow ``Experiment``; all outcomes stand in the log at ``log``."""
+    """Result of the workflow ``Experiment``; all outcomes stand in its log in the store."""
 
     name: str
     reason: Literal["completed", "stopped"]
     value: Value = Value()
-    log: str = ""

@@ -58,9 +58,6 @@ class Experiment:
             when a field is called like something that every experiment has.
     """
 
-    child_workflow: ClassVar[Literal["Experiment"]] = "Experiment"
-    """The workflow that runs it when it is a stage."""
-
     if not TYPE_CHECKING:  # the checkers are to see the fields as arguments, not this signature
 
         def __init__(self, *args: object, **fields: object) -> None:
@@ -165,6 +162,11 @@ class Experiment:
             raise DefinitionError([problem], type(self).__name__)
         pipeline.plan()
         return pipeline
+
+    @property
+    def child_workflow(self) -> Literal["Experiment"]:
+        """Type of the workflow that runs it when it is a stage."""
+        return "Experiment"
 
     def child_input(self) -> dict[str, JsonValue]:
         """Input of the workflow that runs it when it is a stage."""

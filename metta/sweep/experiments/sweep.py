@@ -1,7 +1,7 @@
 """The sweep experiment: what to try, where to search, and how."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from uuid import uuid4
 
 from pydantic import JsonValue
@@ -77,9 +77,6 @@ class SweepExperiment(Checked):
     Raises:
         DefinitionError: With every mistake.
     """
-
-    child_workflow: ClassVar[Literal["Sweep"]] = "Sweep"
-    """The workflow that runs it when it is a stage."""
 
     def __init__(
         self,
@@ -228,6 +225,11 @@ class SweepExperiment(Checked):
         from metta.sweep.client.sweeps import Sweeps
 
         return Sweeps().attach(name)
+
+    @property
+    def child_workflow(self) -> Literal["Sweep"]:
+        """Type of the workflow that runs it when it is a stage."""
+        return "Sweep"
 
     def child_input(self) -> dict[str, JsonValue]:
         """Input of the workflow that runs it when it is a stage.

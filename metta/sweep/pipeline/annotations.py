@@ -34,7 +34,8 @@ def hints_of(thing: Any) -> dict[str, Any]:
     while isinstance(thing, partial):
         thing = thing.func
     if isinstance(thing, type):
-        thing = thing if is_record_class(thing) else thing.__init__  # type: ignore[misc]
+        has_fields = is_record_class(thing) or is_typed_dict(thing)
+        thing = thing if has_fields else thing.__init__  # type: ignore[misc]
     elif not inspect.isroutine(thing):
         thing = type(thing).__call__
     if isinstance(thing, MethodType):
@@ -87,6 +88,17 @@ def fields_of_class(kind: Any) -> dict[str, FieldType] | None:
         }
     optional = kind._field_defaults
     return {n: FieldType(hints.get(n, Any), n not in optional) for n in kind._fields}
+
+
+def class_of(kind: Any) -> Any:
+    """The class that values of a type are instances of, as far as it has one."""
+    kind = get_origin(kind) or kind
+    return dict if is_typed_dict(kind) else kind  # typed dicts refuse isinstance
+
+
+def is_typed_dict(kind: Any) -> bool:
+    """Whether it is a TypedDict, be it from ``typing`` or ``typing_extensions``."""
+    return isinstance(kind, type) and issubclass(kind, dict) and hasattr(kind, "__total__")
 
 
 def type_text(kind: Any) -> str:
@@ -142,7 +154,7 @@ _WIDER = {(float, int), (complex, int), (complex, float)}
 
 
 def _accepts_class(expected: Any, got: Any) -> bool:
-    wide, narrow = get_origin(expected) or expected, get_origin(got) or got
+    wide, narrow = class_of(expected), class_of(got)
     if not (isinstance(wide, type) and isinstance(narrow, type)):
         return True
     if getattr(wide, "_is_protocol", False):

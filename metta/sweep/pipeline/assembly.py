@@ -31,7 +31,7 @@ CODE_ONLY = ("cache", "cache_key", "profile", "retry", "timeout")
 STAGE_ONLY = ("skip_if", *CODE_ONLY)
 """Hooks that say something of a stage."""
 
-_NAME = re.compile(r"\w[\w.\- ]*")
+_NAME = re.compile(r"\w[\w.\- ]{,99}")
 
 
 class Problem(NamedTuple):
@@ -132,8 +132,8 @@ class Assembler:
     def _named(self, call: StageCall) -> str:
         name = call.name if isinstance(call.name, str) else repr(call.name)
         if not isinstance(call.name, str) or not _NAME.fullmatch(name):
-            advice = "use letters, digits, and . - _ or spaces"
-            self._report(call.site, [f"{call.name!r} cannot be the name of a stage; {advice}"])
+            advice = "use letters, digits, and . - _ or spaces, 100 at most"
+            self._report(call.site, [f"{shown(call.name)} cannot be the name of a stage; {advice}"])
         elif name in self._names:
             self._report(call.site, [f"there is a stage {name!r} already, at {self._names[name]}"])
         self._names.setdefault(name, call.site)

@@ -15,8 +15,6 @@ from metta.sweep.pipeline.records import Record, fields_of, replaced
 ITERATION = "iteration"
 """The field that counts the turns of a loop, from 0."""
 
-_BY_POSITION = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
-
 
 class Form(NamedTuple):
     """The parameters of a callable that the flow is to fill.
@@ -60,7 +58,7 @@ def form_of(function: Any) -> Form:
         parameters = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):  # some callables written in C tell nothing
         return Form((_ONE,), (), False, {})
-    named = [p for p in parameters if p.kind in (*_BY_POSITION, Parameter.KEYWORD_ONLY)]
+    named = [p for p in parameters if p.kind not in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)]
     required = tuple(p for p in named if p.default is p.empty)
     takes_all = any(p.kind is Parameter.VAR_KEYWORD for p in parameters)
     if not named and not takes_all and parameters:
@@ -166,7 +164,10 @@ def bound(function: Any, value: Any, turns: tuple[int, ...] = ()) -> Call:
     Raises:
         Mismatch: When it cannot.
     """
-    form, value = form_of(function), with_iteration(value, turns)
+    form = form_of(function)
+    if call := _over_default(form, value, turns):
+        return call
+    value = with_iteration(value, turns)
     fields = fields_of(value)
     if turns:
         fields = {**(fields or {}), ITERATION: turns[-1]}
@@ -185,9 +186,34 @@ def _flow_of_value(value: Any, fields: Mapping[str, Any] | None) -> Flow:
 
 def _with_options(form: Form, whole: Any, fields: Mapping[str, Any]) -> Call:
     named = {p.name: conform(fields[p.name], form.hint(p)) for p in form.optional if p.name in fields}
+    first = _by_position(form.optional, named)
     if form.whole is not None and form.whole.kind is Parameter.KEYWORD_ONLY:
-        return Call((), {form.whole.name: whole, **named})
-    return Call((whole,), named)
+        return Call(first, {form.whole.name: whole, **named})
+    return Call((whole, *first), named)
+
+
+def _by_position(parameters: tuple[Parameter, ...], named: dict[str, Any]) -> tuple[Any, ...]:
+    """Takes out the arguments that have to be given by position."""
+    return tuple(named.pop(p.name, p.default) for p in parameters if p.kind is Parameter.POSITIONAL_ONLY)
+
+
+def _over_default(form: Form, value: Any, turns: tuple[int, ...]) -> Call | None:
+    """The call of a function whose only parameter has a default, when it takes all that flows instead.
+
+    What has fields is taken only where the annotation says so: they may be meant for other stages.
+    """
+    if form.required or len(form.optional) != 1 or value is None:
+        return None
+    (p,), fields = form.optional, fields_of(value)
+    if fields is not None and (form.hint(p) is Any or p.name in fields):
+        return None
+    if turns and p.name == ITERATION:
+        return None
+    try:
+        named = {p.name: conform(value, form.hint(p))}
+    except Mismatch:
+        return None
+    return Call(_by_position((p,), named), named)
 
 
 def _by_name(form: Form, fields: Mapping[str, Any]) -> Call:
@@ -203,5 +229,5 @@ def _by_name(form: Form, fields: Mapping[str, Any]) -> Call:
             problems += [f"{p.name}: {problem}" for problem in error.problems]
     if problems:
         raise Mismatch(problems, "its parameters")
-    first = tuple(named.pop(p.name) for p in form.required if p.kind is Parameter.POSITIONAL_ONLY)
+    first = _by_position((*form.required, *form.optional), named)
     return Call(first, {**fields, **named} if form.takes_all else named)

@@ -13,9 +13,9 @@ from pydantic import JsonValue
 
 from metta.sweep.contracts.components import load
 from metta.sweep.contracts.errors import DefinitionError, SweepError
-from metta.sweep.contracts.importing import attribute, script_of
+from metta.sweep.contracts.importing import attribute, module_name, script_of
 from metta.sweep.contracts.references import Reference
-from metta.sweep.pipeline.annotations import hints_of, is_record_class, members_of, type_text
+from metta.sweep.pipeline.annotations import hints_of, is_record_class, is_typed_dict, members_of, type_text
 
 
 class Unfindable(SweepError):
@@ -72,7 +72,7 @@ class Classes:
 
     @cached_property
     def _known(self) -> dict[str, type]:
-        return {f"{kind.__module__}:{kind.__qualname__}": kind for kind in _within(self._kinds)}
+        return {f"{kind.__module__}:{kind.__qualname__}": kind for kind in classes_within(self._kinds)}
 
     def _argument(self, kind: Any) -> JsonValue:
         """An argument of a generic class."""
@@ -103,15 +103,15 @@ def _is_local(text: str) -> bool:
     return text.startswith("__main__:") or "<locals>" in text
 
 
-def _within(kinds: Iterable[Any]) -> Iterator[type]:
+def classes_within(kinds: Iterable[Any]) -> Iterator[type]:
     """Classes of values that types consist of, and that the fields of these consist of, and so on."""
     seen: set[type] = set()
     waiting = list(kinds)
     while waiting:
         kind = waiting.pop()
         waiting += get_args(kind)
-        is_kept = is_record_class(kind) or (isinstance(kind, type) and issubclass(kind, Enum))
-        if is_kept and kind not in seen:
+        is_named = isinstance(kind, type) and (issubclass(kind, Enum) or hasattr(kind, "__pack__"))
+        if (is_named or is_record_class(kind) or is_typed_dict(kind)) and kind not in seen:
             seen.add(kind)
             waiting += hints_of(kind).values()
             yield kind
@@ -151,12 +151,19 @@ def portable_name(thing: Any) -> str | None:
 def loaded(text: str) -> Any:
     """What a name of a module's or script's attribute leads to, in this process.
 
+    Nothing that is there is imported again, even if it is there in half: the thread that imports it may be
+    waiting for this one.
+
     Raises:
         Unfindable: When it leads to nothing.
     """
     try:
         reference = Reference.parse(text)
-        is_main = reference.target == (_main_module() or _main_script())
-        return attribute(sys.modules["__main__"], reference.name, text) if is_main else load(text)
+        name = reference.target
+        if name == (_main_module() or _main_script()):
+            name = "__main__"
+        elif reference.kind == "script":
+            name = module_name(Path(name))
+        return attribute(sys.modules[name], reference.name, text) if name in sys.modules else load(text)
     except DefinitionError as error:
         raise Unfindable("; ".join(error.problems)) from error

@@ -3,13 +3,13 @@
 import json
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, get_origin
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 from pydantic_core import SchemaError
 
 from metta.sweep.contracts.errors import SweepError, shown
-from metta.sweep.pipeline.annotations import fields_of_class, members_of, type_text
+from metta.sweep.pipeline.annotations import class_of, fields_of_class, members_of, type_text
 from metta.sweep.pipeline.records import Record, fields_of, replaced
 
 _DATACLASS = "__dataclass_fields__"
@@ -105,7 +105,7 @@ def _told(detail: Any) -> str:
 def _checked(value: Any, expected: Any) -> Any:
     adapter = adapter_of(expected)
     if adapter is None:
-        kind = get_origin(expected) or expected
+        kind = class_of(expected)
         if (
             isinstance(kind, type)
             and not getattr(kind, "_is_protocol", False)
@@ -116,11 +116,21 @@ def _checked(value: Any, expected: Any) -> Any:
     try:
         return adapter.validate_python(value, strict=True)
     except ValidationError as error:
+        if (plain := _plain(value)) is not value:
+            return _checked(plain, expected)
         problems = []
         for detail in error.errors(include_url=False):
             where = ".".join(map(str, detail["loc"]))
             problems.append(f"{where}: {_told(detail)}" if where else _told(detail))
         raise Mismatch(problems, type_text(expected)) from error
+
+
+def _plain(value: Any) -> Any:
+    """A scalar of numpy as Python's own, where it has one; any other value as it is."""
+    if type(value).__module__ != "numpy" or getattr(value, "shape", None) != ():
+        return value
+    plain = value.item()
+    return value if type(plain) is type(value) else plain
 
 
 def adapter_of(kind: Any) -> "TypeAdapter[Any] | None":

@@ -113,7 +113,10 @@ def problem_of_hook(name: str, value: Any, *, is_global: bool = False) -> str | 
         is_global: Whether it is called with the stage's name as well.
     """
     if name not in HOOKS:
-        return f"{name} is no hook{nearest(name, list(HOOKS))}"
+        near = nearest(name, list(HOOKS))
+        if is_global or callable(value) or "did you mean" in near:
+            return f"{name} is no hook{near}"
+        return f"{name} is neither a hook nor a field, for {shown(value)} is no type"
     hook = HOOKS[name]
     if _is_taken(hook.takes, value):
         return None

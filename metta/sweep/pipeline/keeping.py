@@ -2,24 +2,22 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from functools import partial
+from collections.abc import AsyncIterator, Callable, Mapping
 from hashlib import blake2b
 from io import BytesIO
 from pathlib import Path
-from types import MethodType
 from typing import IO, Any
 
 from metta.sweep.contracts.blobs import Hashed, Write
 from metta.sweep.contracts.errors import SweepError
-from metta.sweep.contracts.fingerprints import fingerprint_of
 from metta.sweep.contracts.values import Value
 from metta.sweep.pipeline.annotations import type_text
 from metta.sweep.pipeline.circumstances import Circumstances
+from metta.sweep.pipeline.code import code_of
 from metta.sweep.pipeline.conversion import conform, conform_fields, restored, restored_fields
 from metta.sweep.pipeline.flows import Flow
 from metta.sweep.pipeline.folders import OutsideStore, Shelf
-from metta.sweep.pipeline.packing import Packer, Serialized, Unpackable, canonical
+from metta.sweep.pipeline.packing import Hashes, Packer, Serialized, Unpackable, canonical
 from metta.sweep.pipeline.records import Record, fields_of
 from metta.sweep.pipeline.unpacking import Restore
 
@@ -56,20 +54,6 @@ class ShelfBlobs:
         if (data := self._shelf.read(f"data/{name}")) is None:
             raise SweepError(f"{name} is missing")
         return BytesIO(data)
-
-
-class _Hashes:
-    """Takes blobs for the sake of their names alone."""
-
-    root = Path()
-
-    def put(self, suffix: str, write: Write) -> str:
-        stream = Hashed()
-        write(stream)
-        return stream.name(suffix)
-
-    def open(self, name: str) -> IO[bytes]:
-        raise NotImplementedError
 
 
 def restoring(flows: Mapping[str, Flow]) -> Restore:
@@ -114,29 +98,17 @@ class Keeper:
         """Where the output of this input is kept; None when the stage is not cached."""
         if not self._run.hooks.nearest("cache") and not self._run.hooks.nearest("cache_key"):
             return None
-        if function := self._run.hooks.nearest("cache_key"):
-            parts = [await self._run.hook("cache_key", function, self._run.value)]
-        else:
-            parts = [*self._code(), self._contract_text(), self._run.value, self._run.at.turns]
+        value, function = self._run.value, self._run.hooks.nearest("cache_key")
+        said = await self._run.hook("cache_key", function, value) if function else None
         try:
-            told = self._packer.with_blobs(_Hashes()).pack([*parts, self._serialize is not None])
-        except Unpackable as error:
-            advice = "its input says nothing that a cache could go by; give cache_key"
+            parts = [said] if function else [code_of(self._run.stage.run), self._contract_text(), value]
+            turns = () if function else self._run.at.turns
+            told = self._packer.with_blobs(Hashes()).pack([*parts, turns, self._serialize is not None])
+        except Exception as error:  # looking at what code holds runs the user's
+            advice = "its code or input holds nothing that a cache could go by; give cache_key"
             raise self._run.failure("contract", error, advice) from error
         digest = blake2b(canonical(told), digest_size=16).hexdigest()
         return f"cache/{self._run.stage.path}/{digest}.json"
-
-    def _code(self) -> Iterator[Any]:
-        """What a cache goes by of the stage's code: its source, and what it holds."""
-        run = self._run.stage.run
-        if run is not None:
-            yield fingerprint_of(run)
-        while isinstance(run, partial):
-            yield run.args, run.keywords
-            run = run.func
-        if isinstance(run, MethodType) and not isinstance(run.__self__, type):
-            fields = getattr(run.__self__, "fields", None)
-            yield fields if isinstance(fields, dict) else vars(run.__self__)
 
     def _contract_text(self) -> str:
         boundary = self._run.stage.boundary
@@ -194,8 +166,8 @@ class Keeper:
         for key in keys:
             try:
                 await asyncio.to_thread(self._shelf.write, key, data)
-            except OutsideStore as error:
-                raise self._run.failure("hook", error) from error
+            except (OutsideStore, OSError) as error:
+                raise self._run.failure("hook", error, f"{key:.200} cannot be written") from error
             self.written.append(key)
 
     async def _keys(self, output: Any) -> AsyncIterator[str]:

@@ -73,7 +73,8 @@ class LocalOperations:
                 answer = await settled(node.predicate(*call.args, **call.named))
         except Exception as error:
             raise _failed(at, "hook", f"its predicate: {type(error).__name__}: {error}") from error
-        if not isinstance(answer, bool) and type(answer).__module__ != "numpy":
+        is_scalar = type(answer).__module__ == "numpy" and getattr(answer, "size", 0) == 1
+        if not isinstance(answer, bool) and not is_scalar:
             raise _failed(at, "hook", f"its predicate has to return True or False, got {shown(answer)}")
         return bool(answer)
 

@@ -1,5 +1,6 @@
 """Merging: what becomes of the results of parallel branches."""
 
+import pickle
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
@@ -7,6 +8,7 @@ from typing import Any, get_args
 from metta.sweep.pipeline.annotations import FieldType, fields_of_class, hints_of
 from metta.sweep.pipeline.conversion import Mismatch
 from metta.sweep.pipeline.flows import UNKNOWN, Flow
+from metta.sweep.pipeline.packing import Hashes, Packer, Unpackable, canonical
 from metta.sweep.pipeline.records import Record, fields_of, merged, replaced
 
 
@@ -115,7 +117,22 @@ def _merged_fields(
 
 
 def _equal(one: Any, other: Any) -> bool:
+    """By ``==``, else by content: branches get copies, and not everything equals its copy."""
     try:
-        return bool(one == other)
+        if one is other or one == other:
+            return True
     except Exception:  # arrays have no truth
-        return False
+        pass
+    return type(one) is type(other) and _content(one) == _content(other)
+
+
+def _content(value: Any) -> object:
+    """What a value consists of: in canonical form, else as a pickle, which is written and never read."""
+    try:
+        return canonical(Packer(Hashes(), pickle=False).pack(value))
+    except Unpackable:
+        pass
+    try:
+        return pickle.dumps(value)
+    except Exception:  # pickling runs the user's code
+        return object()  # it equals nothing

@@ -17,11 +17,12 @@ from metta.sweep.contracts.plans import (
     StageStep,
     Step,
 )
-from metta.sweep.pipeline.annotations import is_record_class
+from metta.sweep.pipeline.annotations import hints_of, is_record_class
 from metta.sweep.pipeline.assembly import Assembler, Problem
 from metta.sweep.pipeline.binding import form_of
 from metta.sweep.pipeline.calls import Calls
 from metta.sweep.pipeline.checks import Checker
+from metta.sweep.pipeline.classes import classes_within
 from metta.sweep.pipeline.conversion import Mismatch, restored
 from metta.sweep.pipeline.effective import effective
 from metta.sweep.pipeline.flows import Flow
@@ -64,8 +65,11 @@ class Definition:
 
     @cached_property
     def classes(self) -> frozenset[type]:
-        """Classes that are declared to flow."""
-        return frozenset(flow.type for flow in self.flows.values() if is_record_class(flow.type))
+        """Classes that are declared to flow, or to be part of what flows."""
+        flows, runs = self.flows.values(), [n.run for n in self.nodes.values() if isinstance(n, Stage)]
+        fields = [field.type for flow in flows for field in (flow.fields or {}).values()]
+        taken = [hint for run in runs if run is not None for hint in hints_of(run).values()]
+        return frozenset(classes_within([*(flow.type for flow in flows), *fields, *taken]))
 
     def input_from(self, plain: JsonValue) -> Any:
         """What flows into the first stage, from plain JSON: as that stage declares to take it.

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from metta.sweep.contracts.errors import StageFailed, SweepError
+from metta.sweep.contracts.errors import StageFailed, SweepError, shown
 from metta.sweep.contracts.failures import RetryPolicy
 from metta.sweep.contracts.plans import At, Outcome, Profile, StageFailureKind, StageStatus
 from metta.sweep.contracts.values import Value
@@ -150,14 +150,16 @@ class StageRun:
                 continue
             try:
                 self._heard(name, await settled(function(copy.deepcopy(value))))
-            except Exception:
+            except Exception as error:
                 self._failed_hooks[name] += 1
-                log.warning("%s: its %s hook failed", self._at, name, exc_info=True)
+                log.warning("%s: its %s hook failed: %s", self._at, name, error, exc_info=True)
 
     def _heard(self, name: str, told: Any) -> None:
         if name == "log" and isinstance(told, str):
             log.info("%s: %s", self._at, told)
-        if name == "metrics" and (numbers := fields_of(told)):
+        if name == "metrics" and told is not None:
+            if (numbers := fields_of(told)) is None:
+                raise SweepError(f"it has to return numbers by name, got {shown(told)}")
             self._metrics |= {key: float(number) for key, number in numbers.items()}
 
     def _ordered(self, name: str) -> list[Callable[..., Any]]:
@@ -233,16 +235,13 @@ class StageRun:
         if name == "filter" and isinstance(given, bool):
             problem = f"it returned {given}; it has to return the part of the output to go on with"
             raise self._run.failure("hook", SweepError(problem), name)
-        if (
-            name != "enrich"
-            or not isinstance(given, dict)
-            or isinstance(output, dict)
-            or fields_of(output) is None
-        ):
+        if name != "enrich" or not isinstance(given, dict) or (known := fields_of(output)) is None:
             return given
+        if isinstance(output, dict):
+            return replaced(output, given)
         if self._stage.boundary.contract is None:
             return merged(output, given)
-        if strangers := given.keys() - (fields_of(output) or {}).keys():
+        if strangers := given.keys() - known.keys():
             problem = f"{', '.join(sorted(strangers))} is no field of {type_text(type(output))}"
             raise self._run.failure("hook", SweepError(problem), name)
         return replaced(output, given)

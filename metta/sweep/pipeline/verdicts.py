@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from metta.sweep.contracts.errors import SweepError, shown
-from metta.sweep.pipeline.annotations import is_type, type_text
+from metta.sweep.pipeline.annotations import class_of, is_type, type_text
 from metta.sweep.pipeline.circumstances import Circumstances
 from metta.sweep.pipeline.conversion import Mismatch, conform, conform_fields
 from metta.sweep.pipeline.execution import settled
@@ -59,7 +59,7 @@ class Verdicts:
 
 def _exactly(output: Any, kind: Any) -> None:
     """Raises ``Mismatch`` when an output is not of the type already."""
-    if isinstance(kind, type) and kind is not Any and not isinstance(output, kind):
+    if isinstance(kind, type) and kind is not Any and not isinstance(output, class_of(kind)):
         raise Mismatch([f"got {shown(output)}"], type_text(kind))
     conform(output, kind)
 

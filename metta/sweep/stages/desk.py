@@ -22,6 +22,7 @@ from metta.sweep.stages.experiments import definition_of
 from metta.sweep.stages.messages import (
     ChildTask,
     DecideTask,
+    LoadTask,
     MergeTask,
     PlanTask,
     RecoverTask,
@@ -60,6 +61,9 @@ class Desk:
         match task:
             case PlanTask():
                 return self._planned(task)
+            case LoadTask():
+                self._definition(task.spec.model_dump_json())
+                return Reply()
             case StageTask():
                 return await self._stage(task.order, task.failed)
             case ChildTask():

@@ -41,6 +41,7 @@ from metta.sweep.stages.frontier import frontier
 from metta.sweep.stages.messages import (
     ChildTask,
     DecideTask,
+    LoadTask,
     MergeTask,
     PlanTask,
     RecoverTask,
@@ -98,7 +99,7 @@ class StageHost:
         task = PlanTask(log=log, spec=input.spec, input=input.input, given=input.given)
         reply, _ = await self._carried_out(input.name, task)
         assert reply.plan is not None
-        self._processes.prepare(width_of(reply.plan))
+        self._processes.prepare(width_of(reply.plan), LoadTask(log=log, spec=input.spec))
         began = outcomes.began
         if began is None or began.run != input.run:
             now = _beginning(input, reply, began)

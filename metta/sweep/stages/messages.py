@@ -40,6 +40,13 @@ class PlanTask(_Task):
     given: Value | None = None
 
 
+class LoadTask(_Task):
+    """Import an experiment, so that its first stage need not wait for that."""
+
+    kind: Literal["load"] = "load"
+    spec: ExperimentSpec
+
+
 class StageTask(_Task):
     """Make one attempt of a stage; ``failed`` were made before."""
 
@@ -77,7 +84,8 @@ class ChildTask(_Task):
 
 
 Task: TypeAlias = Annotated[
-    PlanTask | StageTask | RecoverTask | DecideTask | MergeTask | ChildTask, Field(discriminator="kind")
+    PlanTask | LoadTask | StageTask | RecoverTask | DecideTask | MergeTask | ChildTask,
+    Field(discriminator="kind"),
 ]
 
 

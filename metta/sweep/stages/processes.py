@@ -32,7 +32,8 @@ class StageDied(SweepError):
     """
 
     def __init__(self, kind: StageFailureKind | None, message: str, tail: str) -> None:
-        self.kind, self.message, self.tail = kind, message, tail
+        self.kind: StageFailureKind | None = kind
+        self.message, self.tail = message, tail
 
     def __str__(self) -> str:
         return f"{self.message}\n{self.tail}".rstrip()
@@ -175,11 +176,16 @@ class StageProcesses:
         self._ready.put_nowait(process)
         return reply, monotonic() - began
 
-    def prepare(self, count: int) -> None:
-        """Start processes for so many more tasks than are carried out; it takes a while."""
+    def prepare(self, count: int, first: Task | None = None) -> None:
+        """Start processes for so many more tasks than are carried out; it takes a while.
+
+        Args:
+            count: So many tasks.
+            first: What each of the new processes does before it is given another task.
+        """
         for _ in range(min(count - self._ready.qsize() - len(self._starting), self._limit - self._count)):
             self._count += 1
-            starting = asyncio.create_task(self._start())
+            starting = asyncio.create_task(self._start(first))
             self._starting.add(starting)
             starting.add_done_callback(self._starting.discard)
 
@@ -203,10 +209,12 @@ class StageProcesses:
             raise process
         return process
 
-    async def _start(self) -> None:
+    async def _start(self, first: Task | None) -> None:
         process = StageProcess()
         try:
             await process.start(self._setting, self._threads)
+            if first:
+                await process.carried_out(first, None)
         except (OSError, StageDied) as error:
             self._count -= 1
             self._ready.put_nowait(error)

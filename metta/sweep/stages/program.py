@@ -25,7 +25,7 @@ from metta.sweep.runners.failures import failure_of
 from metta.sweep.runners.objective import enter
 from metta.sweep.runners.runner import die_with, flush
 from metta.sweep.stages.desk import Desk
-from metta.sweep.stages.messages import PlanTask, Reply, Setting, Task
+from metta.sweep.stages.messages import LoadTask, PlanTask, Reply, Setting, Task
 
 _TASK = TypeAdapter[Task](Task)
 
@@ -71,7 +71,7 @@ async def _replied(desk: Desk, task: Task) -> Reply:
             print(traceback, file=sys.stderr)
         return Reply(failure=error.failure, traceback=traceback)
     except (Unpackable, Misread) as error:
-        if isinstance(task, PlanTask):
+        if isinstance(task, PlanTask | LoadTask):
             return Reply(mistakes=(f"its input: {error}",))
         failure = StageFailure(stage=str(task.order.at), kind="contract", message=str(error))
         return Reply(failure=failure)
