@@ -279,3 +279,8 @@ class Sized(Experiment):
 
     def pipeline(self) -> Pipeline[Any]:
         return Pipeline().stage("squared", self.squared)
+
+
+nested = (
+    Pipeline().stage("square", Sized(size=4)).through(square=int).stage("after", lambda square: square + 1)
+)

@@ -275,3 +275,10 @@ async def test_fields_of_an_experiment_come_as_json(rig: Rig) -> None:
     spec = {"experiment": f"{SCRIPT}:Sized", "fields": {"size": 3}}
     handle = await rig.client.start_workflow("Experiment", spec, id="sized", task_queue=rig.queue)
     assert (await result_of(handle)).value.packed == 9
+
+
+async def test_an_experiment_is_a_stage_that_runs_as_a_child(rig: Rig) -> None:
+    handle = await start(rig, "nested")
+    assert (await result_of(handle)).value.packed == 17
+    child = rig.client.get_workflow_handle(f"{handle.id}/square")
+    assert (await result_of(child)).value.packed == 16

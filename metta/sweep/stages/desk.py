@@ -12,7 +12,7 @@ from metta.sweep.contracts.stages import running_stage
 from metta.sweep.contracts.values import inline_bytes
 from metta.sweep.pipeline.keeping import restoring
 from metta.sweep.pipeline.local import LocalOperations
-from metta.sweep.pipeline.nodes import Parallel, Stage
+from metta.sweep.pipeline.nodes import Stage
 from metta.sweep.pipeline.packing import Packer
 from metta.sweep.pipeline.pictures import description
 from metta.sweep.pipeline.planning import Definition
@@ -114,7 +114,6 @@ class Desk:
 
     async def _merged(self, task: MergeTask) -> Reply:
         order, packer = task.order, self._packer(self._checked(task.order))
-        assert isinstance(self._checked(order).nodes[order.at.path], Parallel)
         results = [packer.unkept(value) for value in order.results]
         merged = await self._operations(order).merge(order.at, self._given(order), results)
         return Reply(value=packer.kept(merged, order.inline_bytes))
