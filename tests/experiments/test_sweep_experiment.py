@@ -181,7 +181,7 @@ def test_a_sweep_that_waits_for_the_machine_says_so(
     Thread(target=give_way).start()
     following.followed(handle)
     assert (
-        "0 of 1 trials in 0.0 s; note: a free slot: other sweeps use this machine" in capsys.readouterr().err
+        "0 of 1 trial in 0.0 s; note: a free slot: other sweeps use this machine" in capsys.readouterr().err
     )
 
 
