@@ -2,6 +2,7 @@
 
 import os
 import signal
+from dataclasses import dataclass
 from pathlib import Path
 from time import sleep
 from typing import Any, NamedTuple
@@ -284,3 +285,16 @@ class Sized(Experiment):
 nested = (
     Pipeline().stage("square", Sized(size=4)).through(square=int).stage("after", lambda square: square + 1)
 )
+
+
+@dataclass
+class Adder:
+    """A callable object, which has no hash, because it can be compared."""
+
+    number: int
+
+    def __call__(self, x: int) -> int:
+        return x + self.number
+
+
+objects = Pipeline().through(x=int).stage("add", Adder(2))

@@ -282,3 +282,7 @@ async def test_an_experiment_is_a_stage_that_runs_as_a_child(rig: Rig) -> None:
     assert (await result_of(handle)).value.packed == 17
     child = rig.client.get_workflow_handle(f"{handle.id}/square")
     assert (await result_of(child)).value.packed == 16
+
+
+async def test_a_callable_object_is_a_stage_although_it_has_no_hash(rig: Rig) -> None:
+    assert (await result_of(await start(rig, "objects", {"x": 1}))).value.packed == 3

@@ -5,11 +5,12 @@ from typing import Any
 
 from metta.sweep.contracts.components import load
 from metta.sweep.contracts.errors import DefinitionError, StageFailed, SweepError
-from metta.sweep.contracts.experiments import ExperimentSpec, Order, StageOrder
+from metta.sweep.contracts.experiments import ExperimentSpec, MergeOrder, Order, RecoverOrder, StageOrder
 from metta.sweep.contracts.fingerprints import fingerprint_of
+from metta.sweep.contracts.outcomes import Finished
 from metta.sweep.contracts.plans import At, width_of
 from metta.sweep.contracts.stages import running_stage
-from metta.sweep.contracts.values import inline_bytes
+from metta.sweep.contracts.values import Value, inline_bytes
 from metta.sweep.pipeline.keeping import restoring
 from metta.sweep.pipeline.local import LocalOperations
 from metta.sweep.pipeline.nodes import Stage
@@ -39,6 +40,51 @@ RESULTS = "metta.sweep.client.results:Results"
 """What a sweep gives; by its name, for only processes that need it are to import the client."""
 
 
+class Case:
+    """What all that is done for one order shares.
+
+    Args:
+        order: What is to be done.
+        definition: The experiment's.
+        packer: Its packer.
+        store: Where it is recorded.
+    """
+
+    def __init__(self, order: Order, definition: Definition, packer: Packer, store: FileStore) -> None:
+        self.order, self.definition, self.packer = order, definition, packer
+        self.value = packer.unkept(order.value)
+        self._shelf = StoreShelf(store.root, store.experiment_folder(order.name))
+
+    @property
+    def node(self) -> Stage:
+        """The stage that is meant."""
+        node = self.definition.nodes[self.order.at.path]
+        assert isinstance(node, Stage)
+        return node
+
+    @property
+    def operations(self) -> LocalOperations:
+        """What asks predicates and merges branches."""
+        return LocalOperations(self.definition, self._shelf, self.order.name)
+
+    def run(self, failed: int = 0, work: Any = None) -> StageRun:
+        """A run of the stage; see ``StageRun``."""
+        return StageRun(
+            self.node,
+            self.order.at,
+            self.value,
+            self._shelf,
+            self.packer,
+            debugging=False,
+            failed=failed,
+            work=work,
+        )
+
+    def kept(self, value: Any) -> Value:
+        """A value as it travels."""
+        return self.packer.kept(value, self.order.inline_bytes)
+
+
 class Desk:
     """Carries out tasks.
 
@@ -50,6 +96,7 @@ class Desk:
         self._store = FileStore(setting.store)
         self._pickle = setting.pickle
         self._definition = lru_cache(maxsize=16)(self._loaded)
+        self._code = lru_cache(maxsize=256)(self._code_at)
 
     async def carried_out(self, task: Task) -> Reply:
         """Carry out a task.
@@ -62,22 +109,22 @@ class Desk:
             case PlanTask():
                 return self._planned(task)
             case LoadTask():
-                self._definition(task.spec.model_dump_json())
+                self._definition_of(task.spec)
                 return Reply()
             case StageTask():
                 return await self._stage(task.order, task.failed)
             case ChildTask():
                 return await self._child(task.order)
             case RecoverTask():
-                return await self._recovered(task)
+                return await self._recovered(task.order)
             case DecideTask():
-                answer = await self._operations(task.order).decide(task.order.at, self._given(task.order))
-                return Reply(answer=answer)
+                case = self._case(task.order)
+                return Reply(answer=await case.operations.decide(task.order.at, case.value))
             case MergeTask():
-                return await self._merged(task)
+                return await self._merged(task.order)
 
     def _planned(self, task: PlanTask) -> Reply:
-        definition = self._definition(task.spec.model_dump_json())
+        definition = self._definition_of(task.spec)
         packer = self._packer(definition)
         value = packer.unkept(task.given) if task.given else definition.input_from(task.input)
         return Reply(
@@ -87,89 +134,65 @@ class Desk:
         )
 
     async def _stage(self, order: StageOrder, failed: int) -> Reply:
-        run = self._stage_run(order, failed, self._work(order))
+        case = self._case(order)
+        run = case.run(failed, self._work(order, case))
         with running_stage(order.name, order.at):
             try:
                 output = await run.value()
             except StageFailed as error:
-                kept = kept_error(error.__cause__, self._packer(self._checked(order)), order.inline_bytes)
-                failure = error.failure.model_copy(update={"error": kept})
-                raise StageFailed(failure) from error.__cause__
-        return await self._ended(order, run, output)
+                kept = kept_error(error.__cause__, case.kept)
+                raise StageFailed(error.failure.model_copy(update={"error": kept})) from error.__cause__
+        return await self._ended(case, run, output)
 
     async def _child(self, order: Order) -> Reply:
-        run = self._stage_run(order)
-        experiment = self._node(order).experiment
+        case = self._case(order)
+        run, experiment = case.run(), case.node.experiment
         assert experiment is not None
         with running_stage(order.name, order.at):
             if skipped := await run.skipped():
-                return await self._ended(order, run, skipped[0])
+                return await self._ended(case, run, skipped[0])
         return Reply(child=experiment.child_input(), summary=experiment.child_summary())
 
-    async def _recovered(self, task: RecoverTask) -> Reply:
-        order, run = task.order, self._stage_run(task.order, task.order.failure.attempts)
+    async def _recovered(self, order: RecoverOrder) -> Reply:
+        case = self._case(order)
+        run = case.run(order.failure.attempts)
         with running_stage(order.name, order.at):
-            output = await run.recovered(raised_again(order.failure, self._packer(self._checked(order))))
-        return await self._ended(order, run, output)
+            output = await run.recovered(raised_again(order.failure, case.packer))
+        return await self._ended(case, run, output)
 
-    async def _merged(self, task: MergeTask) -> Reply:
-        order, packer = task.order, self._packer(self._checked(task.order))
-        results = [packer.unkept(value) for value in order.results]
-        merged = await self._operations(order).merge(order.at, self._given(order), results)
-        return Reply(value=packer.kept(merged, order.inline_bytes))
+    async def _merged(self, order: MergeOrder) -> Reply:
+        case = self._case(order)
+        results = [case.packer.unkept(value) for value in order.results]
+        return Reply(value=case.kept(await case.operations.merge(order.at, case.value, results)))
 
-    async def _ended(self, order: Order, run: StageRun, output: Any) -> Reply:
-        node = self._node(order)
+    async def _ended(self, case: Case, run: StageRun, output: Any) -> Reply:
+        order = case.order
         return Reply(
             value=await run.sent(output, order.inline_bytes),
             outcome=run.outcome,
-            decided=await self._decided(order, output),
-            code=_code_of(node.run) if node.run else "",
+            decided=await _decided(case, output),
+            code=self._code(order.spec.model_dump_json(), order.at.path),
         )
 
-    async def _decided(self, order: Order, output: Any) -> tuple[At, bool] | None:
-        """What the predicate behind a stage says; asking it along saves a whole activity."""
-        following = self._checked(order).predicates.get(order.at.path)
-        if following is None:
-            return None
-        at = following.behind(order.at)
-        try:
-            return at, await self._operations(order).decide(at, output)
-        except SweepError:  # it is asked again by itself, and its failure is its own then
-            return None
-
-    def _work(self, order: StageOrder) -> Any:
+    def _work(self, order: StageOrder, case: Case) -> Any:
         """What another workflow has done in place of the stage's code."""
-        experiment = self._node(order).experiment
+        experiment = case.node.experiment
         if experiment is None or order.child is None:
             return None
         if experiment.child_workflow == "Sweep":
             return partial(load(RESULTS).__unpack__, order.child, self._store.root)
-        return partial(self._result_of, order.child, self._packer(self._checked(order)))
+        return partial(self._result_of, order.child, case.packer)
 
     def _result_of(self, name: str, packer: Packer) -> Any:
-        outcomes = [e for e in self._store.outcome_log(name).entries() if e.type == "finished"]
-        return packer.unkept(outcomes[-1].value)
+        finished = [e for e in self._store.outcome_log(name).entries() if isinstance(e, Finished)]
+        return packer.unkept(finished[-1].value)
 
     # --- code ---
 
-    def _stage_run(self, order: Order, failed: int = 0, work: Any = None) -> StageRun:
-        shelf = StoreShelf(self._store.root, self._store.experiment_folder(order.name))
-        node, value = self._node(order), self._given(order)
-        packer = self._packer(self._checked(order))
-        return StageRun(node, order.at, value, shelf, packer, debugging=False, failed=failed, work=work)
-
-    def _operations(self, order: Order) -> LocalOperations:
-        shelf = StoreShelf(self._store.root, self._store.experiment_folder(order.name))
-        return LocalOperations(self._checked(order), shelf, order.name)
-
-    def _given(self, order: Order) -> Any:
-        return self._packer(self._checked(order)).unkept(order.value)
-
-    def _node(self, order: Order) -> Stage:
-        node = self._checked(order).nodes[order.at.path]
-        assert isinstance(node, Stage)
-        return node
+    def _case(self, order: Order) -> Case:
+        definition = self._definition_of(order.spec)
+        _check_unchanged(order, definition)
+        return Case(order, definition, self._packer(definition), self._store)
 
     def _packer(self, definition: Definition) -> Packer:
         return Packer(
@@ -179,22 +202,35 @@ class Desk:
             restore=restoring(definition.flows),
         )
 
-    def _checked(self, order: Order) -> Definition:
-        """The experiment's definition, when it is still the one that is carried out."""
-        definition = self._definition(order.spec.model_dump_json())
-        if (fingerprint := definition.plan.fingerprint) != order.fingerprint:
-            problem = (
-                f"its pipeline was changed while it ran (it was {order.fingerprint}, and is {fingerprint}):"
-                " undo the change, or run the new one under another name"
-            )
-            raise DefinitionError([problem], f"the experiment {order.name}")
-        return definition
+    def _definition_of(self, spec: ExperimentSpec) -> Definition:
+        return self._definition(spec.model_dump_json())
 
     def _loaded(self, spec: str) -> Definition:
         return definition_of(ExperimentSpec.model_validate_json(spec), self._store)
 
+    def _code_at(self, spec: str, path: str) -> str:
+        """What changes with a stage's code; finding that out takes a millisecond."""
+        node = self._definition(spec).nodes[path]
+        return fingerprint_of(node.run) if isinstance(node, Stage) and node.run else ""
 
-@lru_cache(maxsize=256)
-def _code_of(run: Any) -> str:
-    """What changes with a stage's code; finding that out takes a millisecond."""
-    return fingerprint_of(run)
+
+async def _decided(case: Case, output: Any) -> tuple[At, bool] | None:
+    """What the predicate behind a stage says; asking it along saves a whole activity."""
+    following = case.definition.predicates.get(case.order.at.path)
+    if following is None:
+        return None
+    at = following.behind(case.order.at)
+    try:
+        return at, await case.operations.decide(at, output)
+    except SweepError:  # it is asked again by itself, and its failure is its own then
+        return None
+
+
+def _check_unchanged(order: Order, definition: Definition) -> None:
+    """Raises when the definition is not the one any more that is carried out."""
+    if (fingerprint := definition.plan.fingerprint) != order.fingerprint:
+        problem = (
+            f"its pipeline was changed while it ran (it was {order.fingerprint}, and is {fingerprint}):"
+            " undo the change, or run the new one under another name"
+        )
+        raise DefinitionError([problem], f"the experiment {order.name}")

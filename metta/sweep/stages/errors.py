@@ -2,6 +2,7 @@
 
 import builtins
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from metta.sweep.contracts.errors import StageFailed
@@ -14,16 +15,20 @@ log = logging.getLogger(__name__)
 _CLASSES: dict[str, type[Exception]] = {"oom": MemoryError, "timeout": TimeoutError}
 
 
-def kept_error(error: BaseException | None, packer: Packer, limit: int) -> Value | None:
+def kept_error(error: BaseException | None, kept: Callable[[Any], Value]) -> Value | None:
     """An exception as a value; None when it cannot be kept.
 
     Python's own are kept by their arguments, so that they need no consent to be pickled.
+
+    Args:
+        error: The exception.
+        kept: Makes a value travel.
     """
     if error is None:
         return None
     form = (type(error).__name__, error.args) if type(error).__module__ == "builtins" else error
     try:
-        return packer.kept(form, limit)
+        return kept(form)
     except Exception as refusal:  # pickling runs the code of its class
         log.info("what the stage raised cannot be sent to its on_error: %s", refusal)
         return None
