@@ -38,7 +38,7 @@ def kill_server(folder: Path) -> None:
 async def test_trials_go_on_while_the_server_is_away_for_longer_than_the_heartbeat_timeout(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(policies, "SESSION_HEARTBEAT", timedelta(seconds=HEARTBEAT_S))
+    monkeypatch.setattr(policies, "HEARTBEAT", timedelta(seconds=HEARTBEAT_S))
     server = EmbeddedServer(tmp_path / "server")
     await connect(Settings(tmp_path))
     there = Settings(tmp_path, {"target_host": server.ensure().address, "namespace": NAMESPACE})

@@ -8,14 +8,13 @@ from temporalio.exceptions import ApplicationError
 
 from metta.sweep.client.loop import call
 from metta.sweep.client.packing import packer_of
-from metta.sweep.client.runs import STATES, Run, cause_of
+from metta.sweep.client.runs import Run, cause_of
 from metta.sweep.client.settings import Settings
 from metta.sweep.client.stages import Stages, stages_of
 from metta.sweep.contracts.errors import StageFailed, SweepError, SweepFailed
 from metta.sweep.contracts.experiments import (
     ExperimentControl,
     ExperimentResult,
-    ExperimentState,
     ExperimentStatus,
 )
 from metta.sweep.contracts.plans import StageFailure
@@ -137,7 +136,7 @@ class ExperimentHandle(Run[ExperimentResult]):
         return self._store.experiment_names()
 
     async def _status(self, stages: Stages) -> ExperimentStatus:
-        state = await self._state(stages)
+        state = await self._state_of(stages.state, stages.began is not None)
         if state is None:
             raise self._unknown()
         if state == "running" and (told := await self._asked(ExperimentStatus)):
@@ -146,15 +145,6 @@ class ExperimentHandle(Run[ExperimentResult]):
         if state == "failed" and not stages.finished:  # it failed before it could record why
             return status.model_copy(update={"reason": await self._why_failed()})
         return status
-
-    async def _state(self, stages: Stages) -> ExperimentState | None:
-        recorded = stages.state
-        if self._settings.is_embedded and not self.ui and (recorded or stages.began is None):
-            return recorded  # what runs has a server: none is started only to hear that nothing does
-        if description := await self.described():
-            return STATES[description.status]
-        # Temporal forgets it after its retention, the log does not
-        return recorded or ("cancelled" if stages.began else None)
 
     def _failed(self, error: WorkflowFailureError) -> SweepError:
         cause = cause_of(error)

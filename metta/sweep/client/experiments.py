@@ -3,19 +3,14 @@
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from temporalio.common import WorkflowIDConflictPolicy
-from temporalio.exceptions import WorkflowAlreadyStartedError
-from temporalio.service import RPCError
-
 from metta.sweep.client.experiment_handle import ExperimentHandle
 from metta.sweep.client.handovers import handed_over
 from metta.sweep.client.packing import Unpackable, packer_of
-from metta.sweep.client.runs import RPC_TIMEOUT
 from metta.sweep.client.settings import Settings
 from metta.sweep.client.stages import stages_of
 from metta.sweep.client.starts import Starts
 from metta.sweep.contracts.changes import changes_since
-from metta.sweep.contracts.errors import DefinitionChanged, DefinitionError, NameInUse, ServerError
+from metta.sweep.contracts.errors import DefinitionChanged, DefinitionError, NameInUse
 from metta.sweep.contracts.experiments import ExperimentInput
 from metta.sweep.contracts.plans import Plan, width_of
 from metta.sweep.contracts.references import Reference
@@ -124,22 +119,10 @@ class Experiments:
             raise NameInUse(name, "experiment")
 
     async def _started(self, name: str, definition: ExperimentInput) -> None:
-        client = await self._starts.client()
-        try:
-            await client.start_workflow(
-                "Experiment",
-                definition,
-                id=name,
-                task_queue=name,
-                id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
-                static_summary=Reference.parse(definition.experiment).name,
-                rpc_timeout=RPC_TIMEOUT,
-            )
-        except WorkflowAlreadyStartedError:  # it runs: attach, or refuse
-            if not definition.resume:
-                raise NameInUse(name, "experiment") from None
-        except RPCError as error:
-            raise ServerError(f"the Temporal server does not start {name}: {error}") from error
+        summary = Reference.parse(definition.experiment).name
+        is_new = await self._starts.started("Experiment", name, definition, summary)
+        if not is_new and not definition.resume:  # else it runs, and is attached to
+            raise NameInUse(name, "experiment")
 
     def _handle(self, name: str, classes: Collection[type] = ()) -> ExperimentHandle:
         return ExperimentHandle(name, self._store, self._starts.settings, self._starts.client, classes)

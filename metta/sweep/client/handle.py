@@ -4,7 +4,7 @@ import asyncio
 
 from metta.sweep.client.loop import call
 from metta.sweep.client.results import Results, table_of
-from metta.sweep.client.runs import STATES, Run
+from metta.sweep.client.runs import Run
 from metta.sweep.contracts.budgets import Budget, Control, budget_from
 from metta.sweep.contracts.sweeps import SweepResult, SweepState, SweepStatus
 from metta.sweep.stores.base import Ledger
@@ -123,7 +123,10 @@ class SweepHandle(Run[SweepResult]):
         return await asyncio.to_thread(table_of, self.ledger)
 
     async def _status(self, table: TrialTable) -> SweepStatus:
-        state = await self._state(table)
+        recorded: SweepState | None = None
+        if table.finish:
+            recorded = "failed" if table.finish.reason == "failed" else "finished"
+        state = await self._state_of(recorded, table.spec is not None)
         if state is None:
             raise self._unknown()
         notice = table.finish.message if table.finish else ""
@@ -136,14 +139,3 @@ class SweepHandle(Run[SweepResult]):
             reason=table.finish.reason if table.finish else "",
             notice=notice,
         )
-
-    async def _state(self, table: TrialTable) -> SweepState | None:
-        recorded: SweepState | None = None
-        if table.finish:
-            recorded = "failed" if table.finish.reason == "failed" else "finished"
-        if self._settings.is_embedded and not self.ui and (recorded or table.spec is None):
-            return recorded  # what runs has a server: none is started only to hear that nothing does
-        if description := await self.described():
-            return STATES[description.status]
-        # Temporal forgets a sweep after its retention, the ledger does not
-        return recorded or ("cancelled" if table.spec else None)

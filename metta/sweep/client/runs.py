@@ -175,6 +175,20 @@ class Run(ABC, Generic[ResultT]):
                 raise _silent(error) from error
             return None
 
+    async def _state_of(self, recorded: SweepState | None, has_begun: bool) -> SweepState | None:
+        """What it does, as Temporal tells it; None when nobody knows it.
+
+        Args:
+            recorded: How its record says that it has ended; None when it has not.
+            has_begun: Whether anything of it is recorded.
+        """
+        if self._settings.is_embedded and not self.ui and (recorded or not has_begun):
+            return recorded  # what runs has a server: none is started only to hear that nothing does
+        if description := await self.described():
+            return STATES[description.status]
+        # Temporal forgets it after its retention, the record does not
+        return recorded or ("cancelled" if has_begun else None)
+
     async def _asked(self, kind: type[AnswerT]) -> AnswerT | None:
         """Its own answer to the query ``status``; None when it gives none."""
         try:

@@ -7,12 +7,17 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pydantic import BaseModel
 from temporalio.client import Client
+from temporalio.common import WorkflowIDConflictPolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError
 
 from metta.sweep.client.connection import connect
 from metta.sweep.client.detached import end
 from metta.sweep.client.launches import STOP_S, Launches
 from metta.sweep.client.loop import call
+from metta.sweep.client.runs import RPC_TIMEOUT
 from metta.sweep.client.server import EmbeddedServer
 from metta.sweep.client.settings import Settings
 from metta.sweep.contracts.attempts import Code
@@ -81,6 +86,38 @@ class Starts:
         started = call(begin())
         self.launches.reopen(name)  # the worker of the run before may have ended meanwhile
         return started
+
+    async def started(self, kind: str, name: str, input: BaseModel, summary: str) -> bool:
+        """Start a workflow on a queue of its own name.
+
+        Args:
+            kind: Type of the workflow.
+            name: Its name.
+            input: Its input.
+            summary: One line for people.
+
+        Returns:
+            False when it runs already.
+
+        Raises:
+            ServerError: When the server does not start it.
+        """
+        client = await self.client()
+        try:
+            await client.start_workflow(
+                kind,
+                input,
+                id=name,
+                task_queue=name,
+                id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
+                static_summary=summary,
+                rpc_timeout=RPC_TIMEOUT,
+            )
+        except WorkflowAlreadyStartedError:
+            return False
+        except RPCError as error:
+            raise ServerError(f"the Temporal server does not start {name}: {error}") from error
+        return True
 
     async def client(self) -> Client:
         """The connection to the server."""

@@ -3,18 +3,13 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from temporalio.common import WorkflowIDConflictPolicy
-from temporalio.exceptions import WorkflowAlreadyStartedError
-from temporalio.service import RPCError
-
 from metta.sweep.client.handle import SweepHandle
 from metta.sweep.client.handovers import beginning, handed_over
 from metta.sweep.client.results import table_of
-from metta.sweep.client.runs import RPC_TIMEOUT
 from metta.sweep.client.settings import Settings
 from metta.sweep.client.starts import Starts
 from metta.sweep.contracts.budgets import Budget
-from metta.sweep.contracts.errors import DefinitionChanged, NameInUse, ServerError, SweepEnded
+from metta.sweep.contracts.errors import DefinitionChanged, NameInUse, SweepEnded
 from metta.sweep.contracts.references import Reference
 from metta.sweep.contracts.sweeps import SweepInput
 from metta.sweep.contracts.trials import Observation
@@ -141,28 +136,17 @@ class Sweeps:
         ]
 
     async def _started(self, name: str, definition: SweepInput, wanted: Budget) -> SweepHandle:
-        client = await self._starts.client()
         handle = self._handle(name)
-        try:
-            await client.start_workflow(
-                "Sweep",
-                definition,
-                id=name,
-                task_queue=name,
-                id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
-                static_summary=f"sweep of {Reference.parse(definition.objective).name}",
-                rpc_timeout=RPC_TIMEOUT,
-            )
-        except WorkflowAlreadyStartedError:
-            if not definition.resume:
-                raise NameInUse(name) from None
-            if wanted.model_fields_set:  # it runs: attach, and change what was given
-                try:
-                    await handle.change_budget(wanted)
-                except SweepEnded:  # at this very moment
-                    return await self._started(name, definition, wanted)
-        except RPCError as error:
-            raise ServerError(f"the Temporal server does not start {name}: {error}") from error
+        summary = f"sweep of {Reference.parse(definition.objective).name}"
+        if await self._starts.started("Sweep", name, definition, summary):
+            return handle
+        if not definition.resume:
+            raise NameInUse(name)
+        if wanted.model_fields_set:  # it runs: attach, and change what was given
+            try:
+                await handle.change_budget(wanted)
+            except SweepEnded:  # at this very moment
+                return await self._started(name, definition, wanted)
         return handle
 
     def _handle(self, name: str) -> SweepHandle:

@@ -1,11 +1,11 @@
 """Experiments: input and result of their workflow, and of the activities that run their stages."""
 
-from typing import Any, Literal, Self, TypeAlias, cast
+from typing import Literal, TypeAlias
 
-from pydantic import Field, JsonValue, ValidatorFunctionWrapHandler, model_validator
+from pydantic import Field, JsonValue
 
 from metta.sweep.contracts.failures import RetryPolicy
-from metta.sweep.contracts.models import Wire, parse
+from metta.sweep.contracts.models import Wire, Written
 from metta.sweep.contracts.plans import At, Outcome, Plan, Position, StageFailure
 from metta.sweep.contracts.values import Value
 
@@ -57,32 +57,24 @@ class Beginning(Wire):
     ended: int = 0
 
 
-class ExperimentInput(ExperimentSpec):
+class ExperimentInput(ExperimentSpec, Written):
     """Input of the workflow ``Experiment``; plain JSON of its fields starts one from any Temporal client.
 
     Args:
         input: What flows into the first stage, as plain JSON.
         given: The same, packed by a program; counts where both are given.
         resume: Whether an experiment of this name may exist already, and is then continued.
-        client: Stamp of the program that wrote the input. JSON without it was written by a person, and is
-            read strictly.
         control: The control in force, when this run continues an earlier one.
         beginning: Where that run has come to.
     """
 
+    subject = "the experiment's JSON"
+
     input: JsonValue = None
     given: Value | None = None
     resume: bool = False
-    client: str = ""
     control: ExperimentControl = ExperimentControl()
     beginning: Beginning | None = None
-
-    @model_validator(mode="wrap")
-    @classmethod
-    def _strict_for_people(cls, data: Any, handler: ValidatorFunctionWrapHandler) -> Self:
-        if isinstance(data, dict) and "client" not in data:
-            return parse(cls, data | {"client": "json"}, "the experiment's JSON")
-        return cast("Self", handler(data))
 
     @property
     def spec(self) -> ExperimentSpec:

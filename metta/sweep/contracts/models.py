@@ -1,9 +1,16 @@
 """Base of all contracts: strict where people write them, lenient where machines exchange them."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar, dataclass_transform, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar, cast, dataclass_transform, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    model_validator,
+)
 from pydantic._internal._model_construction import ModelMetaclass
 
 from metta.sweep.contracts.errors import DefinitionError, nearest, shown
@@ -15,6 +22,27 @@ class Wire(BaseModel):
     """A frozen value on the wire; fields it does not know are ignored, so old and new workers mix."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+
+class Written(Wire):
+    """What programs write and people may write, too.
+
+    Args:
+        client: Stamp of the program that wrote it. JSON without it was written by a person, and is read
+            strictly.
+    """
+
+    subject: ClassVar[str]
+    """What it is called in errors."""
+
+    client: str = ""
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _strict_for_people(cls, data: Any, handler: ValidatorFunctionWrapHandler) -> Self:
+        if isinstance(data, dict) and "client" not in data:
+            return parse(cls, data | {"client": "json"}, cls.subject)
+        return cast("Self", handler(data))
 
 
 class Numbered(Wire):

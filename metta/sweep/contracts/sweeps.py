@@ -1,7 +1,7 @@
 """Sweeps: the definition, the input and the result of the workflow, and what can be asked of it."""
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal, Self, TypeAlias, cast
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import (
     BeforeValidator,
@@ -11,7 +11,6 @@ from pydantic import (
     ValidatorFunctionWrapHandler,
     WrapValidator,
     field_validator,
-    model_validator,
 )
 
 from metta.sweep.contracts.budgets import Budget, Control
@@ -20,7 +19,7 @@ from metta.sweep.contracts.distributions import same
 from metta.sweep.contracts.errors import SpaceError, shown
 from metta.sweep.contracts.failures import RetryPolicy
 from metta.sweep.contracts.metrics import Goal
-from metta.sweep.contracts.models import Wire, parse
+from metta.sweep.contracts.models import Wire, Written
 from metta.sweep.contracts.references import Reference
 from metta.sweep.contracts.spaces import SearchSpace
 from metta.sweep.contracts.trials import Resources
@@ -198,30 +197,22 @@ class Progress(Wire):
     warnings: tuple[str, ...] = ()
 
 
-class SweepInput(SweepSpec):
+class SweepInput(SweepSpec, Written):
     """Input of the workflow ``Sweep``; plain JSON of these fields starts one from any Temporal client.
 
     Args:
         budget: Limits to begin with; a number is a number of trials.
         resume: Whether a sweep of this id may exist already and is then continued.
-        client: Stamp of the program that wrote the input. JSON without it was written by a
-            person, and is read strictly.
         control: The control in force, when this run continues an earlier one.
         progress: How far that one was.
     """
 
+    subject = "the sweep's JSON"
+
     budget: Budget = Budget()
     resume: bool = False
-    client: str = ""
     control: Control | None = None
     progress: Progress = Progress()
-
-    @model_validator(mode="wrap")
-    @classmethod
-    def _strict_for_people(cls, data: Any, handler: ValidatorFunctionWrapHandler) -> Self:
-        if isinstance(data, dict) and "client" not in data:
-            return parse(cls, data | {"client": "json"}, "the sweep's JSON")
-        return cast("Self", handler(data))
 
     @property
     def spec(self) -> SweepSpec:

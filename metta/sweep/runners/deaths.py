@@ -4,8 +4,7 @@ import signal
 from functools import lru_cache
 from pathlib import Path
 from time import monotonic
-
-from metta.sweep.contracts.failures import FailureKind
+from typing import Literal, TypeAlias
 
 VMSTAT = Path("/proc/vmstat")
 
@@ -13,7 +12,11 @@ FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)
 """Signals that people and machines send to end a process; training code dies of other ones."""
 
 
-def cause_of(status: int, ooms: int) -> tuple[FailureKind, str]:
+DeathKind: TypeAlias = Literal["user", "oom", "infra"]
+"""The failure kinds that a death can be."""
+
+
+def cause_of(status: int, ooms: int) -> tuple[DeathKind, str]:
     """Why a process has died that its pool has not killed.
 
     Args:

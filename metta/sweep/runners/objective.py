@@ -29,15 +29,25 @@ def loaded(code: Code) -> Callable[[Trial], Any]:
     Raises:
         DefinitionError: When it cannot be loaded or called, with the reason.
     """
-    return caller_of(_by_value(Path(code.value)) if code.value else load(code.objective))
+    found = by_value(Path(code.value), "the objective") if code.value else load(code.objective)
+    return caller_of(found)
 
 
-def _by_value(path: Path) -> Any:
-    import cloudpickle  # 10 ms that other runners need not pay
+def by_value(path: Path, subject: str) -> Any:
+    """What was sent by value.
+
+    Args:
+        path: Its file.
+        subject: What it is called in errors.
+
+    Raises:
+        DefinitionError: When it cannot be loaded, with the reason.
+    """
+    import cloudpickle  # 10 ms that other processes need not pay
 
     try:
         with importing():
             return cloudpickle.loads(path.read_bytes())
     except Exception as error:  # unpickling runs user code, which may raise anything
-        problem = f"the function that was sent by value cannot be loaded: {type(error).__name__}: {error}"
-        raise DefinitionError([problem], "the objective") from error
+        problem = f"what was sent by value cannot be loaded: {type(error).__name__}: {error}"
+        raise DefinitionError([problem], subject) from error

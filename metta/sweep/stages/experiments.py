@@ -1,6 +1,5 @@
 """Experiments in a stage process: from a reference to a definition."""
 
-from pathlib import Path
 from typing import Any
 
 from metta.sweep.contracts.components import load
@@ -10,6 +9,7 @@ from metta.sweep.contracts.importing import importing
 from metta.sweep.contracts.references import Reference
 from metta.sweep.pipeline.builder import Pipeline
 from metta.sweep.pipeline.planning import Definition
+from metta.sweep.runners.objective import by_value
 from metta.sweep.stores.files import FileStore
 
 
@@ -24,8 +24,8 @@ def definition_of(spec: ExperimentSpec, store: FileStore) -> Definition:
         DefinitionError: When it cannot be loaded, or does not fit together.
     """
     reference = Reference.parse(spec.experiment)
-    is_value = reference.kind == "value"
-    found = _by_value(store.value_path(reference.target)) if is_value else load(spec.experiment)
+    value = store.value_path(reference.target) if reference.kind == "value" else None
+    found = by_value(value, "the experiment") if value else load(spec.experiment)
     pipeline = _pipeline_of(found, spec)
     if not isinstance(pipeline, Pipeline):
         problem = f"{reference.name} has to be an Experiment or a Pipeline, got {shown(pipeline)}"
@@ -47,14 +47,3 @@ def _pipeline_of(found: Any, spec: ExperimentSpec) -> Any:
     except Exception as error:  # it is the user's code
         problem = f"pipeline() raised {type(error).__name__}: {error}"
         raise DefinitionError([problem], f"the experiment {found.__name__}") from error
-
-
-def _by_value(path: Path) -> Any:
-    import cloudpickle  # 10 ms that others need not pay
-
-    try:
-        with importing():
-            return cloudpickle.loads(path.read_bytes())
-    except Exception as error:  # unpickling runs user code, which may raise anything
-        problem = f"what was sent by value cannot be loaded: {type(error).__name__}: {error}"
-        raise DefinitionError([problem], "the experiment") from error

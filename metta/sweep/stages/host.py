@@ -106,10 +106,7 @@ class StageHost:
             _check_same(input, began, now)
             began = now
             await _recorded(outcomes, began)
-        # a position of a hundred thousand outcomes takes a second: not on the worker's own loop
-        position = await asyncio.to_thread(
-            lambda: asyncio.run(frontier(reply.plan, began.input, outcomes))  # type: ignore[arg-type]
-        )
+        position = await asyncio.to_thread(frontier, reply.plan, began.input, outcomes)
         return Beginning(plan=reply.plan, position=position, ended=outcomes.counts.total())
 
     async def run_stage(self, order: StageOrder) -> StageResult:
@@ -120,8 +117,8 @@ class StageHost:
             StageFailed: When it failed for good.
         """
         outcomes = await self._outcomes(order.name)
-        if isinstance(found := outcomes.of(order.at), StageEnded):
-            return StageResult(value=found.value, outcome=found.outcome, seconds=found.seconds)
+        if found := _found(outcomes, order.at):
+            return found
         before = outcomes.failure(order.at)
         if before and not is_retried(order.retry, before.kind, before.attempts):
             raise StageFailed(before)  # its end was recorded, and then its worker died
@@ -140,8 +137,8 @@ class StageHost:
             StageFailed: When it gives nothing in place of the failure.
         """
         outcomes = await self._outcomes(order.name)
-        if isinstance(found := outcomes.of(order.at), StageEnded):
-            return StageResult(value=found.value, outcome=found.outcome, seconds=found.seconds)
+        if found := _found(outcomes, order.at):
+            return found
         task = RecoverTask(log=self._log(order.name, order.at.path), order=order)
         failed = order.failure.attempts
         reply, seconds = await self._carried_out(order.name, task, order.at, failed=failed)
@@ -263,6 +260,14 @@ class StageHost:
 
     def _log(self, name: str, path: str) -> Path:
         return self._store.experiment_folder(name) / LOGS / f"{path}.txt"
+
+
+def _found(outcomes: Outcomes, at: At) -> StageResult | None:
+    """What is recorded of a stage that has ended."""
+    found = outcomes.of(at)
+    if not isinstance(found, StageEnded):
+        return None
+    return StageResult(value=found.value, outcome=found.outcome, seconds=found.seconds)
 
 
 async def _recorded(outcomes: Outcomes, *entries: Entry) -> None:

@@ -96,7 +96,6 @@ class Reply(Wire):
         trouble: What broke that is nobody's fault, so that it can be tried again.
         failure: Why it failed.
         mistakes: Why the experiment cannot be run as it is defined.
-        traceback: The user's traceback of a failure.
         value: What flows on.
         outcome: How a stage ended; None while its work is to be done by another workflow.
         decided: What the predicate said that comes next.
@@ -111,7 +110,6 @@ class Reply(Wire):
     trouble: str = ""
     failure: StageFailure | None = None
     mistakes: tuple[str, ...] = ()
-    traceback: str = ""
     value: Value = Value()
     outcome: Outcome | None = None
     decided: tuple[At, bool] | None = None

@@ -114,7 +114,7 @@ class StageProcess:
         before = os.pread(self._output, TAIL_BYTES, max(0, os.fstat(self._output).st_size - TAIL_BYTES))
         tail = (log and _tail(log, offset)) or before.decode(errors="replace").strip()
         await self.close()
-        return StageDied({"user": "user", "oom": "oom"}.get(kind), message, tail)  # type: ignore[arg-type]
+        return StageDied(None if kind == "infra" else kind, message, tail)
 
     async def close(self) -> None:
         """Kill it and its children, and give everything back."""

@@ -66,10 +66,9 @@ async def _replied(desk: Desk, task: Task) -> Reply:
     except DefinitionError as error:
         return Reply(mistakes=error.problems)
     except StageFailed as error:
-        traceback = failure_of(error.__cause__)[2] if error.__cause__ else ""
-        if traceback:
-            print(traceback, file=sys.stderr)
-        return Reply(failure=error.failure, traceback=traceback)
+        if error.__cause__:
+            print(failure_of(error.__cause__)[2], file=sys.stderr)
+        return Reply(failure=error.failure)
     except (Unpackable, Misread) as error:
         if isinstance(task, PlanTask | LoadTask):
             return Reply(mistakes=(f"its input: {error}",))

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Literal
 
-from pydantic import JsonValue, ValidationError
+from pydantic import JsonValue
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
@@ -21,11 +21,11 @@ with workflow.unsafe.imports_passed_through():
         FinishOrder,
         PlanInput,
     )
-    from metta.sweep.contracts.models import problems_of
     from metta.sweep.contracts.plans import Plan, Position
     from metta.sweep.contracts.values import Value
     from metta.sweep.pipeline.interpreter import Interpreter
     from metta.sweep.workflows.gate import Gate
+    from metta.sweep.workflows.inputs import input_from
     from metta.sweep.workflows.policies import FULL_EVENTS
     from metta.sweep.workflows.stage_table import StageTable
     from metta.sweep.workflows.steps import Steps, executed
@@ -51,7 +51,7 @@ class Experiment:
         self._reason, self._shown = "", ""
         self._wrong: DefinitionError | None = None
         try:
-            self._input = _input_from(input)
+            self._input = input_from(ExperimentInput, input)
         except DefinitionError as error:  # raised by ``run``: the engine would leak a coroutine here
             self._wrong = error
         else:
@@ -190,13 +190,3 @@ class Experiment:
         if self._shown != self._state:  # each is an event in history
             self._shown = self._state
             workflow.upsert_search_attributes([STATUS.value_set(self._state)])
-
-
-def _input_from(given: tuple[JsonValue, ...]) -> ExperimentInput:
-    subject = "the experiment's JSON"
-    if len(given) != 1:
-        raise DefinitionError([f"it has to be one JSON value, got {len(given) or 'none'}"], subject)
-    try:
-        return ExperimentInput.model_validate(given[0])
-    except ValidationError as error:
-        raise DefinitionError(list(problems_of(error, ExperimentInput)), subject) from None

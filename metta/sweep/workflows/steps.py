@@ -28,7 +28,7 @@ with workflow.unsafe.imports_passed_through():
     from metta.sweep.contracts.plans import At, Plan, StageFailure, StageStep, width_of
     from metta.sweep.contracts.values import Value, inline_bytes
     from metta.sweep.workflows.gate import Gate
-    from metta.sweep.workflows.policies import STAGE_HEARTBEAT, STAGE_RETRY, STAGE_TIMEOUT
+    from metta.sweep.workflows.policies import HEARTBEAT, LONGEST, RETRY
     from metta.sweep.workflows.stage_table import StageTable
 
 InputT = TypeVar("InputT", bound=BaseModel)
@@ -145,9 +145,9 @@ async def executed(reference: ActivityReference[InputT, ResultT], order: InputT,
             reference.name,
             order,
             result_type=reference.result,
-            start_to_close_timeout=STAGE_TIMEOUT,
-            heartbeat_timeout=STAGE_HEARTBEAT,
-            retry_policy=STAGE_RETRY,
+            start_to_close_timeout=LONGEST,
+            heartbeat_timeout=HEARTBEAT,
+            retry_policy=RETRY,
             cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
             summary=summary[:SUMMARY_CHARS],
         )

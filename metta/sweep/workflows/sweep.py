@@ -12,7 +12,6 @@ with workflow.unsafe.imports_passed_through():
     from metta.sweep.contracts.activities import RUN_SEARCH_SESSION
     from metta.sweep.contracts.budgets import Budget, Control, budget_from, concurrency_from, pause_from
     from metta.sweep.contracts.errors import DefinitionError, SweepEnded, SweepError
-    from metta.sweep.contracts.models import problems_of
     from metta.sweep.contracts.sweeps import (
         Progress,
         Row,
@@ -24,7 +23,8 @@ with workflow.unsafe.imports_passed_through():
         SweepStatus,
     )
     from metta.sweep.workflows.details import details
-    from metta.sweep.workflows.policies import SESSION_HEARTBEAT, SESSION_RETRY, SESSION_TIMEOUT
+    from metta.sweep.workflows.inputs import input_from, only
+    from metta.sweep.workflows.policies import HEARTBEAT, LONGEST, RETRY
 
 STATUS = SearchAttributeKey.for_keyword("SweepStatus")
 BEST = SearchAttributeKey.for_float("SweepBest")
@@ -52,7 +52,7 @@ class Sweep:
         self._progress = Progress()
         self._wrong: DefinitionError | None = None
         try:
-            self._take(_input_from(input))
+            self._take(input_from(SweepInput, input))
         except DefinitionError as error:  # raised by ``run``: the engine would leak a coroutine here
             self._wrong = error
         self._state: SweepState = self._control.state
@@ -100,13 +100,13 @@ class Sweep:
     @workflow.update
     def set_concurrency(self, *concurrency: JsonValue) -> Control:
         """Change how many trials may run at the same time; null leaves it to scheduler and executor."""
-        self._change(concurrency=concurrency_from(_only(concurrency, "the concurrency")))
+        self._change(concurrency=concurrency_from(only(concurrency, "the concurrency")))
         return self._control
 
     @set_concurrency.validator
     def _check_concurrency(self, *concurrency: JsonValue) -> None:
         self._refuse_when_stopping()
-        concurrency_from(_only(concurrency, "the concurrency"))
+        concurrency_from(only(concurrency, "the concurrency"))
 
     @workflow.update
     def pause(self, *how: JsonValue) -> Control:
@@ -117,7 +117,7 @@ class Sweep:
     @pause.validator
     def _check_pause(self, *how: JsonValue) -> None:
         self._refuse_when_stopping()
-        pause_from(_only(how, "the pause") if how else None)
+        pause_from(only(how, "the pause") if how else None)
 
     @workflow.update
     def resume(self, *_: JsonValue) -> Control:
@@ -135,7 +135,7 @@ class Sweep:
     def progress(self, *progress: JsonValue) -> None:
         """The session tells how far it is."""
         try:
-            news = Progress.model_validate(_only(progress, "the signal progress"))
+            news = Progress.model_validate(only(progress, "the signal progress"))
         except (SweepError, ValidationError) as error:
             workflow.logger.warning("somebody sends progress that is none: %s", error)
             return
@@ -203,9 +203,9 @@ class Sweep:
                 resume=self._input.resume or info.run_id != info.first_execution_run_id,
             ),
             result_type=RUN_SEARCH_SESSION.result,
-            start_to_close_timeout=SESSION_TIMEOUT,
-            heartbeat_timeout=SESSION_HEARTBEAT,
-            retry_policy=SESSION_RETRY,
+            start_to_close_timeout=LONGEST,
+            heartbeat_timeout=HEARTBEAT,
+            retry_policy=RETRY,
             # a cancelled sweep ends when its trials have been stopped and recorded as such
             cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
             summary=f"search for the best {self._input.metric or 'trial'}",
@@ -216,7 +216,7 @@ class Sweep:
         return self._input.model_copy(update={"control": self._control, "progress": self._progress})
 
     def _budget_from(self, given: tuple[JsonValue, ...]) -> Budget:
-        budget = budget_from(_only(given, "the budget"))
+        budget = budget_from(only(given, "the budget"))
         self._refuse_when_stopping()
         return budget
 
@@ -266,18 +266,3 @@ class Sweep:
                     for key, value in changed.items()
                 ]
             )
-
-
-def _only(given: tuple[JsonValue, ...], subject: str) -> JsonValue:
-    """The one value that was sent."""
-    if len(given) != 1:
-        raise DefinitionError([f"it has to be one JSON value, got {len(given) or 'none'}"], subject)
-    return given[0]
-
-
-def _input_from(given: tuple[JsonValue, ...]) -> SweepInput:
-    subject = "the sweep's JSON"
-    try:
-        return SweepInput.model_validate(_only(given, subject))
-    except ValidationError as error:
-        raise DefinitionError(list(problems_of(error, SweepInput)), subject) from None

@@ -1,0 +1,33 @@
+"""Inputs: what people send to workflows, read from plain JSON."""
+
+from typing import TypeVar
+
+from pydantic import JsonValue, ValidationError
+
+from metta.sweep.contracts.errors import DefinitionError
+from metta.sweep.contracts.models import Written, problems_of
+
+WrittenT = TypeVar("WrittenT", bound=Written)
+
+
+def only(given: tuple[JsonValue, ...], subject: str) -> JsonValue:
+    """The one value that was sent.
+
+    Raises:
+        DefinitionError: When there is none, or more than one.
+    """
+    if len(given) != 1:
+        raise DefinitionError([f"it has to be one JSON value, got {len(given) or 'none'}"], subject)
+    return given[0]
+
+
+def input_from(model: type[WrittenT], given: tuple[JsonValue, ...]) -> WrittenT:
+    """The input of a workflow.
+
+    Raises:
+        DefinitionError: With every mistake in it.
+    """
+    try:
+        return model.model_validate(only(given, model.subject))
+    except ValidationError as error:
+        raise DefinitionError(list(problems_of(error, model)), model.subject) from None
