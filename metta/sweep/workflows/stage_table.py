@@ -52,7 +52,7 @@ class StageTable:
         cells = [("stage", "status", "attempts", "seconds", ""), *map(_cells, self.rows)]
         widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
         lines = ("  ".join(map(str.ljust, line, widths)).rstrip() for line in cells)
-        return "\n".join([f"{self.ended} stages have ended", "", "```", *lines, "```"])
+        return "\n".join([f"stages that have ended: {self.ended}", "", "```", *lines, "```"])
 
 
 def _cells(row: Row) -> tuple[str, ...]:
