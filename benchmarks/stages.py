@@ -1,15 +1,16 @@
-"""Stages: what a trivial one costs, one after the other and side by side, on the embedded server."""
+"""Stages: what trivial ones cost, one after the other and side by side, on the embedded server."""
 
-from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
+from benchmarks.bare import marks_of_bare
 from benchmarks.machine import markdown
 from benchmarks.marks import Mark, marks_of
 from benchmarks.project import project, sweep
 
-SEQUENTIAL = 60
-FEW, MANY = 6, 20
+ROUNDS = 20
+ROW, WIDTH = 6, 20
+"""So many stages in a row are held against so many branches side by side."""
 
 SCRIPT = f"""
 from benchmarks.marks import marked
@@ -21,38 +22,39 @@ def trivial(x: int) -> int:
         return x
 
 
-def chain(stages: int) -> Pipeline:
-    pipeline = Pipeline().through(x=int)
-    for number in range(stages):
-        pipeline = pipeline.stage(f"stage-{{number}}", trivial).through(x=int)
-    return pipeline
+def joined(b0: int) -> int:
+    return b0
 
 
-def branches(count: int) -> Pipeline:
-    return Pipeline().through(x=int).parallel({{f"b{{number}}": trivial for number in range(count)}})
-
-
-sequential, few, many = chain({SEQUENTIAL}), chain({FEW}), branches({MANY})
+row = side = Pipeline().through(x=int)
+for number in range({ROUNDS * ROW}):
+    row = row.stage(f"stage-{{number}}", trivial).through(x=int)
+for number in range({ROUNDS}):
+    side = side.parallel({{f"b{{branch}}": trivial for branch in range({WIDTH})}})
+    side = side.stage(f"join-{{number}}", joined).through(x=int)
 """
 
 
 def table() -> str:
-    """From one stage to the next, and from the first to the last of a few stages and of many branches."""
+    """From the first to the last, of a few stages in a row and of many side by side."""
     with project():
         Path("script.py").write_text(SCRIPT, "utf-8")
-        steps = [after.began - before.began for before, after in pairwise(_marks("sequential"))]
-        few, many = (_seconds(_marks(name)) for name in ("few", "many"))
-    rows = [
-        [f"{SEQUENTIAL} stages, one after the other: a stage", f"{1000 * median(steps):.0f} ms"],
-        [f"{FEW} stages, one after the other", f"{1000 * few:.0f} ms"],
-        [f"{MANY} branches side by side", f"{1000 * many:.0f} ms"],
-    ]
-    return markdown(["trivial stages", "from the first to the last"], rows)
+        rows = [
+            [f"{ROW} in a row", *_shown(ROW, _marks("row"), marks_of_bare(ROUNDS * ROW, 1))],
+            [f"{WIDTH} side by side", *_shown(WIDTH, _marks("side"), marks_of_bare(ROUNDS, WIDTH))],
+        ]
+    return markdown(["from the first to the last of", "stages", "the engine's activities alone"], rows)
 
 
 def _marks(name: str) -> list[Mark]:
     return marks_of(lambda: sweep("run", f"script.py:{name}", "--input", '{"x": 1}'))
 
 
-def _seconds(marks: list[Mark]) -> float:
-    return marks[-1].ended - marks[0].began
+def _shown(count: int, *runs: list[Mark]) -> list[str]:
+    """The median over the rounds of each run."""
+    return [f"{1000 * median(_spans(marks, count)):.0f} ms" for marks in runs]
+
+
+def _spans(marks: list[Mark], count: int) -> list[float]:
+    firsts, lasts = marks[::count], marks[count - 1 :: count]
+    return [last.ended - first.began for first, last in zip(firsts, lasts, strict=True)]

@@ -194,5 +194,7 @@ def _command(binary: str, info: ServerInfo, folder: Path) -> list[str]:
         *("--sqlite-pragma", "journal_mode=wal", "--sqlite-pragma", "synchronous=1"),
         # by default a second query that comes while a workflow is busy is refused, and the session asks, too
         *("--dynamic-config-value", "history.MaxBufferedQueryCount=100"),
+        # by default its one shard looks for work 20 times a second, and steps that follow each other wait
+        *("--dynamic-config-value", "history.transferProcessorMaxPollRPS=1000"),
         *("--namespace", NAMESPACE, *attributes),
     ]
