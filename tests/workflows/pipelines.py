@@ -15,9 +15,6 @@ from metta.sweep.executors import LocalExecutor
 from metta.sweep.experiments import SweepExperiment
 from metta.sweep.experiments.base import Experiment, Pipeline
 
-TURNS = int(os.environ.get("METTA_SWEEP_TEST_TURNS", "3000"))
-"""Turns of the long loop: more of them in `make soak`."""
-
 BRANCHES = 500
 
 
@@ -255,10 +252,10 @@ arrays = Pipeline().stage("large", large).stage("last", last)
 
 endless = (
     Pipeline()
-    .through(total=int)
-    .loop_while(lambda total: total < TURNS)
-    .stage("add", lambda total: total + 1)
-    .through(total=int)
+    .through(total=int, end=int)
+    .loop_while(lambda total, end: total < end)
+    .stage("add", lambda total, end: {"total": total + 1, "end": end})
+    .through(total=int, end=int)
     .end_loop()
 )
 

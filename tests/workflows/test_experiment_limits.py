@@ -1,11 +1,16 @@
 """Long loops and wide branches stay inside the limits of the engine."""
 
+import os
+
 import pytest
 
 from metta.sweep.contracts.outcomes import StageEnded
 from tests.rig import Handle, Rig
-from tests.workflows.pipelines import BRANCHES, LARGE, TURNS
+from tests.workflows.pipelines import BRANCHES, LARGE
 from tests.workflows.test_experiment import recorded, result_of, start
+
+TURNS = int(os.environ.get("METTA_SWEEP_TEST_TURNS", "3000"))
+"""Turns of the long loop: more of them in `make soak`."""
 
 EVENTS, HISTORY_BYTES, PAYLOAD_BYTES = 10_000, 10_000_000, 1_000_000
 """Far below what the engine refuses: 51,200 events, 50 MB, and 2 MB."""
@@ -29,9 +34,9 @@ async def check(rig: Rig, handle: Handle) -> int:
 
 @pytest.mark.timeout(120 + TURNS * 0.3)
 async def test_a_long_loop_begins_its_history_anew(rig: Rig) -> None:
-    handle = await start(rig, "endless", {"total": 0})
+    handle = await start(rig, "endless", {"total": 0, "end": TURNS})
     result = await result_of(handle)
-    assert result.value.packed == {"$record": {"total": TURNS}}
+    assert result.value.packed == {"$record": {"total": TURNS, "end": TURNS}}
     assert len(recorded(rig, handle, StageEnded)) == TURNS + 1
     assert await check(rig, handle) > 1
 
