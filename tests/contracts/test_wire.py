@@ -73,6 +73,7 @@ from metta.sweep.contracts.plans import (
     StageFailure,
     StageStep,
 )
+from metta.sweep.contracts.raised import Mistakes
 from metta.sweep.contracts.spaces import SearchSpace
 from metta.sweep.contracts.sweeps import (
     Counts,
@@ -160,6 +161,7 @@ VALUES = wire(Value, packed=JSON, kept=maybe(NAMES))
 STAGE_FAILURES = wire(
     StageFailure, stage=NAMES, kind=st.just("user"), message=NAMES, attempts=COUNTS, error=maybe(VALUES)
 )
+wire(Mistakes, problems=tuples(NAMES), subject=NAMES)
 AT = st.builds(At, NAMES, tuples(COUNTS))
 ENTRIES: list[st.SearchStrategy[Any]] = [
     wire(Began, recorded=FLOATS, run=NAMES, experiment=NAMES, fields=PARAMS, input=VALUES, fingerprint=NAMES),

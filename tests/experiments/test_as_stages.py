@@ -10,6 +10,7 @@ from metta.sweep.client.settings import Settings
 from metta.sweep.contracts.importing import importing
 from metta.sweep.contracts.references import Reference
 from metta.sweep.contracts.sweeps import SweepInput
+from metta.sweep.contracts.values import Value
 from metta.sweep.experiments import SweepExperiment
 from metta.sweep.stores.files import FileStore
 
@@ -43,7 +44,7 @@ def test_mistakes_in_its_budget_are_told_with_all_others() -> None:
 
 def test_it_gives_the_input_of_its_workflow() -> None:
     sweep = SweepExperiment(train, X, metric="accuracy", seed=3, budget=Budget(trials=9, seconds=60))
-    made = SweepInput.model_validate(sweep.child_input())
+    made = SweepInput.model_validate(sweep.child_input(Value()))
     assert made.objective == f"{__name__}:train"
     assert (made.resume, made.client, made.seed) == (True, "metta.sweep", 3)
     assert made.budget == Budget(trials=9, seconds=60)
@@ -56,7 +57,7 @@ def test_what_has_no_name_is_put_into_the_store(project: Path) -> None:
     sweep = SweepExperiment(lambda params: {"accuracy": params["x"]}, X, metric="accuracy")
     earlier = sweep.run(2, debug=True)
     again = SweepExperiment(lambda params: {"accuracy": 1.0}, X, metric="accuracy", warm_start=earlier)
-    made = SweepInput.model_validate(again.child_input())
+    made = SweepInput.model_validate(again.child_input(Value()))
     store = FileStore(Settings.load().store)
     for value in (made.objective, *made.warm_start):
         assert store.value_path(value.split(":")[1]).is_file()
@@ -67,7 +68,7 @@ def test_one_that_was_made_while_names_were_imported_is_checked_when_it_is_asked
     with importing():
         sweep = Sweep(train, X, goal="max")
     with pytest.raises(DefinitionError, match="goal: input should be 'maximize' or 'minimize'"):
-        sweep.child_input()
+        sweep.child_input(Value())
 
 
 def test_in_a_local_run_it_searches_in_this_process(project: Path) -> None:
@@ -77,6 +78,6 @@ def test_in_a_local_run_it_searches_in_this_process(project: Path) -> None:
         seen.append(trial.number)
         return {"accuracy": trial.params["x"]}
 
-    results = SweepExperiment(objective, X, metric="accuracy", budget=2).run_here()
+    results = SweepExperiment(objective, X, metric="accuracy", budget=2).run_here(None)
     assert seen == [0, 1]
     assert results.summary()["trials"] == 2

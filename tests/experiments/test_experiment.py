@@ -12,6 +12,7 @@ from metta.sweep import DefinitionError, StageFailed
 from metta.sweep.contracts.errors import DefinitionReached
 from metta.sweep.contracts.experiments import ExperimentInput
 from metta.sweep.contracts.importing import importing
+from metta.sweep.contracts.values import Value
 from metta.sweep.experiments import Experiment
 from metta.sweep.experiments.base import Pipeline
 
@@ -182,9 +183,41 @@ def test_the_import_of_a_script_ends_where_it_is_run(call: str) -> None:
         Refine.attach("digits")
 
 
+class Endless(Experiment):
+    def pipeline(self) -> Pipeline[Any]:
+        return Pipeline().stage("again", Endless())
+
+
+def test_one_that_holds_itself_without_end_is_refused() -> None:
+    with pytest.raises(DefinitionError, match="Endless: it holds itself as a stage, again and again"):
+        Endless().checked()
+
+
+def test_as_a_stage_it_has_to_fit_what_flows_in() -> None:
+    fits = Pipeline().through(x=int).stage("longer", Takes())
+    assert fits.run_local({"x": 2}) == "xx"
+    with pytest.raises(DefinitionError, match=r"test_experiment\.py:.*: stage takes: .*x") as caught:
+        Pipeline().through(y=int).stage("takes", Takes()).plan()
+    assert len(caught.value.problems) == 1
+    with pytest.raises(DefinitionError, match="stage after"):
+        Pipeline().through(x=int).stage("takes", Takes()).stage("after", len_of).plan()
+
+
+def len_of(numbers: list[int]) -> int:
+    return len(numbers)
+
+
+class Takes(Experiment):
+    def pipeline(self) -> Pipeline[Any]:
+        return Pipeline().stage("text", self.text)
+
+    def text(self, x: int) -> str:
+        return "x" * x
+
+
 def test_as_a_stage_it_says_which_workflow_runs_it() -> None:
     experiment = Longer(rounds=3)
-    made = ExperimentInput.model_validate(experiment.child_input())
+    made = ExperimentInput.model_validate(experiment.child_input(Value()))
     assert made.experiment == f"{__name__}:Longer"
     assert (made.fields, made.resume, made.client) == (experiment.fields, True, "metta.sweep")
     assert (experiment.child_workflow, experiment.child_summary()) == ("Experiment", repr(experiment))

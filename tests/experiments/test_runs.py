@@ -10,7 +10,7 @@ import pytest
 
 from metta.sweep import DefinitionError, StageFailed, SweepFailed, Uniform
 from metta.sweep.contracts.errors import NameInUse, SweepEnded, SweepNotFound
-from metta.sweep.experiments import SweepExperiment
+from metta.sweep.experiments import Experiment, SweepExperiment
 from metta.sweep.experiments.base import Pipeline
 from tests.experiments import stages
 from tests.experiments.stages import Add, Sum, pipeline
@@ -115,7 +115,25 @@ def test_a_name_is_used_once_among_experiments_and_sweeps(hosted: Path) -> None:
         Add(more=2).run(2.0, name="add", resume=True)
     assert Add(more=2).run(1.0, name="add", resume=True) == Add.attach("add").result() == Sum(3.0)
     with pytest.raises(SweepNotFound, match="there is no experiment 'ad' here; did you mean add"):
-        Pipeline.attach("ad")
+        Pipeline().attach("ad")
+
+
+def test_what_serialize_made_is_read_by_the_declared_type_whoever_reads_it(hosted: Path) -> None:
+    assert stages.Grow(weight=1.5).run(name="grown").weight == 1.5
+    assert stages.Grow.attach("grown").result().weight == 1.5
+    assert stages.Grow(weight=1.5).pipeline().attach("grown").result().weight == 1.5
+    assert Experiment.attach("grown").result() == '{"weight": 1.5}'
+
+
+def test_what_a_stage_raised_is_the_cause_of_its_failure(hosted: Path) -> None:
+    with pytest.raises(StageFailed, match="stage unlucky failed: KeyError: 7") as caught:
+        Pipeline().stage("unlucky", stages.unlucky).run(7)
+    assert isinstance(caught.value.__cause__, KeyError)
+    assert caught.value.__cause__.args == (7,)
+
+
+def test_an_experiment_that_is_a_stage_takes_what_flows_in(hosted: Path) -> None:
+    assert stages.twice.run_local(1.0) == stages.twice.run(1.0) == Sum(6.0)
 
 
 def test_mistakes_are_told_before_anything_starts(project: Path) -> None:

@@ -188,7 +188,7 @@ def test_a_sweep_that_waits_for_the_machine_says_so(
 def test_an_objective_that_cannot_be_imported_there_fails_at_once(hosted: Path) -> None:
     (hosted / "later.py").write_text("import no_such_module\n", "utf-8")
     sweep = SweepExperiment("later.py:train", X, name="later")
-    with pytest.raises(SweepFailed, match="No module named 'no_such_module'"):
+    with pytest.raises(DefinitionError, match="No module named 'no_such_module'"):
         sweep.run(1)
     status = sweep.attach("later").status()
     assert status.state == "failed"

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import typing_extensions
 from pydantic import BaseModel
+from pydantic_core.core_schema import no_info_plain_validator_function
 
 from metta.sweep.contracts.errors import StageFailed
 from metta.sweep.experiments.base import Pipeline
@@ -185,6 +186,19 @@ def test_a_value_that_does_not_fit_says_where(value: Any, expected: Any, told: s
     with pytest.raises(Mismatch) as error:
         conform(value, expected)
     assert str(error.value).startswith(told)
+
+
+class Touchy:
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        return no_info_plain_validator_function(lambda value: value["missing"])
+
+
+def test_whatever_a_validator_raises_is_a_mismatch() -> None:
+    with pytest.raises(Mismatch, match="it does not fit Touchy: it cannot be checked: KeyError: 'missing'"):
+        conform({}, Touchy)
+    with pytest.raises(Mismatch, match="it cannot be read from JSON: KeyError: 'missing'"):
+        restored(b"{}", Touchy)
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from metta.sweep.contracts.plans import At
 from metta.sweep.experiments.base import Pipeline, Record
 from metta.sweep.pipeline.code import code_of
 from metta.sweep.pipeline.folders import Folder
-from metta.sweep.pipeline.keeping import restoring
+from metta.sweep.pipeline.keeping import packer_for
 from metta.sweep.pipeline.local import run_local
 from metta.sweep.pipeline.nodes import Stage
 from metta.sweep.pipeline.packing import Hashes, Packer, canonical
@@ -275,9 +275,7 @@ class Network:
 
 async def sent_and_read(pipeline: Pipeline[Any], value: Any, root: Path) -> Any:
     definition = pipeline.definition
-    packer = Packer(
-        DataStore(root), pickle=False, classes=definition.classes, restore=restoring(definition.flows)
-    )
+    packer = packer_for(definition, DataStore(root), pickle=False)
     stage = definition.nodes["s"]
     assert isinstance(stage, Stage)
     run = StageRun(stage, At("s"), value, Folder(root), packer, debugging=False)

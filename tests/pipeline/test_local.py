@@ -4,8 +4,7 @@ import asyncio
 import threading
 import time
 from dataclasses import dataclass
-from itertools import count
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -15,57 +14,9 @@ from hypothesis import strategies as st
 from metta.sweep import RetryPolicy
 from metta.sweep.contracts.errors import PipelineDefinitionError, StageFailed
 from metta.sweep.experiments.base import Pipeline, Record
+from tests.pipeline.recipes import Builder, If, Loop, Recipe, Sub, built, expected, recipes, small
 
-
-class State(NamedTuple):
-    x: int
-    y: int
-
-
-Field = Literal["x", "y"]
 Mistake = Literal["missing", "returns", "duplicate", "hook", "arity", "end_loop", "unclosed", "predicate"]
-
-
-@dataclass(frozen=True)
-class Add:
-    """Adds to a field; in one of several ways that have to come to the same."""
-
-    field: Field
-    number: int
-    way: Literal["name", "whole", "class", "async", "flaky", "rescued", "turn"]
-
-
-@dataclass(frozen=True)
-class Split:
-    """Adds to both fields side by side."""
-
-    x: tuple[int, ...]
-    y: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Named:
-    """Runs two recipes side by side, and adds up what they give."""
-
-    a: "Recipe"
-    b: "Recipe"
-
-
-@dataclass(frozen=True)
-class If:
-    then: "Recipe"
-    otherwise: "Recipe | None"
-
-
-@dataclass(frozen=True)
-class Loop:
-    turns: int
-    body: "Recipe"
-
-
-@dataclass(frozen=True)
-class Sub:
-    body: "Recipe"
 
 
 @dataclass(frozen=True)
@@ -73,122 +24,13 @@ class Wrong:
     mistake: Mistake
 
 
-Recipe = tuple[Any, ...]
-
-
-def expected(recipe: Recipe, x: int, y: int, turn: int = 0) -> tuple[int, int]:
-    for step in recipe:
-        match step:
-            case Add("x", number, way):
-                x += number + (turn if way == "turn" else 0)
-            case Add("y", number, way):
-                y += number + (turn if way == "turn" else 0)
-            case Split():
-                x, y = x + sum(step.x), y + sum(step.y)
-            case Named():
-                (ax, ay), (bx, by) = expected(step.a, x, y, turn), expected(step.b, x, y, turn)
-                x, y = ax + bx, ay + by
-            case If():
-                x, y = expected(step.then if x % 2 == 0 else step.otherwise or (), x, y, turn)
-            case Loop():
-                for number in range(step.turns):
-                    x, y = expected(step.body, x, y, number)
-            case Sub():
-                x, y = expected(step.body, x, y, turn)
-    return x, y
-
-
-class Builder:
-    def __init__(self) -> None:
-        self._names = count()
-
-    def name(self) -> str:
-        return f"s{next(self._names)}"
-
-    def build(self, recipe: Recipe, pipeline: Pipeline[Any], *, in_loop: bool = False) -> Pipeline[Any]:
-        for step in recipe:
-            pipeline = self.add(step, pipeline, in_loop)
-        return pipeline
-
-    def inner(self, recipe: Recipe, in_loop: bool) -> Pipeline[Any]:
-        return self.build(recipe, Pipeline(), in_loop=in_loop)
+class WrongBuilder(Builder):
+    """Builds recipes in which a mistake stands somewhere."""
 
     def add(self, step: Any, pipeline: Pipeline[Any], in_loop: bool) -> Pipeline[Any]:
-        match step:
-            case Add():
-                return added(pipeline, self.name(), step, in_loop)
-            case Split():
-                return pipeline.parallel([self.adding("x", step.x), self.adding("y", step.y)])
-            case Named():
-                branches = {"a": self.inner(step.a, in_loop), "b": self.inner(step.b, in_loop)}
-                return (
-                    pipeline.parallel(branches)
-                    .stage(self.name(), lambda a, b: State(a.x + b.x, a.y + b.y))
-                    .through(State)
-                )
-            case If():
-                otherwise = None if step.otherwise is None else self.inner(step.otherwise, in_loop)
-                return pipeline.conditional(lambda x: x % 2 == 0, self.inner(step.then, in_loop), otherwise)
-            case Loop():
-                looped = pipeline.loop_while(lambda iteration: iteration < step.turns, max_iterations=9)
-                return self.build(step.body, looped, in_loop=True).end_loop()
-            case Sub():
-                return pipeline.stage(self.name(), self.inner(step.body, in_loop))
-            case Wrong():
-                return mistaken(pipeline, self.name(), step.mistake)
-        raise AssertionError(step)
-
-    def adding(self, field: Field, numbers: tuple[int, ...]) -> Pipeline[Any]:
-        return self.build(tuple(Add(field, number, "name") for number in numbers), Pipeline())
-
-
-def added(pipeline: Pipeline[Any], name: str, step: Add, in_loop: bool) -> Pipeline[Any]:
-    number, is_x = step.number, step.field == "x"
-    fields: dict[str, Any] = {step.field: int}
-    failures = iter([True])
-
-    def flaky(**fields: int) -> int:
-        if next(failures, False):
-            raise OSError("once")
-        return fields[step.field] + number
-
-    def broken(x: int, y: int) -> int:
-        raise OSError("always")
-
-    async def later(x: int, y: int) -> State:
-        await asyncio.sleep(0)
-        return State(x + number, y) if is_x else State(x, y + number)
-
-    match step.way:
-        case "name":
-            function = (lambda x: x + number) if is_x else (lambda y: y + number)
-            return pipeline.stage(name, function).through(**fields)
-        case "whole":
-            return pipeline.stage(name, lambda all: getattr(all, step.field) + number).through(**fields)
-        case "class":
-
-            def shifted(state: State) -> State:
-                return State(state.x + number * is_x, state.y + number * (not is_x))
-
-            return pipeline.stage(name, shifted).through(State, validate=lambda state: len(state) == 2)
-        case "async":
-            return pipeline.stage(name, later).through(x=int, y=int)
-        case "flaky":
-            # what is asked for the first time may be asked again in a later turn, where nothing fails
-            return pipeline.stage(name, flaky).through(retry=RetryPolicy(max_attempts=2, initial=0), **fields)
-        case "rescued":
-            return pipeline.stage(name, broken).through(
-                on_error=lambda error, data: getattr(data, step.field) + number, **fields
-            )
-        case "turn":
-            if not in_loop:
-                return added(pipeline, name, Add(step.field, number, "name"), in_loop)
-            by_turn = (
-                (lambda x, iteration: x + number + iteration)
-                if is_x
-                else (lambda y, iteration: y + number + iteration)
-            )
-            return pipeline.stage(name, by_turn).through(**fields)
+        if isinstance(step, Wrong):
+            return mistaken(pipeline, self.name(), step.mistake)
+        return super().add(step, pipeline, in_loop)
 
 
 def mistaken(pipeline: Pipeline[Any], name: str, mistake: Mistake) -> Pipeline[Any]:
@@ -217,35 +59,6 @@ def mistaken(pipeline: Pipeline[Any], name: str, mistake: Mistake) -> Pipeline[A
             return pipeline.conditional(lambda x, missing: True, Pipeline().through(x=int))
 
 
-small = st.integers(-3, 3)
-adds = st.builds(
-    Add,
-    st.sampled_from(["x", "y"]),
-    small,
-    st.sampled_from(["name", "whole", "class", "async", "flaky", "rescued", "turn"]),
-)
-
-
-def recipes(depth: int) -> st.SearchStrategy[Recipe]:
-    splits = st.builds(Split, *[st.lists(small, min_size=1, max_size=2).map(tuple)] * 2)
-    if depth == 0:
-        return st.lists(adds | splits, min_size=1, max_size=3).map(tuple)
-    inner = recipes(depth - 1)
-    step = st.one_of(
-        adds,
-        splits,
-        st.builds(Named, inner, inner),
-        st.builds(If, inner, st.none() | inner),
-        st.builds(Loop, st.integers(0, 3), inner),
-        st.builds(Sub, inner),
-    )
-    return st.lists(step, min_size=1, max_size=3).map(tuple)
-
-
-def built(recipe: Recipe) -> Pipeline[Any]:
-    return Builder().build(recipe, Pipeline().through(x=int, y=int))
-
-
 @settings(max_examples=150, deadline=None)
 @given(recipes(2), small, small)
 def test_a_random_pipeline_gives_what_its_recipe_says(recipe: Recipe, x: int, y: int) -> None:
@@ -253,21 +66,17 @@ def test_a_random_pipeline_gives_what_its_recipe_says(recipe: Recipe, x: int, y:
     assert (result.x, result.y) == expected(recipe, x, y)
 
 
-def places(recipe: Recipe) -> int:
-    return len(recipe) + 1
-
-
 @settings(max_examples=100, deadline=None)
 @given(recipes(1), recipes(1), recipes(0), st.sampled_from(Mistake.__args__), st.integers(0, 3))  # type: ignore[attr-defined]
 def test_a_random_wrong_pipeline_is_refused_before_anything_runs(
     before: Recipe, after: Recipe, around: Recipe, mistake: Mistake, place: int
 ) -> None:
-    inner = (*around, Wrong(mistake))
-    wrong = [Wrong(mistake), Sub(inner), If(around, inner), Loop(2, inner)][place]
+    inner: Any = (*around, Wrong(mistake))
+    wrong: Any = [Wrong(mistake), Sub(inner), If(around, inner), Loop(2, inner)][place]
     if mistake == "unclosed" and place == 3:
         wrong = Wrong(mistake)  # the loop around it would be left open instead
     with pytest.raises(PipelineDefinitionError):
-        built((*before, wrong, *after)).run_local({"x": 0, "y": 0})
+        built((*before, wrong, *after), WrongBuilder).run_local({"x": 0, "y": 0})
 
 
 def test_branches_run_side_by_side_and_each_on_its_own_copy() -> None:

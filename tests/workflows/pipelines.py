@@ -1,5 +1,6 @@
 """Pipelines that the tests of the workflow run in its stage processes."""
 
+import logging
 import os
 import signal
 from dataclasses import dataclass
@@ -128,6 +129,15 @@ def leave(x: int) -> int:
 
 
 leaving = Pipeline().through(x=int).stage("leave", leave)
+
+
+def talk(x: int) -> int:
+    print("printed")
+    logging.getLogger("mine").info("logged")
+    return x
+
+
+talking = Pipeline().through(x=int).stage("talk", talk).through(x=int, log=lambda data: f"x is {data.x}")
 
 
 def gated(x: int) -> int:

@@ -21,6 +21,27 @@ from tests.workflows import pipelines
 
 SCRIPT = Path(pipelines.__file__)
 
+HEAVY = """
+from pathlib import Path
+from time import sleep
+
+from metta.sweep import RetryPolicy
+from metta.sweep.experiments.base import Pipeline
+
+sleep(1)
+
+
+def slow(x: int) -> int:
+    if not Path("tried").exists():
+        Path("tried").touch()
+        sleep(60)
+    return x + 1
+
+
+at_once = RetryPolicy(max_attempts=2, initial=0)
+heavy = Pipeline().through(x=int).stage("slow", slow).through(x=int, timeout=0.5, retry=at_once)
+"""
+
 
 async def start(rig: Rig, pipeline: str, input: object = None, **more: object) -> Handle:
     """Start an experiment as any Temporal client does, with plain JSON."""
@@ -114,6 +135,21 @@ async def test_on_error_sees_failures_crashes_and_timeouts(rig: Rig, pipeline: s
 async def test_a_stage_that_ends_its_process_fails_alone(rig: Rig) -> None:
     failure = await failure_of(await start(rig, "leaving", {"x": 1}))
     assert "the process exited with code 3" in failure.message
+
+
+async def test_what_is_imported_anew_after_a_timeout_does_not_count_against_it(rig: Rig) -> None:
+    script = rig.folder / "heavy.py"
+    script.write_text(HEAVY, "utf-8")
+    handle = await start(rig, "heavy", {"x": 1}, experiment=f"{script}:heavy")
+    assert (await result_of(handle)).value.packed == {"$record": {"x": 2}}
+    assert recorded(rig, handle, StageEnded)[-1].outcome.attempts == 2
+
+
+async def test_what_a_stage_logs_and_prints_lies_beside_its_record(rig: Rig) -> None:
+    handle = await start(rig, "talking", {"x": 1})
+    await result_of(handle)
+    log = (rig.store.experiment_folder(handle.id) / "logs/talk.txt").read_text("utf-8")
+    assert log.splitlines() == ["printed", "INFO mine: logged", "INFO metta.sweep.pipeline: talk: x is 1"]
 
 
 async def test_a_killed_process_does_not_use_up_an_attempt(rig: Rig) -> None:

@@ -17,6 +17,7 @@ from metta.sweep.contracts.activities import RUN_SEARCH_SESSION
 from metta.sweep.contracts.attempts import Code
 from metta.sweep.contracts.budgets import Control
 from metta.sweep.contracts.errors import LedgerCorrupt, StoreError
+from metta.sweep.contracts.raised import details_of
 from metta.sweep.contracts.sweeps import Progress, SessionInput, SessionResult, SweepResult
 from metta.sweep.stores.files import FileStore
 
@@ -233,4 +234,5 @@ async def _is_over(handle: _Handle) -> bool:
 def _told(error: Exception) -> ApplicationError:
     """An error for the workflow: only what another try can mend is tried again."""
     mendable = isinstance(error, OSError | StoreError) and not isinstance(error, LedgerCorrupt)
-    return ApplicationError(str(error), type=type(error).__name__, non_retryable=not mendable)
+    kind = type(error).__name__
+    return ApplicationError(str(error), *details_of(error), type=kind, non_retryable=not mendable)

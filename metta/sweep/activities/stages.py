@@ -30,6 +30,7 @@ from metta.sweep.contracts.experiments import (
     StageOrder,
     StageResult,
 )
+from metta.sweep.contracts.raised import details_of
 from metta.sweep.contracts.values import Value
 from metta.sweep.stages.host import StageHost, TryAgain
 from metta.sweep.stages.processes import StageDied
@@ -138,11 +139,9 @@ def _told(error: Exception) -> ApplicationError:
         case TryAgain():
             delay = timedelta(seconds=max(AT_ONCE_S, error.delay_s))
             return ApplicationError(str(error), type=error.failure.kind, next_retry_delay=delay)
-        case StageFailed():
-            return ApplicationError(str(error), error.failure, type=kind, non_retryable=True)
         case StageDied():
             at_once = timedelta(seconds=AT_ONCE_S) if activity.info().attempt == 1 else None
             return ApplicationError(str(error), type=kind, next_retry_delay=at_once)
-        case DefinitionError() | LedgerCorrupt():
-            return ApplicationError(str(error), type=kind, non_retryable=True)
+        case StageFailed() | DefinitionError() | LedgerCorrupt():
+            return ApplicationError(str(error), *details_of(error), type=kind, non_retryable=True)
     return ApplicationError(str(error), type=kind)

@@ -217,7 +217,7 @@ def _exit_code(arguments: list[str]) -> int:
         command = error.ctx.command_path if error.ctx else "sweep"
         return _complain(f"{error.format_message().rstrip('.')}; see {command} --help", 2)
     except SweepError as error:
-        return _complain(error, 2 if isinstance(error, DefinitionError) else 1)
+        return _complain(error, _code_of(error))
     except (KeyboardInterrupt, BdbQuit):
         return 130  # what shells report for Ctrl-C
     except Exception as error:  # of the user's script, or ours
@@ -280,11 +280,15 @@ def _watched(handle: "AnyHandle", json: bool) -> int:
     output = _output(handle, json)
     try:
         output.followed(handle)
-    except (StageFailed, SweepFailed) as error:
+    except (DefinitionError, StageFailed, SweepFailed) as error:
         _complain(error)
         output.brief(handle)
-        return 1
+        return _code_of(error)
     return 0
+
+
+def _code_of(error: SweepError) -> int:
+    return 2 if isinstance(error, DefinitionError) else 1
 
 
 def _complain(error: object, code: int = 1) -> int:

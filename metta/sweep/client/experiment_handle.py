@@ -1,14 +1,14 @@
 """The handle of an experiment: watch it, pause it, stop it, wait for what it gives."""
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 from temporalio.client import Client, WorkflowFailureError
-from temporalio.exceptions import ApplicationError
 
 from metta.sweep.client.loop import call
-from metta.sweep.client.packing import packer_of
-from metta.sweep.client.runs import Run, cause_of
+from metta.sweep.client.packing import Definition, packer_of, raised_again
+from metta.sweep.client.runs import Run
 from metta.sweep.client.settings import Settings
 from metta.sweep.client.stages import Stages, stages_of
 from metta.sweep.contracts.errors import StageFailed, SweepError, SweepFailed
@@ -17,7 +17,6 @@ from metta.sweep.contracts.experiments import (
     ExperimentResult,
     ExperimentStatus,
 )
-from metta.sweep.contracts.plans import StageFailure
 from metta.sweep.stores.files import FileStore
 from metta.sweep.stores.outcomes import OutcomeLog
 
@@ -30,7 +29,7 @@ class ExperimentHandle(Run[ExperimentResult]):
         store: Where it is recorded.
         settings: Which server runs it.
         connect: Connects to that server, when there is something to ask.
-        classes: Classes that flow in it, as far as they are known here.
+        defined: Gives its pipeline, which tells how to read what it gives; None where that is not known.
     """
 
     what = "experiment"
@@ -43,10 +42,10 @@ class ExperimentHandle(Run[ExperimentResult]):
         store: FileStore,
         settings: Settings,
         connect: Callable[[], Awaitable[Client]],
-        classes: Collection[type] = (),
+        defined: Callable[[], Definition | None] = lambda: None,
     ) -> None:
         super().__init__(name, store, settings, connect)
-        self._classes = classes
+        self._defined = defined
 
     @property
     def experiment_id(self) -> str:
@@ -100,7 +99,8 @@ class ExperimentHandle(Run[ExperimentResult]):
 
         Raises:
             StageFailed: When a stage failed for good.
-            SweepFailed: When it was stopped, cancelled, or could not run as it is defined.
+            DefinitionError: When it cannot run as it is defined.
+            SweepFailed: When it was stopped or cancelled.
         """
         return self.value_of(call(self.finished()))
 
@@ -114,7 +114,7 @@ class ExperimentHandle(Run[ExperimentResult]):
             raise SweepFailed(
                 f"{self.name} was stopped before its end; run it again with resume=True (`--resume`) to go on"
             )
-        return packer_of(self._settings, self._classes).unkept(result.value)
+        return packer_of(self._settings, self._defined()).unkept(result.value)
 
     async def note(self) -> str:
         """What its stages do; empty when it cannot tell."""
@@ -147,7 +147,8 @@ class ExperimentHandle(Run[ExperimentResult]):
         return status
 
     def _failed(self, error: WorkflowFailureError) -> SweepError:
-        cause = cause_of(error)
-        if isinstance(cause, ApplicationError) and cause.type == "StageFailed" and cause.details:
-            return StageFailed(StageFailure.model_validate(cause.details[0]))
-        return super()._failed(error)
+        failed = super()._failed(error)
+        if isinstance(failed, StageFailed):
+            with suppress(SweepError):  # the class of its cause may be found in the worker alone
+                return raised_again(failed.failure, packer_of(self._settings, self._defined()))
+        return failed

@@ -1,11 +1,13 @@
 """The experiments of a project: start one, attach to one, list them."""
 
-from collections.abc import Collection, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from pydantic import JsonValue
 
 from metta.sweep.client.experiment_handle import ExperimentHandle
 from metta.sweep.client.handovers import handed_over
-from metta.sweep.client.packing import Unpackable, packer_of
+from metta.sweep.client.packing import Definition, Unpackable, packer_of
 from metta.sweep.client.settings import Settings
 from metta.sweep.client.stages import stages_of
 from metta.sweep.client.starts import Starts
@@ -15,6 +17,8 @@ from metta.sweep.contracts.experiments import ExperimentInput
 from metta.sweep.contracts.plans import Plan, width_of
 from metta.sweep.contracts.references import Reference
 from metta.sweep.contracts.values import Value, inline_bytes
+
+Defined: TypeAlias = Callable[[Mapping[str, JsonValue]], Definition | None]
 
 
 class Experiments:
@@ -35,8 +39,7 @@ class Experiments:
         *,
         input: Any = None,
         code: Any = None,
-        classes: Collection[type] = (),
-        plan: Plan,
+        pipeline: Definition,
         structure: Sequence[str],
     ) -> ExperimentHandle:
         """Start an experiment, or go on with one.
@@ -46,8 +49,7 @@ class Experiments:
             definition: What it is; ``resume`` says whether it may exist already.
             input: What flows into its first stage.
             code: Its class or pipeline, when it has to travel by value.
-            classes: Classes that flow in it.
-            plan: Its pipeline as plain data.
+            pipeline: Its pipeline.
             structure: The same as text.
 
         Raises:
@@ -59,38 +61,43 @@ class Experiments:
         self._starts.check_is_local(f"the experiment {name}")
         self._check_name(name, definition.resume)
         if input is not None:
-            given = self._packed(input, classes, inline_bytes(width_of(plan)))
+            given = self._packed(input, pipeline)
             definition = definition.model_copy(update={"given": given})
-        self._check_same(name, definition, plan, structure)
+        self._check_same(name, definition, pipeline.plan, structure)
         if code is not None:
             reference = handed_over(self._store, definition.experiment, code)
             definition = definition.model_copy(update={"experiment": reference})
-        handle = self._handle(name, classes)
+        handle = self._handle(name, lambda: pipeline)
         self._starts.begun(name, "", lambda: self._started(name, definition))
         return handle
 
-    def attach(self, name: str, classes: Collection[type] = ()) -> ExperimentHandle:
+    def attach(self, name: str, defined: Defined | None = None) -> ExperimentHandle:
         """The handle of an experiment that was started before.
 
         Args:
             name: Its name.
-            classes: Classes that flow in it, as far as they are known.
+            defined: Gives its pipeline, from the fields with which it was started.
 
         Raises:
             SweepNotFound: When there is none of that name.
         """
-        handle = self._handle(name, classes)
+        handle = self._handle(name, lambda: defined(self._fields(name)) if defined else None)
         if not handle.is_recorded():
             handle.status()  # Temporal may know it although nothing is recorded yet
         return handle
 
     def handles(self) -> list[ExperimentHandle]:
         """All experiments that are recorded, by name."""
-        return [self._handle(name) for name in self._store.experiment_names()]
+        return [self.attach(name) for name in self._store.experiment_names()]
 
-    def _packed(self, input: Any, classes: Collection[type], limit_bytes: int) -> Value:
+    def _fields(self, name: str) -> dict[str, JsonValue]:
+        began = stages_of(self._store.outcome_log(name)).began
+        return began.fields if began else {}
+
+    def _packed(self, input: Any, pipeline: Definition) -> Value:
         try:
-            return packer_of(self._starts.settings, classes).kept(input, limit_bytes)
+            limit = inline_bytes(width_of(pipeline.plan))
+            return packer_of(self._starts.settings, pipeline).kept(input, limit)
         except Unpackable as error:
             raise DefinitionError([f"it cannot be sent: {error.why}"], "the input") from error
 
@@ -124,5 +131,5 @@ class Experiments:
         if not is_new and not definition.resume:  # else it runs, and is attached to
             raise NameInUse(name, "experiment")
 
-    def _handle(self, name: str, classes: Collection[type] = ()) -> ExperimentHandle:
-        return ExperimentHandle(name, self._store, self._starts.settings, self._starts.client, classes)
+    def _handle(self, name: str, defined: Callable[[], Definition | None]) -> ExperimentHandle:
+        return ExperimentHandle(name, self._store, self._starts.settings, self._starts.client, defined)

@@ -68,7 +68,8 @@ def followed_experiment(handle: ExperimentHandle, console: Console | None = None
 
     Raises:
         StageFailed: When a stage failed for good.
-        SweepFailed: When it was cancelled, or cannot run as it is defined.
+        DefinitionError: When it cannot run as it is defined.
+        SweepFailed: When it was cancelled.
         KeyboardInterrupt: When the user pressed Ctrl-C once; twice stops the experiment and returns.
     """
     console = console or console_of(stderr=True)

@@ -33,6 +33,7 @@ from metta.sweep.contracts.errors import (
     SweepFailed,
     SweepNotFound,
 )
+from metta.sweep.contracts.raised import error_of
 from metta.sweep.contracts.sweeps import SweepState
 from metta.sweep.stores.files import FileStore
 
@@ -126,7 +127,8 @@ class Run(ABC, Generic[ResultT]):
             except TimeoutError:
                 pass
             except WorkflowFailureError as error:
-                raise self._failed(error) from None
+                failed = self._failed(error)
+                raise failed from failed.__cause__
             except RPCError as error:
                 if error.status is RPCStatusCode.NOT_FOUND:
                     raise self._unknown() from None
@@ -227,7 +229,9 @@ class Run(ABC, Generic[ResultT]):
             raise _silent(error) from error
 
     def _failed(self, error: WorkflowFailureError) -> SweepError:
-        return SweepFailed(self._reason(error))
+        cause = cause_of(error)
+        told = error_of(cause.type, cause.details) if isinstance(cause, ApplicationError) else None
+        return told or SweepFailed(self._reason(error))
 
     def _reason(self, error: WorkflowFailureError) -> str:
         """The reason in the words it was raised with, below the engine's wrappers."""

@@ -28,10 +28,12 @@ from pydantic_core import PydanticSerializationError
 
 from metta.sweep.contracts.errors import DefinitionError, shown
 from metta.sweep.contracts.models import problems_of, unknown_name
+from metta.sweep.contracts.values import Value
 from metta.sweep.pipeline.builder import Pipeline
 
 if TYPE_CHECKING:
     from metta.sweep.client.experiment_handle import ExperimentHandle
+    from metta.sweep.pipeline.nodes import Block
 
 
 @dataclass_transform(kw_only_default=True, field_specifiers=(Field,))
@@ -135,16 +137,20 @@ class Experiment:
 
         return start(self, input, name=name, resume=resume)
 
-    @staticmethod
-    def attach(name: str) -> "ExperimentHandle":
-        """The handle of an experiment that was started before.
+    @classmethod
+    def attach(cls, name: str) -> "ExperimentHandle":
+        """The handle of an experiment of this class that was started before.
+
+        ``Experiment.attach`` takes one of any class; what its stages made with ``serialize`` then comes
+        as it is stored.
 
         Raises:
             SweepNotFound: When there is none of that name.
         """
         from metta.sweep.experiments.runs import attach
 
-        return attach(name)
+        is_known = cls.pipeline is not Experiment.pipeline
+        return attach(name, (lambda fields: cls(**fields).checked().definition) if is_known else None)
 
     def run_local(self, input: Any = None) -> Any:
         """Run in this process, with no engine; see ``Pipeline.run_local``."""
@@ -160,7 +166,11 @@ class Experiment:
         if not isinstance(pipeline, Pipeline):
             problem = f"pipeline() has to return a Pipeline, got {shown(pipeline)}"
             raise DefinitionError([problem], type(self).__name__)
-        pipeline.plan()
+        try:
+            pipeline.plan()
+        except RecursionError:
+            problem = "it holds itself as a stage, again and again; let a field say where that ends"
+            raise DefinitionError([problem], type(self).__name__) from None
         return pipeline
 
     @property
@@ -168,19 +178,32 @@ class Experiment:
         """Type of the workflow that runs it when it is a stage."""
         return "Experiment"
 
-    def child_input(self) -> dict[str, JsonValue]:
-        """Input of the workflow that runs it when it is a stage."""
+    @property
+    def child_block(self) -> "Block":
+        """Its pipeline, checked."""
+        return self.checked().definition.block
+
+    def child_input(self, given: Value) -> dict[str, JsonValue]:
+        """Input of the workflow that runs it when it is a stage.
+
+        Args:
+            given: What flows into that stage.
+        """
         from metta.sweep.experiments.runs import child_input
 
-        return child_input(self)
+        return child_input(self, given)
 
     def child_summary(self) -> str:
         """One line on it for people."""
         return repr(self)
 
-    def run_here(self) -> Any:
-        """What it gives as a stage of a local run."""
-        return self.run_local()
+    def run_here(self, given: Any) -> Any:
+        """What it gives as a stage of a local run.
+
+        Args:
+            given: What flows into that stage.
+        """
+        return self.run_local(given)
 
     def __repr__(self) -> str:
         fields = ", ".join(f"{name}={value!r}" for name, value in self.__dict__.items())

@@ -10,12 +10,14 @@ from metta.sweep.contracts.experiments import ExperimentInput
 from metta.sweep.contracts.importing import is_importing
 from metta.sweep.contracts.names import generated_name, name_problem
 from metta.sweep.contracts.references import Reference
+from metta.sweep.contracts.values import Value
 from metta.sweep.experiments.experiment import Experiment
 from metta.sweep.experiments.references import CLIENT, reference_of, reference_of_variable
 from metta.sweep.pipeline.builder import Pipeline
 
 if TYPE_CHECKING:
     from metta.sweep.client.experiment_handle import ExperimentHandle
+    from metta.sweep.client.experiments import Defined
 
 Runnable: TypeAlias = Experiment | Pipeline[Any]
 
@@ -42,7 +44,6 @@ def start(this: Runnable, input: Any, *, name: str | None, resume: bool) -> "Exp
         raise DefinitionError([problem], "the experiment")
     from metta.sweep.client.experiments import Experiments
 
-    flow = subject.pipeline
     return Experiments().start(
         name or generated_name(),
         ExperimentInput(
@@ -50,27 +51,26 @@ def start(this: Runnable, input: Any, *, name: str | None, resume: bool) -> "Exp
         ),
         input=input,
         code=subject.code if subject.reference.kind == "value" else None,
-        classes=flow.definition.classes,
-        plan=flow.plan(),
-        structure=flow.describe().splitlines(),
+        pipeline=subject.pipeline.definition,
+        structure=subject.pipeline.describe().splitlines(),
     )
 
 
-def attach(name: str) -> "ExperimentHandle":
+def attach(name: str, defined: "Defined | None") -> "ExperimentHandle":
     """What ``attach`` of an experiment or pipeline does."""
     if is_importing():
         raise DefinitionReached(None, {"name": name})
     from metta.sweep.client.experiments import Experiments
 
-    return Experiments().attach(name)
+    return Experiments().attach(name, defined)
 
 
-def child_input(this: Experiment) -> dict[str, JsonValue]:
+def child_input(this: Experiment, given: Value) -> dict[str, JsonValue]:
     """Input of the workflow that runs an experiment as a stage."""
     from metta.sweep.client.handovers import findable
 
     reference = findable(reference_of(type(this)), type(this))
-    made = ExperimentInput(experiment=reference, fields=this.fields, resume=True, client=CLIENT)
+    made = ExperimentInput(experiment=reference, fields=this.fields, given=given, resume=True, client=CLIENT)
     return made.model_dump(mode="json", exclude_defaults=True)
 
 

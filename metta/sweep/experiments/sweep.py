@@ -20,6 +20,7 @@ from metta.sweep.contracts.references import Reference
 from metta.sweep.contracts.spaces import SearchSpace
 from metta.sweep.contracts.sweeps import SessionInput, SweepInput, SweepSpec
 from metta.sweep.contracts.trials import Observation, Resources
+from metta.sweep.contracts.values import Value
 from metta.sweep.contracts.wording import budget_text
 from metta.sweep.executors.base import Executor
 from metta.sweep.experiments.defaults import KINDS, specs_of, with_defaults
@@ -231,8 +232,16 @@ class SweepExperiment(Checked):
         """Type of the workflow that runs it when it is a stage."""
         return "Sweep"
 
-    def child_input(self) -> dict[str, JsonValue]:
+    @property
+    def child_block(self) -> tuple[()]:
+        """It has no stages."""
+        return ()
+
+    def child_input(self, given: Value) -> dict[str, JsonValue]:
         """Input of the workflow that runs it when it is a stage.
+
+        Args:
+            given: What flows into that stage, of which a sweep takes nothing.
 
         Raises:
             DefinitionError: When it cannot be run as it is defined, or its objective cannot travel.
@@ -251,8 +260,12 @@ class SweepExperiment(Checked):
         name = getattr(self.objective, "__name__", str(self.objective).rpartition(":")[2])
         return f"sweep of {name}; budget: {budget_text(self._budget)}"
 
-    def run_here(self) -> "Results":
-        """What it gives as a stage of a local run."""
+    def run_here(self, given: Any) -> "Results":
+        """What it gives as a stage of a local run.
+
+        Args:
+            given: What flows into that stage, of which a sweep takes nothing.
+        """
         return self.run(debug=True, name=generated_name())
 
     def _debugged(self, name: str, definition: SweepInput) -> "Results":

@@ -292,16 +292,15 @@ class Pipeline(Generic[T]):
 
         return start(self, input, name=name, resume=resume)
 
-    @staticmethod
-    def attach(name: str) -> "ExperimentHandle":
-        """The handle of a run that was started before.
+    def attach(self, name: str) -> "ExperimentHandle":
+        """The handle of a run of this pipeline that was started before.
 
         Raises:
             SweepNotFound: When there is none of that name.
         """
         from metta.sweep.experiments.runs import attach
 
-        return attach(name)
+        return attach(name, lambda _: self.definition)
 
     @cached_property
     def definition(self) -> "Definition":

@@ -60,7 +60,7 @@ class Checker:
             self._takes(stage.site, subject, stage.run, flow)
             returned = Flow.of(returned_by(stage.run))
         elif stage.experiment is not None:
-            returned = UNKNOWN
+            returned = self._nested(stage.site, subject, stage.experiment.child_block, flow)
         boundary = stage.boundary
         outflow = boundary.outflow(flow, returned)
         site = boundary.site or stage.site
@@ -68,6 +68,13 @@ class Checker:
         if "skip_if" in boundary.hooks:
             self._report(site, subject, _problems_of_skipping(flow, outflow))
         return outflow
+
+    def _nested(self, site: Site, subject: str, block: Block, flow: Flow) -> Flow:
+        """What an experiment gives; its mistakes are told where it is used, for alone it may have none."""
+        checker = Checker()
+        returned = checker.block(block, flow) if block else UNKNOWN
+        self._report(site, subject, [text for _, text in checker.problems])
+        return returned
 
     def _parallel(self, node: Parallel, flow: Flow) -> Flow:
         results = {label: self.block(branch, flow) for label, branch in node.branches.items()}

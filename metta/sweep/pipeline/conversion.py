@@ -95,7 +95,11 @@ def _built(kind: Any, fields: dict[str, Any]) -> Any:
         problems = [f"{'.'.join(map(str, e['loc']))}: {_told(e)}" for e in error.errors(include_url=False)]
         raise Mismatch(problems, type_text(kind)) from error
     except Exception as error:  # a constructor of the user's may raise anything
-        raise Mismatch([f"it cannot be built: {type(error).__name__}: {error}"], type_text(kind)) from error
+        raise _raised(error, "it cannot be built", kind) from error
+
+
+def _raised(error: Exception, what: str, kind: Any) -> Mismatch:
+    return Mismatch([f"{what}: {type(error).__name__}: {error}"], type_text(kind))
 
 
 def _told(detail: Any) -> str:
@@ -123,6 +127,8 @@ def _checked(value: Any, expected: Any) -> Any:
             where = ".".join(map(str, detail["loc"]))
             problems.append(f"{where}: {_told(detail)}" if where else _told(detail))
         raise Mismatch(problems, type_text(expected)) from error
+    except Exception as error:  # and so may its validators
+        raise _raised(error, "it cannot be checked", expected) from error
 
 
 def _plain(value: Any) -> Any:
@@ -184,3 +190,5 @@ def _restored(plain: Any, expected: Any) -> Any:
         return adapter.validate_json(json.dumps(plain))
     except ValidationError as error:
         raise Mismatch([_told(detail) for detail in error.errors()], type_text(expected)) from error
+    except Exception as error:
+        raise _raised(error, "it cannot be read from JSON", expected) from error

@@ -8,7 +8,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
 
-from metta.sweep.contracts.blobs import Hashed, Write
+from metta.sweep.contracts.blobs import Blobs, Hashed, Write
 from metta.sweep.contracts.errors import SweepError
 from metta.sweep.contracts.values import Value
 from metta.sweep.pipeline.annotations import type_text
@@ -18,6 +18,7 @@ from metta.sweep.pipeline.conversion import conform, conform_fields, restored, r
 from metta.sweep.pipeline.flows import Flow
 from metta.sweep.pipeline.folders import OutsideStore, Shelf
 from metta.sweep.pipeline.packing import Hashes, Packer, Serialized, Unpackable, canonical
+from metta.sweep.pipeline.planning import Definition
 from metta.sweep.pipeline.records import Record, fields_of
 from metta.sweep.pipeline.unpacking import Restore
 
@@ -56,12 +57,19 @@ class ShelfBlobs:
         return BytesIO(data)
 
 
-def restoring(flows: Mapping[str, Flow]) -> Restore:
-    """Reads what the ``serialize`` hooks of stages made, as the types that flow behind these.
+def packer_for(definition: Definition, blobs: Blobs, *, pickle: bool) -> Packer:
+    """A packer that knows what flows in a pipeline.
 
     Args:
-        flows: What flows out of each stage, by path.
+        definition: The pipeline.
+        blobs: Where large values are kept.
+        pickle: Whether what has no form of its own may be pickled.
     """
+    return Packer(blobs, pickle=pickle, classes=definition.classes, restore=_restoring(definition.flows))
+
+
+def _restoring(flows: Mapping[str, Flow]) -> Restore:
+    """Reads what the ``serialize`` hooks of stages made, as the types that flow behind these."""
 
     def restore(stage: str, data: bytes) -> Any:
         flow = flows[stage]

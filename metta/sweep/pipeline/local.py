@@ -114,9 +114,7 @@ def run_local(definition: Definition, value: Any, shelf: Shelf) -> LocalRun:
 
 
 def _completed(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
+    if not _is_in_loop():
         return asyncio.run(coroutine)
     outcome: list[Any] = []
     context = contextvars.copy_context()
@@ -127,6 +125,14 @@ def _completed(coroutine: Coroutine[Any, Any, Any]) -> Any:
     if error is not None:
         raise error
     return value
+
+
+def _is_in_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 def _caught(coroutine: Coroutine[Any, Any, Any]) -> tuple[Any, BaseException | None]:

@@ -6,6 +6,7 @@ from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 from pydantic import JsonValue
 
+from metta.sweep.contracts.values import Value
 from metta.sweep.pipeline.boundaries import Boundary
 from metta.sweep.pipeline.sites import Site
 
@@ -19,16 +20,29 @@ class Experiment(Protocol):
         """Type of the workflow."""
         ...
 
-    def child_input(self) -> dict[str, JsonValue]:
-        """Input of the workflow."""
+    @property
+    def child_block(self) -> "Block":
+        """Its pipeline; empty when it has none, and takes nothing of what flows in."""
+        ...
+
+    def child_input(self, given: Value) -> dict[str, JsonValue]:
+        """Input of the workflow.
+
+        Args:
+            given: What flows into the stage.
+        """
         ...
 
     def child_summary(self) -> str:
         """One line for people."""
         ...
 
-    def run_here(self) -> Any:
-        """Do the work in this process."""
+    def run_here(self, given: Any) -> Any:
+        """Do the work in this process.
+
+        Args:
+            given: What flows into the stage.
+        """
         ...
 
 

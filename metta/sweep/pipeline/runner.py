@@ -58,7 +58,7 @@ class StageRun:
     ) -> None:
         self._stage, self._at, self._value, self._debugging = stage, at, value, debugging
         self._failed = failed
-        self._work = stage.experiment.run_here if stage.experiment and work is None else work
+        self._work = work or (self._done_here if stage.experiment else None)
         self._run = Circumstances(stage, at, value, failed or 0)
         self._hooks = self._run.hooks
         self._returned = returned_by(stage.run) if stage.run else Any
@@ -196,6 +196,10 @@ class StageRun:
             raise self._run.failure("oom", error) from error
         except (Exception, SystemExit) as error:
             raise self._run.failure("user", error) from error
+
+    def _done_here(self) -> Any:
+        assert self._stage.experiment is not None
+        return self._stage.experiment.run_here(self._run.copied(self._value))
 
     def _called(self) -> Callable[[], Any]:
         """The stage's code with its arguments."""

@@ -11,14 +11,14 @@ from metta.sweep.contracts.outcomes import Finished
 from metta.sweep.contracts.plans import At, width_of
 from metta.sweep.contracts.stages import running_stage
 from metta.sweep.contracts.values import Value, inline_bytes
-from metta.sweep.pipeline.keeping import restoring
+from metta.sweep.pipeline.errors import kept_error, raised_again
+from metta.sweep.pipeline.keeping import packer_for
 from metta.sweep.pipeline.local import LocalOperations
 from metta.sweep.pipeline.nodes import Stage
 from metta.sweep.pipeline.packing import Packer
 from metta.sweep.pipeline.pictures import description
 from metta.sweep.pipeline.planning import Definition
 from metta.sweep.pipeline.runner import StageRun
-from metta.sweep.stages.errors import kept_error, raised_again
 from metta.sweep.stages.experiments import definition_of
 from metta.sweep.stages.messages import (
     ChildTask,
@@ -151,7 +151,7 @@ class Desk:
         with running_stage(order.name, order.at):
             if skipped := await run.skipped():
                 return await self._ended(case, run, skipped[0])
-        return Reply(child=experiment.child_input(), summary=experiment.child_summary())
+        return Reply(child=experiment.child_input(order.value), summary=experiment.child_summary())
 
     async def _recovered(self, order: RecoverOrder) -> Reply:
         case = self._case(order)
@@ -195,12 +195,7 @@ class Desk:
         return Case(order, definition, self._packer(definition), self._store)
 
     def _packer(self, definition: Definition) -> Packer:
-        return Packer(
-            DataStore(self._store.root),
-            pickle=self._pickle,
-            classes=definition.classes,
-            restore=restoring(definition.flows),
-        )
+        return packer_for(definition, DataStore(self._store.root), pickle=self._pickle)
 
     def _definition_of(self, spec: ExperimentSpec) -> Definition:
         return self._definition(spec.model_dump_json())

@@ -241,8 +241,11 @@ class StageHost:
             StageFailed: When user code has failed.
             StageDied: When its process died by nobody's fault.
         """
+        first = None
+        if isinstance(task, StageTask) and timeout_s is not None:  # importing is not the stage's time
+            first = LoadTask(log=task.log, spec=task.order.spec)
         try:
-            reply, seconds = await self._processes.carried_out(task, timeout_s)
+            reply, seconds = await self._processes.carried_out(task, timeout_s, first)
         except StageDied as death:
             if death.kind is None:
                 raise

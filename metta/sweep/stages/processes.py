@@ -150,12 +150,15 @@ class StageProcesses:
         self._waiting = 0
         self._starting: set[asyncio.Task[None]] = set()
 
-    async def carried_out(self, task: Task, timeout_s: float | None = None) -> tuple[Reply, float]:
+    async def carried_out(
+        self, task: Task, timeout_s: float | None = None, first: Task | None = None
+    ) -> tuple[Reply, float]:
         """Carry out a task as soon as a process has nothing else to do.
 
         Args:
             task: What to do.
             timeout_s: Longest time it may take, waiting left out.
+            first: What the same process does before, in whatever time that takes.
 
         Returns:
             What came of it, and how many seconds it took.
@@ -165,8 +168,10 @@ class StageProcesses:
             OSError: When no process can be started.
         """
         process = await self._taken()
-        began = monotonic()
         try:
+            if first:
+                await process.carried_out(first, None)
+            began = monotonic()
             reply = await process.carried_out(task, timeout_s)
         except BaseException:  # also when nobody wants to know any more: its code is not to go on
             await asyncio.shield(process.close())

@@ -6,6 +6,7 @@ when it is ready; then a ``Reply`` answers each ``Task``.
 
 import asyncio
 import faulthandler
+import logging
 import os
 import signal
 import sys
@@ -41,6 +42,7 @@ def main(connection: int, life: int) -> None:
     # not SIG_IGN, which the programs that a stage starts would inherit
     signal.signal(signal.SIGINT, lambda *_: None)
     faulthandler.enable()
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     channel = socket(fileno=connection)
     lines = channel.makefile("rb")
     setting = Setting.model_validate_json(lines.readline())

@@ -22,6 +22,7 @@ with workflow.unsafe.imports_passed_through():
         PlanInput,
     )
     from metta.sweep.contracts.plans import Plan, Position
+    from metta.sweep.contracts.raised import details_of
     from metta.sweep.contracts.values import Value
     from metta.sweep.pipeline.interpreter import Interpreter
     from metta.sweep.workflows.gate import Gate
@@ -75,8 +76,7 @@ class Experiment:
             raise
         except (StageFailed, DefinitionError) as error:
             self._over("failed", str(error))
-            details = [error.failure] if isinstance(error, StageFailed) else []
-            kind = type(error).__name__
+            kind, details = type(error).__name__, details_of(error)
             raise ApplicationError(str(error), *details, type=kind, non_retryable=True) from error
 
     @workflow.update

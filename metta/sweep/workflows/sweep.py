@@ -12,6 +12,7 @@ with workflow.unsafe.imports_passed_through():
     from metta.sweep.contracts.activities import RUN_SEARCH_SESSION
     from metta.sweep.contracts.budgets import Budget, Control, budget_from, concurrency_from, pause_from
     from metta.sweep.contracts.errors import DefinitionError, SweepEnded, SweepError
+    from metta.sweep.contracts.raised import details_of
     from metta.sweep.contracts.sweeps import (
         Progress,
         Row,
@@ -66,7 +67,8 @@ class Sweep:
         if self._wrong:
             kind = type(self._wrong).__name__
             self._over("failed", kind)
-            raise ApplicationError(str(self._wrong), type=kind, non_retryable=True)
+            details = details_of(self._wrong)
+            raise ApplicationError(str(self._wrong), *details, type=kind, non_retryable=True)
         self._show()
         try:
             return await self._search()
