@@ -13,6 +13,7 @@ BENCHMARKS = {
     "utilisation": "how much of its slots a sweep uses, ASHA on real training",
     "growth": "cost and memory of a trial as a sweep grows",
     "stages": "what a trivial stage of a pipeline costs",
+    "jobs": "trivial trials a second when each is a job with a workflow of its own",
     "startup": "from a cold `sweep run` to the first trial",
 }
 

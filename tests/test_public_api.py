@@ -19,6 +19,7 @@ PUBLIC = {
         "DefinitionError",
         "Infeasible",
         "Integer",
+        "Job",
         "LogNormal",
         "LogUniform",
         "LogitUniform",
@@ -42,7 +43,7 @@ PUBLIC = {
         "exponential",
         "load_observations",
     },
-    "metta.sweep.executors": {"Executor", "LocalExecutor"},
+    "metta.sweep.executors": {"Executor", "LocalExecutor", "WorkerExecutor"},
     "metta.sweep.experiments": {"Experiment", "Results", "SweepExperiment"},
     "metta.sweep.experiments.base": {"Experiment", "HookSet", "Merge", "Pipeline", "Record"},
     "metta.sweep.optimizers": {"OptunaOptimizer", "Optimizer", "RandomOptimizer"},
@@ -54,6 +55,7 @@ PUBLIC = {
         "Scheduler",
         "SynchronousBatchScheduler",
     },
+    "metta.sweep.testing": {"ExecutorSubject", "executor_conformance"},
     "metta.sweep.worker": {"MettaSweepPlugin"},
 }
 """Renaming or moving one of these breaks programs of users."""

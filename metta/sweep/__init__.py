@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from metta.sweep.contracts.errors import TrialInterrupted as TrialInterrupted
     from metta.sweep.contracts.failures import RetryPolicy as RetryPolicy
     from metta.sweep.contracts.failures import exponential as exponential
+    from metta.sweep.contracts.jobs import Job as Job
     from metta.sweep.contracts.spaces import SearchSpace as SearchSpace
     from metta.sweep.contracts.stages import current_stage as current_stage
     from metta.sweep.contracts.trials import Observation as Observation
@@ -66,6 +67,7 @@ __all__, __getattr__, __dir__ = lazy(
             "TrialInterrupted",
         ],
         "contracts.failures": ["RetryPolicy", "exponential"],
+        "contracts.jobs": ["Job"],
         "contracts.spaces": ["SearchSpace"],
         "contracts.stages": ["current_stage"],
         "contracts.trials": ["Observation", "Resources", "Trial", "current_trial"],

@@ -15,6 +15,7 @@ from metta.sweep.contracts.trials import Resources
 UNIFORM = {"type": "uniform", "low": 0, "high": 1}
 CHOICE = {"type": "choice", "values": [1, 2]}
 WRITTEN: dict[str, Any] = {"objective": "tasks:train", "search_space": {"x": UNIFORM, "y": CHOICE}}
+GROWS = {"max_attempts": 2, "on_oom": "grow", "max_memory_gib": 8}
 
 
 def problems(written: dict[str, Any]) -> list[str]:
@@ -96,6 +97,14 @@ def test_every_mistake_of_people_is_told_at_once() -> None:
             "budget: write a number of trials, or limits such as {\"hours\": 2}, got 'many'",
         ),
         ({"optimizer": {"options": {}}}, "optimizer.type is missing"),
+        (
+            {"retry": GROWS},
+            'resources: say memory_gib: retry has on_oom="grow", and there is nothing to grow',
+        ),
+        (
+            {"retry": GROWS, "resources": {"memory_gib": 8}},
+            "resources: memory_gib has to leave room to grow, got 8, and retry has max_memory_gib=8",
+        ),
     ],
 )
 def test_a_mistake_is_told_where_it_is(written: dict[str, Any], problem: str) -> None:
@@ -133,6 +142,11 @@ def test_a_mistake_is_told_where_it_is(written: dict[str, Any], problem: str) ->
 )
 def test_mistakes_in_what_it_begins_with_are_told(written: dict[str, Any], found: list[str]) -> None:
     assert problems(WRITTEN | written) == found
+
+
+def test_memory_may_grow_where_somebody_states_it() -> None:
+    assert spec(retry=GROWS, resources={"memory_gib": 4}).resources.memory_gib == 4
+    assert spec(retry=GROWS, scheduler="mine:Sizes").resources.memory_gib is None  # it may, trial by trial
 
 
 def test_a_point_that_needs_another_parameter_has_to_name_it() -> None:

@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from metta.sweep import contracts
-from metta.sweep.contracts.attempts import Attempt, Code
+from metta.sweep.contracts.advances import (
+    Advance,
+    AdvanceOrder,
+    Due,
+    LaneState,
+    TrialNews,
+    TrialOrder,
+    Trials,
+)
+from metta.sweep.contracts.attempts import Attempt, AttemptKey, Code
 from metta.sweep.contracts.budgets import Budget, Control
 from metta.sweep.contracts.chunks import Chunk
 from metta.sweep.contracts.components import ComponentSpec
@@ -50,6 +59,7 @@ from metta.sweep.contracts.experiments import (
 )
 from metta.sweep.contracts.experiments import Row as StageRow
 from metta.sweep.contracts.failures import Failure, FailureKind, RetryPolicy
+from metta.sweep.contracts.jobs import Job, JobEnd, JobSpec, JobState, ReportLine
 from metta.sweep.contracts.models import Edge, Numbered, Wire, Written
 from metta.sweep.contracts.outcomes import (
     AttemptFailed,
@@ -140,7 +150,14 @@ CONTROLS = wire(
 )
 KINDS = st.sampled_from(get_args(FailureKind))
 FAILURES = wire(Failure, kind=KINDS, message=NAMES, traceback=NAMES)
-POLICIES = wire(RetryPolicy, max_attempts=st.integers(1), non_retryable=tuples(KINDS))
+POLICIES = wire(
+    RetryPolicy,
+    max_attempts=st.integers(2),
+    non_retryable=tuples(KINDS.filter(lambda kind: kind != "oom")),
+    on_oom=st.sampled_from(["fail", "retry", "grow"]),
+    growth=st.floats(min_value=1, exclude_min=True, allow_infinity=False),
+    max_memory_gib=maybe(ABOVE_0),
+)
 STAGES = wire(
     StageStep, path=NAMES, gives=NAMES, retry=POLICIES, timeout_s=maybe(FLOATS), recovers=st.booleans()
 )
@@ -218,7 +235,7 @@ SPEC: dict[str, st.SearchStrategy[Any]] = {
     "metric": maybe(NAMES),
     "goal": st.sampled_from([None, "minimize", "maximize"]),
     "seed": maybe(st.integers()),
-    "retry": POLICIES,
+    "retry": POLICIES.filter(lambda policy: policy.on_oom != "grow"),  # which needs resources that fit it
     "timeout": maybe(ABOVE_0),
     "resources": RESOURCES,
     "initial_points": tuples(st.just({"x": 0.5})),
@@ -231,7 +248,15 @@ ATTEMPT = {"trial": COUNTS, "segment": COUNTS, "attempt": COUNTS}
 FACT: dict[str, st.SearchStrategy[Any]] = {"at": FLOATS, **ATTEMPT}
 ROWS = wire(Row, trial=COUNTS, value=FLOATS, step=maybe(COUNTS), params=PARAMS)
 ALL_COUNTS = wire(Counts, started=COUNTS, running=COUNTS)
-PROGRESS = wire(Progress, counts=ALL_COUNTS, best=maybe(tuples(ROWS)), elapsed_s=FLOATS, note=NAMES)
+PROGRESS = wire(
+    Progress,
+    counts=ALL_COUNTS,
+    best=maybe(tuples(ROWS)),
+    elapsed_s=FLOATS,
+    note=NAMES,
+    failed_attempts=st.dictionaries(NAMES, COUNTS, max_size=2),
+    retried=COUNTS,
+)
 EVENTS: list[st.SearchStrategy[Any]] = [
     wire(Created, at=FLOATS, spec=SPECS),
     wire(
@@ -245,7 +270,7 @@ EVENTS: list[st.SearchStrategy[Any]] = [
         seconds=FLOATS,
         source=NAMES,
     ),
-    wire(Opened, at=FLOATS, epoch=COUNTS, control=CONTROLS),
+    wire(Opened, at=FLOATS, epoch=COUNTS, control=CONTROLS, chain=NAMES, adopts=st.booleans()),
     wire(ControlChanged, at=FLOATS, control=CONTROLS),
     wire(Tick, at=FLOATS),
     wire(Reported, **FACT, seq=COUNTS, step=COUNTS, metrics=METRICS, checkpoint=maybe(NAMES)),
@@ -269,16 +294,74 @@ DECISIONS: list[st.SearchStrategy[Any]] = [
     wire(Resume, trial=COUNTS, segment=COUNTS, until_step=maybe(COUNTS), resources=maybe(RESOURCES)),
     wire(Stop, trial=COUNTS),
     wire(Interrupt, trial=COUNTS),
-    wire(Retry, **ATTEMPT, delay_s=FLOATS),
+    wire(Retry, **ATTEMPT, delay_s=FLOATS, resources=maybe(RESOURCES)),
     wire(Finish, reason=st.sampled_from(["budget", "failed"]), message=NAMES),
 ]
-wire(Attempt, **ATTEMPT, params=PARAMS, seed=COUNTS, folder=NAMES, resume_from=maybe(NAMES))
+ATTEMPTS = wire(Attempt, **ATTEMPT, params=PARAMS, seed=COUNTS, folder=NAMES, resume_from=maybe(NAMES))
 wire(Code, objective=NAMES, argv=tuples(NAMES), cwd=maybe(NAMES), path=tuples(NAMES), value=maybe(NAMES))
 wire(SweepInput, **SPEC, budget=BUDGETS, resume=st.booleans(), client=NAMES, control=maybe(CONTROLS))
 wire(SessionInput, sweep_id=NAMES, spec=SPECS, control=CONTROLS, resume=st.booleans())
 wire(SessionResult, progress=PROGRESS, reason=NAMES, message=NAMES, control=CONTROLS, ledger=NAMES)
 wire(SweepStatus, state=st.sampled_from(["running", "failed"]), progress=PROGRESS, control=CONTROLS)
 wire(SweepResult, sweep_id=NAMES, reason=NAMES, ledger=NAMES, progress=PROGRESS)
+JOBS = wire(Job, command=st.lists(NAMES, min_size=1), env=st.dictionaries(NAMES, NAMES), image=maybe(NAMES))
+JOB_ENDS = wire(
+    JobEnd, code=maybe(COUNTS), signal=maybe(COUNTS), kind=maybe(KINDS), message=NAMES, seconds=FLOATS
+)
+wire(JobSpec, sweep_id=NAMES, job=JOBS, attempt=ATTEMPTS, timeout_s=maybe(ABOVE_0))
+wire(JobState, status=st.just("ended"), end=maybe(JOB_ENDS), note=NAMES)
+wire(ReportLine, attempt=maybe(COUNTS), step=maybe(COUNTS), metrics=maybe(METRICS), result=JSON)
+KEYS = tuples(st.builds(AttemptKey, COUNTS, COUNTS, COUNTS))
+NEWS = wire(TrialNews, **ATTEMPT, reports=COUNTS, end=maybe(st.one_of(EVENTS[-4:])))
+DUE = wire(Due, attempt=ATTEMPTS, delay_s=FLOATS, at=FLOATS)
+wire(
+    TrialOrder,
+    sweep_id=NAMES,
+    objective=NAMES | JOBS,
+    executor=COMPONENTS,
+    attempt=ATTEMPTS,
+    timeout_s=maybe(FLOATS),
+    queue=maybe(NAMES),
+    is_unwanted=st.booleans(),
+)
+wire(
+    AdvanceOrder,
+    sweep_id=NAMES,
+    spec=SPECS,
+    control=CONTROLS,
+    chain=NAMES,
+    epoch=COUNTS,
+    cursor=COUNTS,
+    news=tuples(NEWS),
+    free=COUNTS,
+    again=KEYS,
+)
+wire(
+    Advance,
+    epoch=COUNTS,
+    cursor=COUNTS,
+    control=CONTROLS,
+    slots=COUNTS,
+    starts=tuples(DUE),
+    stops=KEYS,
+    finish=maybe(DECISIONS[-1]),
+    tick_s=maybe(FLOATS),
+    progress=PROGRESS,
+    ledger=NAMES,
+)
+wire(Trials, sweep_id=NAMES, keys=KEYS)
+wire(
+    LaneState,
+    epoch=COUNTS,
+    cursor=COUNTS,
+    applied=CONTROLS,
+    slots=COUNTS,
+    running=KEYS,
+    due=tuples(DUE),
+    news=tuples(NEWS),
+    settled=st.booleans(),
+    tick_at=maybe(FLOATS),
+)
 wire(
     Chunk,
     n=COUNTS,

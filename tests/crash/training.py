@@ -15,6 +15,7 @@ from time import sleep
 from typing import Any, NamedTuple
 
 from metta.sweep import Choice, LogUniform, Trial, Uniform
+from metta.sweep.contracts.jobs import Job
 from metta.sweep.executors import LocalExecutor
 from metta.sweep.experiments import SweepExperiment
 from metta.sweep.optimizers import OptunaOptimizer
@@ -106,7 +107,9 @@ def audit_of(sweep: Path) -> Path:
     return sweep.parents[1] / f"{sweep.name}-steps.jsonl"
 
 
-def experiment(objective: Callable[[Trial], None], max_parallel: int = 1, **more: Any) -> SweepExperiment:
+def experiment(
+    objective: Callable[[Trial], None] | Job, max_parallel: int = 1, **more: Any
+) -> SweepExperiment:
     return SweepExperiment(
         objective=objective,
         search_space=SPACE,

@@ -1,11 +1,17 @@
 """What holds for every executor: each one that is registered is tested here."""
 
+from pathlib import Path
+
 import pytest
 
 from metta.sweep.contracts.components import ComponentSpec, create, load
 from metta.sweep.contracts.errors import DefinitionError
 from metta.sweep.executors.base import Executor
+from metta.sweep.executors.local import LocalExecutor
 from metta.sweep.executors.registry import EXECUTORS
+from metta.sweep.testing import ExecutorSubject, executor_conformance
+from metta.sweep.testing.executors import Check
+from tests.executors.jobs import kill_supervisor
 
 each = pytest.mark.parametrize("name", sorted(EXECUTORS))
 
@@ -37,3 +43,8 @@ def test_an_unknown_name_is_told_with_those_that_are_known() -> None:
     assert (
         str(error.value) == f"the executor: unknown executor 'slurn'. Known: {', '.join(sorted(EXECUTORS))}"
     )
+
+
+@pytest.mark.parametrize("check", executor_conformance)
+def test_jobs_on_this_machine_keep_the_promises_of_an_executor(check: Check, tmp_path: Path) -> None:
+    check(ExecutorSubject(LocalExecutor, tmp_path, destroy=kill_supervisor))

@@ -1,14 +1,37 @@
-"""The local executor: how it is defined; what it does is tested with the runners."""
+"""The local executor: how it is defined, and what it asks for; runners and jobs are tested by themselves."""
 
 import math
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from metta.sweep.contracts.attempts import Attempt
 from metta.sweep.contracts.components import create
 from metta.sweep.contracts.errors import DefinitionError
+from metta.sweep.contracts.jobs import Job, JobSpec
+from metta.sweep.contracts.trials import Resources
 from metta.sweep.executors import LocalExecutor
+from tests.executors.jobs import end_of, spec_of, submit
+
+FULL = JobSpec(
+    sweep_id="digits",
+    job=Job(command=("{python}", "train.py", "two words"), env={"COLOUR": "light blue"}, cwd="/srv/code"),
+    attempt=Attempt(
+        trial=7,
+        segment=1,
+        attempt=2,
+        params={"rate": 0.1, "deep": True},
+        seed=5,
+        folder="/store/digits/trials/7/seg-1/try-2",
+        until_step=9,
+        step=3,
+        resume_from="/store/digits/trials/7/seg-0/try-1/checkpoints/3",
+        resources=Resources(cpu=2, gpu=1, memory_gib=4),
+    ),
+    timeout_s=3600,
+)
 
 
 def test_by_default_it_takes_one_slot_a_core_wherever_it_is_made() -> None:
@@ -43,3 +66,43 @@ def test_all_mistakes_are_told_at_once() -> None:
     wrong: dict[str, Any] = {"max_paralel": 2}
     with pytest.raises(DefinitionError, match="max_paralel is unknown; did you mean max_parallel"):
         LocalExecutor(**wrong)
+
+
+def test_a_request_is_for_people_too() -> None:
+    executor = LocalExecutor(gpus=["GPU-a", "GPU-b"])
+    assert executor.describe(executor.build_request(FULL)).splitlines() == [
+        "digits/trials/7/seg-1/try-2 on this machine",
+        "  command  '{python}' train.py 'two words'",
+        "  cwd      /srv/code",
+        "  folder   /store/digits/trials/7/seg-1/try-2",
+        "  env      PYTHONUNBUFFERED=1 COLOUR='light blue'"
+        " METTA_SWEEP_TRIAL=/store/digits/trials/7/seg-1/try-2/trial.json"
+        " METTA_SWEEP_REPORTS=/store/digits/trials/7/seg-1/try-2/reports.jsonl",
+        "  limits   2 threads, 4 GiB of memory, 1 of the devices GPU-a, GPU-b, 3600 s, 30 s of grace",
+    ]
+
+
+def test_a_job_is_told_all_of_its_attempt() -> None:
+    assert LocalExecutor().build_request(FULL).trial == {
+        "sweep": "digits",
+        "number": 7,
+        "segment": 1,
+        "attempt": 2,
+        "params": {"rate": 0.1, "deep": True},
+        "seed": 5,
+        "until_step": 9,
+        "step": 3,
+        "resume_from": "/store/digits/trials/7/seg-0/try-1/checkpoints/3",
+        "checkpoint_dir": "/store/digits/trials/7/seg-1/try-2/checkpoints",
+        "folder": "/store/digits/trials/7/seg-1/try-2",
+        "resources": {"cpu": 2.0, "gpu": 1.0, "memory_gib": 4.0},
+        "reports": "/store/digits/trials/7/seg-1/try-2/reports.jsonl",
+    }
+
+
+def test_the_executors_timeout_holds_unless_the_sweep_says_another_one(tmp_path: Path) -> None:
+    executor = LocalExecutor(timeout=0.2)
+    assert executor.build_request(FULL).timeout_s == 3600
+    assert executor.build_request(spec_of(tmp_path, "true")).timeout_s == 0.2
+    end = end_of(submit(tmp_path, "sleep 1000", executor=executor))
+    assert (end.kind, end.message) == ("timeout", "it ran longer than 0.2 s")

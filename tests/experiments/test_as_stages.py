@@ -60,8 +60,8 @@ def test_what_has_no_name_is_put_into_the_store(project: Path) -> None:
     made = SweepInput.model_validate(again.child_input(Value()))
     store = FileStore(Settings.load().store)
     for value in (made.objective, *made.warm_start):
-        assert store.value_path(value.split(":")[1]).is_file()
-    assert Reference.parse(made.objective).kind == "value"
+        assert store.value_path(str(value).split(":")[1]).is_file()
+    assert Reference.parse(str(made.objective)).kind == "value"
 
 
 def test_one_that_was_made_while_names_were_imported_is_checked_when_it_is_asked() -> None:

@@ -53,6 +53,11 @@ DEFINITIONS: dict[str, Definition] = {
         "optimizer": {"type": "optuna", "options": {"n_startup_trials": 3}},
         "scheduler": component(Halving),
     },
+    "grows": {
+        "scheduler": component(Halving),
+        "resources": {"memory_gib": 1},
+        "retry": {"max_attempts": 4, "initial": 0, "on_oom": "grow", "growth": 1.5, "max_memory_gib": 2},
+    },
     "children": {
         "optimizer": component(Climber),
         "scheduler": component(Exploiter),
@@ -90,7 +95,7 @@ def happening(hand: ByHand, random: Random, trial: int) -> Event:
     if random.random() < 0.5:
         return hand.report(trial, max(1, step), acc, checkpoint=f"trials/{trial}/c{step}")
     if random.random() < 0.3:
-        return hand.fail(trial, random.choice(["user", "infra", "infeasible", "timeout"]))
+        return hand.fail(trial, random.choice(["user", "infra", "infeasible", "timeout", "oom"]))
     return hand.complete(trial, acc)
 
 
@@ -98,7 +103,10 @@ def told(table: TrialTable) -> dict[str, Any]:
     """All that a table says."""
     names = ("spec", "control", "epoch", "records", "running", "objective", "finish", "elapsed_s", "at")
     more = ("succeeded", "failed_in_run", "counts", "best", "known", "warnings")
-    return {name: getattr(table, name) for name in names + more} | {"ranking": table.leaderboard(None)}
+    return {name: getattr(table, name) for name in names + more} | {
+        "ranking": table.leaderboard(None),
+        "progress": table.progress(),
+    }
 
 
 @pytest.mark.parametrize("name", DEFINITIONS)

@@ -124,6 +124,37 @@ def test_who_pays_for_a_failed_attempt(kind: Any, failed: int, free: int) -> Non
     assert (record.failed, record.free) == (failed, free)
 
 
+def test_failed_attempts_are_counted_by_kind_also_those_that_were_tried_again() -> None:
+    story = Story(metric="loss")
+    story.start(4)
+    story.fail(0, kind="oom")
+    story.fail(1, kind="infra")
+    for trial in (0, 1):
+        story.decide(Retry(trial=trial, segment=0, attempt=2))
+    story.fail(0, kind="oom")
+    story.complete(1, loss=1)
+    story.complete(2, time=1)
+    story.end(3)
+    story.decide(Retry(trial=3, segment=0, attempt=2))  # it was interrupted, and has not failed
+    progress = story.table.progress()
+    assert (progress.failed_attempts, progress.retried) == ({"oom": 2, "infra": 1, "bad_metric": 1}, 2)
+    assert progress.counts.failed == 2
+
+
+def test_what_a_retry_says_of_resources_stays_until_something_else_is_said() -> None:
+    story = Story()
+    story.start(resources=Resources(memory_gib=4))
+    more = Resources(memory_gib=8)
+    story.fail(0, kind="oom")
+    story.decide(Retry(trial=0, segment=0, attempt=2, resources=more))
+    story.fail(0)
+    story.decide(Retry(trial=0, segment=0, attempt=3))
+    assert story.table.records[0].resources == more
+    story.pause(0)
+    story.decide(Resume(trial=0, segment=1))
+    assert story.table.records[0].resources == more
+
+
 def test_a_trial_without_the_metric_that_counts_has_failed() -> None:
     story = Story(metric="acc")
     story.start(2)

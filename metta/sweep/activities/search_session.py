@@ -2,22 +2,21 @@
 
 import asyncio
 import logging
-from datetime import timedelta
 from math import inf
 from time import monotonic
 from typing import Any, TypeAlias
 
 from temporalio import activity
-from temporalio.client import WorkflowExecutionStatus, WorkflowHandle
+from temporalio.client import WorkflowHandle
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.service import RPCError
 
+from metta.sweep.activities.errors import told
+from metta.sweep.activities.handles import RPC_TIMEOUT, is_over
 from metta.sweep.activities.hosted import HostedSession
 from metta.sweep.contracts.activities import RUN_SEARCH_SESSION
 from metta.sweep.contracts.attempts import Code
 from metta.sweep.contracts.budgets import Control
-from metta.sweep.contracts.errors import LedgerCorrupt, StoreError
-from metta.sweep.contracts.raised import details_of
 from metta.sweep.contracts.sweeps import Progress, SessionInput, SessionResult, SweepResult
 from metta.sweep.stores.files import FileStore
 
@@ -25,9 +24,6 @@ log = logging.getLogger(__name__)
 
 POLL_S = 1.0
 """How often a session tells that it is alive, and asks what people want."""
-
-RPC_TIMEOUT = timedelta(seconds=3)
-"""What does not answer by then is asked again at the next poll."""
 
 ASK_S = 10.0
 """So long it is asked what people want before a session begins: a workflow whose worker was killed while it
@@ -80,7 +76,7 @@ class SearchSessions:
             if result is None:
                 raise
         except Exception as error:
-            raise _told(error) from error
+            raise told(error) from error
         finally:
             hosted.attendants -= 1
             if hosted.done.done():
@@ -145,7 +141,7 @@ class SearchSessions:
     async def _watch(self, hosted: HostedSession, handle: _Handle) -> None:
         """Close a parked session when its sweep is over; end when an activity attends it again."""
         while hosted.attendants == 0:
-            if await _is_over(handle):
+            if await is_over(handle):
                 await self._close(hosted)
                 return
             await asyncio.sleep(WATCH_S)
@@ -220,19 +216,3 @@ def _news(progress: Progress, told: Progress | None) -> Progress:
     """How far it is; the best trials only when they are others than those that were told last."""
     unchanged = told is not None and progress.best == told.best
     return progress.model_copy(update={"best": None}) if unchanged else progress
-
-
-async def _is_over(handle: _Handle) -> bool:
-    """Whether the sweep is over for certain."""
-    try:
-        description = await handle.describe(rpc_timeout=RPC_TIMEOUT)
-    except RPCError as error:
-        return error.status is RPCStatusCode.NOT_FOUND
-    return description.status is not WorkflowExecutionStatus.RUNNING
-
-
-def _told(error: Exception) -> ApplicationError:
-    """An error for the workflow: only what another try can mend is tried again."""
-    mendable = isinstance(error, OSError | StoreError) and not isinstance(error, LedgerCorrupt)
-    kind = type(error).__name__
-    return ApplicationError(str(error), *details_of(error), type=kind, non_retryable=not mendable)

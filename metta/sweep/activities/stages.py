@@ -3,9 +3,11 @@
 import asyncio
 from collections.abc import Coroutine
 from datetime import timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 from temporalio import activity
+from temporalio.converter import DataConverter
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from metta.sweep.contracts.activities import (
@@ -30,6 +32,7 @@ from metta.sweep.contracts.experiments import (
     StageOrder,
     StageResult,
 )
+from metta.sweep.contracts.plans import Plan, width_of
 from metta.sweep.contracts.raised import details_of
 from metta.sweep.contracts.values import Value
 from metta.sweep.stages.host import StageHost, TryAgain
@@ -39,6 +42,12 @@ T = TypeVar("T")
 
 POLL_S = 1.0
 """How often an activity tells that it is alive."""
+
+PAYLOAD_BYTES = 2 * 1024**2
+"""The server refuses more in one value, unless it is configured otherwise."""
+
+MESSAGE_BYTES = 3 * 1024**2
+"""It refuses 4 MiB in one message, in which values and names are carried besides."""
 
 AT_ONCE_S = 0.001
 """The server takes no wait of zero."""
@@ -70,7 +79,7 @@ class StageActivities:
     @activity.defn(name=PLAN_EXPERIMENT.name)
     async def plan_experiment(self, input: PlanInput) -> Beginning:
         """Import an experiment, check it, and say where its run begins."""
-        return await _attended(self._host.plan(input))
+        return await _attended(self._host.plan(input, partial(_check_size, input)))
 
     @activity.defn(name=RUN_STAGE.name)
     async def run_stage(self, order: StageOrder) -> StageResult:
@@ -102,6 +111,35 @@ class StageActivities:
         """Record how an experiment has ended."""
         await _attended(self._host.finish(order))
         return order
+
+
+async def _check_size(input: PlanInput, plan: Plan) -> None:
+    """See to it that the server takes a plan, and what is sent to all branches that run side by side.
+
+    Raises:
+        DefinitionError: When it would not.
+    """
+    converter = activity.client().data_converter
+    size = await _sent_bytes(converter, input, plan)  # both are carried on when history begins anew
+    each, width = await _sent_bytes(converter, input.spec), width_of(plan)
+    problems = []
+    if size > PAYLOAD_BYTES:
+        problems.append(
+            f"its plan and its input would be sent as {size:,} bytes, and the Temporal server takes"
+            f" {PAYLOAD_BYTES:,} at most: make parts of the pipeline experiments of their own, and its stages"
+        )
+    if width * each > MESSAGE_BYTES:
+        problems.append(
+            f"its fields would be sent to {width} branches at once, {width * each:,} bytes in all, and the"
+            f" Temporal server takes {MESSAGE_BYTES:,} at most: put what is large into a file, and give its"
+            " path"
+        )
+    if problems:
+        raise DefinitionError(problems, f"the experiment {input.name}")
+
+
+async def _sent_bytes(converter: DataConverter, *values: object) -> int:
+    return sum(payload.ByteSize() for payload in await converter.encode(values))
 
 
 async def _attended(work: Coroutine[Any, Any, T]) -> T:

@@ -13,7 +13,7 @@ from metta.sweep.client.leaderboards import Column, leaderboard
 from metta.sweep.client.live import best_text, counts_text, failures_text
 from metta.sweep.client.results import table_of
 from metta.sweep.contracts.budgets import Control
-from metta.sweep.contracts.sweeps import SweepStatus
+from metta.sweep.contracts.sweeps import Progress, SweepStatus
 from metta.sweep.contracts.wording import budget_text
 from metta.sweep.stores.trials import TrialTable
 
@@ -52,6 +52,8 @@ class SweepOutput(Output["SweepHandle"]):
         reason = f": {REASONS[status.reason]}" if status.reason in REASONS else ""
         self._say(Text.assemble((handle.sweep_id, "bold"), f" {verb} {status.state}{reason}"))
         self._say(counts_text(table, table.elapsed_s))
+        if attempts := _attempts_text(status.progress):
+            self._say(attempts)
         self._say(f"budget: {budget_text(status.control.budget)}")
         if told := status.notice or failures_text(table):
             self._say(Text(told, style="yellow"))
@@ -102,6 +104,15 @@ def _limit_text(trials: int | None) -> str:
         return ""
     several = f"at most {trials} trials at the same time, if scheduler and executor allow as many"
     return f"; {several if trials > 1 else '1 trial at a time'}"
+
+
+def _attempts_text(progress: Progress) -> str:
+    """How attempts failed, the commonest kind first; empty when none did."""
+    failed = sorted(progress.failed_attempts.items(), key=lambda counted: -counted[1])
+    if not failed:
+        return ""
+    retried = f" ({progress.retried} retried)" if progress.retried else ""
+    return f"failed attempts: {', '.join(f'{n} {kind}' for kind, n in failed)}{retried}"
 
 
 def _what_next(handle: "SweepHandle", status: SweepStatus) -> str:

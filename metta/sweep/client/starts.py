@@ -20,6 +20,7 @@ from metta.sweep.client.loop import call
 from metta.sweep.client.runs import RPC_TIMEOUT
 from metta.sweep.client.server import EmbeddedServer
 from metta.sweep.client.settings import Settings
+from metta.sweep.client.sizes import check_size
 from metta.sweep.contracts.attempts import Code
 from metta.sweep.contracts.errors import DefinitionError, ServerError
 from metta.sweep.stores.files import FileStore
@@ -100,10 +101,12 @@ class Starts:
             False when it runs already.
 
         Raises:
+            DefinitionError: When its input is too large to be sent.
             ServerError: When the server does not start it.
         """
         client = await self.client()
         try:
+            await check_size(client, name, input, f"the {kind.lower()} {name}")
             await client.start_workflow(
                 kind,
                 input,

@@ -10,7 +10,6 @@ from metta.sweep.client.settings import Settings
 from metta.sweep.client.starts import Starts
 from metta.sweep.contracts.budgets import Budget
 from metta.sweep.contracts.errors import DefinitionChanged, NameInUse, SweepEnded
-from metta.sweep.contracts.references import Reference
 from metta.sweep.contracts.sweeps import SweepInput
 from metta.sweep.contracts.trials import Observation
 from metta.sweep.stores.observations import prior_of
@@ -56,7 +55,7 @@ class Sweeps:
         wanted = definition.budget
         definition = self.warmed(name, self.continued(name, definition), observations)
         if value is not None:
-            objective = handed_over(self._store, definition.objective, value)
+            objective = handed_over(self._store, str(definition.objective), value)
             definition = definition.model_copy(update={"objective": objective})
         notes = self._notes(name, definition, fingerprint)
         handle = self._starts.begun(name, fingerprint, lambda: self._started(name, definition, wanted))
@@ -129,15 +128,14 @@ class Sweeps:
             return []
         if before.fingerprint == fingerprint:
             return []
-        objective = Reference.parse(definition.objective).name
         return [
-            f"the code of {objective} has changed since this sweep last ran;"
+            f"the code of {definition.objective_name} has changed since this sweep last ran;"
             " what it has found out so far stays as it is"
         ]
 
     async def _started(self, name: str, definition: SweepInput, wanted: Budget) -> SweepHandle:
         handle = self._handle(name)
-        summary = f"sweep of {Reference.parse(definition.objective).name}"
+        summary = f"sweep of {definition.objective_name}"
         if await self._starts.started("Sweep", name, definition, summary):
             return handle
         if not definition.resume:

@@ -5,6 +5,7 @@ from typing import Generic, TypeVar
 
 from pydantic import BaseModel
 
+from metta.sweep.contracts.advances import Advance, AdvanceOrder, TrialNews, TrialOrder, Trials
 from metta.sweep.contracts.experiments import (
     Answer,
     Beginning,
@@ -35,6 +36,18 @@ class ActivityReference(Generic[InputT, ResultT]):
 
 RUN_SEARCH_SESSION = ActivityReference("run_search_session", SessionInput, SessionResult)
 """Hosts a search and its runner processes until the search is over."""
+
+ADVANCE_SEARCH = ActivityReference("advance_search", AdvanceOrder, Advance)
+"""Records what happened to trials that are jobs, and says what is to be done."""
+
+RUN_TRIAL = ActivityReference("run_trial", TrialOrder, TrialNews)
+"""Lets an attempt run as a job, and attends it to its end."""
+
+RUN_OBJECTIVE = ActivityReference("run_objective", TrialOrder, TrialNews)
+"""Runs an attempt of a Python objective in a process of a worker."""
+
+MISSING_TRIALS = ActivityReference("missing_trials", Trials, Trials)
+"""Looks which workflows of trials are over."""
 
 PLAN_EXPERIMENT = ActivityReference("plan_experiment", PlanInput, Beginning)
 """Imports an experiment, checks it, and says where its run begins."""

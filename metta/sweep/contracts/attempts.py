@@ -23,6 +23,14 @@ class AttemptKey(NamedTuple):
         """
         return f"trials/{self.trial}/seg-{self.segment}/try-{self.attempt}"
 
+    def workflow_id(self, sweep_id: str) -> str:
+        """Id of the workflow ``Trial`` that sees to it.
+
+        >>> AttemptKey(trial=7, segment=0, attempt=2).workflow_id("digits")
+        'digits/trial-7/seg-0/try-2'
+        """
+        return f"{sweep_id}/trial-{self.trial}/seg-{self.segment}/try-{self.attempt}"
+
 
 class Attempt(Wire):
     """One attempt of one segment of a trial (segments count from 0, attempts from 1).

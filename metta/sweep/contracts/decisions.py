@@ -57,13 +57,19 @@ class Interrupt(Wire):
 
 
 class Retry(Wire):
-    """Run the segment again as another attempt, from its last checkpoint."""
+    """Run the segment again as another attempt, from its last checkpoint.
+
+    Args:
+        delay_s: Seconds to wait before.
+        resources: What the trial needs from now on; None leaves it as it is.
+    """
 
     type: Literal["retry"] = "retry"
     trial: int
     segment: int
     attempt: int
     delay_s: float = 0.0
+    resources: Resources | None = None
 
 
 class Finish(Wire):

@@ -8,16 +8,19 @@ from pydantic import AfterValidator, BeforeValidator, Field
 from metta.sweep.contracts.components import Component, ComponentSpec
 from metta.sweep.contracts.errors import DefinitionError
 from metta.sweep.contracts.failures import RetryPolicy
+from metta.sweep.contracts.jobs import Job, objective_from
 from metta.sweep.contracts.metrics import Goal
 from metta.sweep.contracts.models import Wire
 from metta.sweep.contracts.references import Reference
 from metta.sweep.contracts.trials import Resources
 
 
-def _reference(text: str) -> str:
+def _reference(objective: str | Job) -> str | Job:
     """Turns a reference's own error into a ValueError, so that it is told along with the other mistakes."""
+    if isinstance(objective, Job):
+        return objective
     try:
-        return str(Reference.parse(text))
+        return str(Reference.parse(objective))
     except DefinitionError as error:
         raise ValueError("\n".join(error.problems)) from None
 
@@ -33,7 +36,7 @@ class Defaults(Wire):
     The fields are those of ``SweepSpec`` that make sense for more than one sweep.
     """
 
-    objective: Annotated[str, AfterValidator(_reference)] | None = None
+    objective: Annotated[str | Job, BeforeValidator(objective_from), AfterValidator(_reference)] | None = None
     optimizer: Component | None = None
     scheduler: Component | None = None
     executor: Component | None = None
@@ -56,7 +59,11 @@ class Defaults(Wire):
         for name, value in self.said.items():
             if isinstance(value, ComponentSpec):
                 found[name] = value.model_copy(update={"type": _within(folder, value.type)})
-        if self.objective:
+        if isinstance(self.objective, Job):
+            found["objective"] = self.objective.model_copy(
+                update={"cwd": str(folder / (self.objective.cwd or ""))}
+            )
+        elif self.objective:
             found["objective"] = _within(folder, self.objective)
         return self.model_copy(update=found)
 

@@ -61,11 +61,20 @@ class Known(_Event):
 
 
 class Opened(_Event):
-    """A session took the sweep over; attempts that ran under the one before are over."""
+    """Somebody took the sweep over.
+
+    Args:
+        epoch: Counts the owners, from 1.
+        control: The control in force.
+        chain: The workflow that opened it for jobs, which need no session; empty for a session.
+        adopts: Whether attempts that ran before go on; else they are over.
+    """
 
     type: Literal["opened"] = "opened"
     epoch: int
     control: Control
+    chain: str = ""
+    adopts: bool = False
 
     @property
     def id(self) -> EventId:

@@ -3,7 +3,8 @@
 import errno
 from collections.abc import Callable
 from math import inf
-from typing import Annotated, Any, Literal, Self, TypeAlias
+from sys import float_info
+from typing import Annotated, Any, Literal, NamedTuple, Self, TypeAlias
 
 from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 
@@ -26,14 +27,55 @@ FREE_RETRIES = 5
 """So often a trial is retried after failures of kind ``infra`` or ``lost``, counted anew with each report;
 then it counts as failed."""
 
+
+class Treatment(NamedTuple):
+    """What follows from a failure of one kind.
+
+    Args:
+        when: What has happened, for people.
+        pays: Whose attempts the failed one is counted among: the trial's, of which its ``RetryPolicy`` allows
+            ``max_attempts``, or nobody's.
+        retries: So often the trial is tried again; None leaves it to its ``RetryPolicy``.
+        tells: Whether it says something of the trial's parameters, so that later sweeps that begin with
+            this one are told.
+    """
+
+    when: str
+    pays: Literal["trial", "nobody"] = "trial"
+    retries: int | None = None
+    tells: bool = True
+
+
+TREATMENTS: dict[FailureKind, Treatment] = {
+    "user": Treatment("it raised, exited, or died of a signal such as SIGSEGV"),
+    "oom": Treatment("memory ran out: `MemoryError`, or the kernel killed it"),
+    "timeout": Treatment("an attempt took longer than `timeout=`"),
+    "infeasible": Treatment("it raised `Infeasible`: its parameters make no sense", retries=0),
+    "bad_metric": Treatment("a metric is NaN, infinite, missing, or no number"),
+    "no_result": Treatment("it returned nothing and reported nothing"),
+    "infra": Treatment(
+        "the machinery failed: the process was killed from outside, or the disk was full",
+        pays="nobody",
+        retries=FREE_RETRIES,
+        tells=False,
+    ),
+    "cancelled": Treatment("somebody cancelled it", retries=0, tells=False),
+    "lost": Treatment(
+        "it vanished without a trace, as a job does whose machine dies",
+        pays="nobody",
+        retries=FREE_RETRIES,
+        tells=False,
+    ),
+}
+"""How failures of each kind are treated."""
+
+FREE: frozenset[str] = frozenset(kind for kind, how in TREATMENTS.items() if how.pays == "nobody")
+
+UNTELLING: frozenset[str] = frozenset(kind for kind, how in TREATMENTS.items() if not how.tells)
+"""Kinds that say nothing of a trial's parameters."""
+
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 """What the operating system says of a disk that is full: nobody's fault, and soon mended."""
-
-FREE: frozenset[str] = frozenset({"infra", "lost"})
-FINAL: frozenset[str] = frozenset({"infeasible", "cancelled"})
-
-UNTELLING: frozenset[str] = FREE | {"cancelled"}
-"""Kinds that say nothing of a trial's parameters."""
 
 
 class Failure(Wire):
@@ -84,6 +126,10 @@ class RetryPolicy(Edge):
         initial: First wait, in seconds.
         maximum: Longest wait, in seconds.
         non_retryable: Failure kinds that are final at once.
+        on_oom: What follows when memory ran out: ``"fail"`` is final at once, ``"retry"`` is another attempt,
+            ``"grow"`` another one with more memory, as long as it may have more.
+        growth: So many times as much memory the next attempt gets then.
+        max_memory_gib: Most memory that a trial may grow to, in GiB; None means no limit.
     """
 
     max_attempts: int = Field(default=1, ge=1)
@@ -95,6 +141,22 @@ class RetryPolicy(Edge):
     initial: float = Field(default=1.0, ge=0)
     maximum: float = Field(default=60.0, ge=0)
     non_retryable: tuple[FailureKind, ...] = ()
+    # left out of what is written while they say what always held: fingerprints of plans cover policies
+    on_oom: Literal["fail", "retry", "grow"] = Field(default="retry", exclude_if=lambda on: on == "retry")
+    growth: float = Field(default=2.0, gt=1, exclude_if=lambda times: times == 2.0)
+    max_memory_gib: float | None = Field(default=None, gt=0, exclude_if=lambda limit: limit is None)
+
+    @model_validator(mode="after")
+    def _grows(self) -> Self:
+        """Growth that could never happen is a mistake."""
+        if self.on_oom != "grow":
+            return self
+        problems = ['on_oom="grow" needs max_attempts of 2 or more'] if self.max_attempts == 1 else []
+        if "oom" in self.non_retryable:
+            problems.append('on_oom="grow" and "oom" in non_retryable contradict each other')
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
 
     @model_validator(mode="after")
     def _tabulate(self) -> Self:
@@ -145,7 +207,21 @@ class RetryPolicy(Edge):
             failed: Attempts that failed by the trial's own fault, this one included.
             free: Attempts that failed by the machinery's fault since the last report, this one included.
         """
+        retries = TREATMENTS[kind].retries
         if kind in FREE:
-            return free <= FREE_RETRIES
-        final = kind in FINAL or kind in self.non_retryable
-        return not final and failed < self.max_attempts
+            return retries is None or free <= retries
+        is_final = kind in self.non_retryable or (kind == "oom" and self.on_oom == "fail")
+        return not is_final and failed < self.max_attempts and (retries is None or failed <= retries)
+
+    def grown_gib(self, memory_gib: float) -> float | None:
+        """Memory for the next attempt, in GiB, after one ran out of memory; None when it may not have more.
+
+        >>> policy = RetryPolicy(max_attempts=9, on_oom="grow", max_memory_gib=6)
+        >>> policy.grown_gib(4), policy.grown_gib(6)
+        (6.0, None)
+
+        Args:
+            memory_gib: What that one had.
+        """
+        limit = self.max_memory_gib or float_info.max
+        return min(memory_gib * self.growth, limit) if memory_gib < limit else None

@@ -4,9 +4,10 @@ The protocol between a job and whoever observes it is files in the folder of its
 can take part; ``docs/reference/jobs.md`` describes it.
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, TypeAlias
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from metta.sweep.contracts.attempts import Attempt
 from metta.sweep.contracts.errors import shown
@@ -42,7 +43,7 @@ class Job(Edge):
         image: Container image, for executors that need one.
     """
 
-    command: Annotated[tuple[str, ...], BeforeValidator(_words)]
+    command: Annotated[Sequence[str], BeforeValidator(_words), AfterValidator(tuple)]
     env: dict[str, str] = Field(default_factory=dict)
     cwd: str | None = None
     image: str | None = None
@@ -74,6 +75,39 @@ class JobSpec(Wire):
         'digits/trials/7/seg-1/try-2'
         """
         return f"{self.sweep_id}/{self.attempt.key}"
+
+
+def objective_from(data: Any) -> Any:
+    """An objective as people write it: a script without a function's name is a program of its own.
+
+    >>> objective_from("train.py")
+    Job(command=('{python}', 'train.py'), env={}, cwd=None, image=None)
+    >>> objective_from("train.py:objective")
+    'train.py:objective'
+    """
+    is_script = isinstance(data, str) and data.endswith(".py") and ":" not in data
+    return Job(command=(PYTHON, data)) if is_script else data
+
+
+_THREADED = ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB_MAXIMUM")
+
+
+def thread_limits(threads: int) -> dict[str, str]:
+    """Environment variables for libraries that else start as many threads as there are cores.
+
+    >>> thread_limits(2)["OMP_NUM_THREADS"]
+    '2'
+    """
+    return {f"{name}_NUM_THREADS": str(threads) for name in _THREADED}
+
+
+def trials_queue(queue: str) -> str:
+    """The task queue of those who run Python objectives for sweeps of another task queue.
+
+    >>> trials_queue("digits")
+    'digits-trials'
+    """
+    return f"{queue}-trials"
 
 
 JobStatus: TypeAlias = Literal[
@@ -121,8 +155,8 @@ class ReportLine(Wire):
     """A line of the reports' file: a report, the result, or a failure.
 
     Args:
-        attempt: The attempt that wrote it; lines of others are passed over.
-        seq: Its number within the attempt, from 0.
+        attempt: The attempt that wrote it; lines of others are passed over. None means this one.
+        seq: Its number within the attempt, for readers; what counts is the order of the lines.
         step: Counts what was done so far; of a report.
         metrics: Finite numbers by name; of a report.
         checkpoint: Path from which the trial can go on after this step.
@@ -130,8 +164,8 @@ class ReportLine(Wire):
         failure: Kind and message; of a trial that knows why it fails.
     """
 
-    attempt: int
-    seq: int
+    attempt: int | None = None
+    seq: int | None = None
     step: int | None = None
     metrics: dict[str, Any] | None = None
     checkpoint: str | None = None

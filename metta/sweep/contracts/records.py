@@ -5,6 +5,7 @@ from typing import Any
 
 from metta.sweep.contracts.attempts import AttemptKey
 from metta.sweep.contracts.failures import Failure
+from metta.sweep.contracts.metrics import Objective
 from metta.sweep.contracts.sweeps import TrialStatus
 from metta.sweep.contracts.trials import Resources
 
@@ -79,3 +80,17 @@ class TrialRecord:
     def cost(self) -> float:
         """What it has cost: its metric of that name, else the seconds that its attempts ran."""
         return self.metrics.get("cost", self.seconds)
+
+    def shortcoming(self, objective: Objective | None) -> Failure | None:
+        """Why a trial that came to its end has no result after all; None when it has one.
+
+        Args:
+            objective: The metric that counts, once it is known.
+        """
+        if not self.metrics:
+            return Failure(kind="no_result", message="the trial gave no metric")
+        if objective is None or objective.metric in self.metrics:
+            return None
+        got = ", ".join(sorted(self.metrics))
+        message = f"the trial gave {got}, but not {objective.metric!r}, the metric that counts"
+        return Failure(kind="bad_metric", message=message)

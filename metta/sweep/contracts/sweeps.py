@@ -18,6 +18,7 @@ from metta.sweep.contracts.components import Component, ComponentSpec
 from metta.sweep.contracts.distributions import same
 from metta.sweep.contracts.errors import SpaceError, shown
 from metta.sweep.contracts.failures import RetryPolicy
+from metta.sweep.contracts.jobs import PYTHON, Job, objective_from
 from metta.sweep.contracts.metrics import Goal
 from metta.sweep.contracts.models import Wire, Written
 from metta.sweep.contracts.references import Reference
@@ -31,6 +32,9 @@ SEARCH_ATTRIBUTES = {
     "SweepMetric": "Keyword",
 }
 """What lists of sweeps can be filtered by in Temporal."""
+
+SESSION_EXECUTORS = ("local",)
+"""Executors that run Python objectives in the processes of a session."""
 
 TrialStatus: TypeAlias = Literal["running", "paused", "completed", "failed", "stopped"]
 
@@ -68,7 +72,8 @@ class SweepSpec(Wire):
     """What a sweep is: everything that stays the same while it runs.
 
     Args:
-        objective: Reference to what is to be tried: ``package.module:function``, ``script.py:function``.
+        objective: Reference to what is to be tried: ``package.module:function``, ``script.py:function``; or
+            a program that is a job; ``script.py`` alone is one, too.
         search_space: Where to search.
         optimizer: What to try next.
         scheduler: How long, and when.
@@ -86,7 +91,7 @@ class SweepSpec(Wire):
             for what was known then is recorded.
     """
 
-    objective: str
+    objective: Annotated[str | Job, BeforeValidator(objective_from)]
     search_space: Annotated[SearchSpace, WrapValidator(_space)]
     optimizer: Component = ComponentSpec(type="random")
     scheduler: Component = ComponentSpec(type="asynchronous")
@@ -96,10 +101,37 @@ class SweepSpec(Wire):
     seed: int | None = None
     retry: RetryPolicy = RetryPolicy()
     timeout: float | None = Field(default=None, gt=0)
-    resources: Resources = Resources()
+    resources: Resources = Field(default=Resources(), validate_default=True)
     max_failures: int = Field(default=5, ge=1)
     initial_points: _Points = ()
     warm_start: _Sources = ()
+
+    @field_validator("resources")
+    @classmethod
+    def _can_grow(cls, resources: Resources, info: ValidationInfo) -> Resources:
+        retry, scheduler = info.data.get("retry"), info.data.get("scheduler")
+        if retry is None or scheduler is None or retry.on_oom != "grow":
+            return resources
+        given_gib = resources.memory_gib
+        if given_gib is None and ":" not in scheduler.type:  # one of the user's may say it trial by trial
+            raise ValueError('say memory_gib: retry has on_oom="grow", and there is nothing to grow')
+        if given_gib and retry.grown_gib(given_gib) is None:
+            limit = f"retry has max_memory_gib={retry.max_memory_gib:g}"
+            raise ValueError(f"memory_gib has to leave room to grow, got {given_gib:g}, and {limit}")
+        return resources
+
+    @property
+    def lane(self) -> Literal["session", "job"]:
+        """How trials run: in processes of a session that a worker hosts, or as jobs that outlive workers."""
+        is_hosted = isinstance(self.objective, str) and self.executor.type in SESSION_EXECUTORS
+        return "session" if is_hosted else "job"
+
+    @property
+    def objective_name(self) -> str:
+        """The objective for people."""
+        if isinstance(self.objective, Job):
+            return " ".join(self.objective.command).replace(f"{PYTHON} ", "")
+        return Reference.parse(self.objective).name
 
     @field_validator("initial_points")
     @classmethod
@@ -128,8 +160,14 @@ class SweepSpec(Wire):
 
     def _searched(self) -> dict[str, JsonValue]:
         fields = {"search_space", "optimizer", "scheduler", "metric", "goal", "seed", "initial_points"}
-        objective = Reference.parse(self.objective).definition
-        return {"objective": objective, **self.model_dump(mode="json", include=fields)}
+        return {"objective": _definition_of(self.objective), **self.model_dump(mode="json", include=fields)}
+
+
+def _definition_of(objective: str | Job) -> JsonValue:
+    if isinstance(objective, Job):
+        command: JsonValue = list(objective.command)
+        return command
+    return Reference.parse(objective).definition
 
 
 def _outside(space: SearchSpace, points: tuple[dict[str, JsonValue], ...]) -> Iterator[str]:
@@ -186,6 +224,8 @@ class Progress(Wire):
         metric: The metric that counts, once known.
         note: What it is waiting for, such as room on the disk; empty when it is not.
         warnings: What people had better know, though the sweep goes on.
+        failed_attempts: How many attempts failed, by kind of failure.
+        retried: How many of them were tried again.
     """
 
     counts: Counts = Counts()
@@ -195,6 +235,9 @@ class Progress(Wire):
     goal: Goal | None = None
     note: str = ""
     warnings: tuple[str, ...] = ()
+    # kinds that a newer program knows are counted, too
+    failed_attempts: dict[str, int] = Field(default_factory=dict)
+    retried: int = 0
 
 
 class SweepInput(SweepSpec, Written):
@@ -205,6 +248,7 @@ class SweepInput(SweepSpec, Written):
         resume: Whether a sweep of this id may exist already and is then continued.
         control: The control in force, when this run continues an earlier one.
         progress: How far that one was.
+        lane_state: Where that one left off, when its trials are jobs.
     """
 
     subject = "the sweep's JSON"
@@ -213,6 +257,7 @@ class SweepInput(SweepSpec, Written):
     resume: bool = False
     control: Control | None = None
     progress: Progress = Progress()
+    lane_state: dict[str, JsonValue] | None = None
 
     @property
     def spec(self) -> SweepSpec:

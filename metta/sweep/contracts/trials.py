@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from itertools import accumulate
 from operator import index
 from pathlib import Path
-from typing import Any, Self, SupportsIndex, TypeAlias
+from typing import Any, Self, SupportsIndex, TypeAlias, cast
 
 from pydantic import Field, JsonValue
 
+from metta.sweep import trial as job
 from metta.sweep.contracts.failures import Failure
 from metta.sweep.contracts.metrics import checked_metrics
 from metta.sweep.contracts.models import Edge
@@ -173,14 +174,17 @@ def running(trial: Trial) -> Iterator[None]:
 
 
 def current_trial() -> Trial:
-    """The trial that runs in this process.
+    """The trial that runs in this process, or that it was started for as a job.
 
     Raises:
-        RuntimeError: When none does.
+        RuntimeError: When there is none.
+        DefinitionError: When what the job was told cannot be understood.
     """
-    if not _current:
-        raise RuntimeError("no trial runs in this process; call it from within an objective")
-    return _current[-1]
+    if _current:
+        return _current[-1]
+    if job.is_job():
+        return cast("Trial", job.current_trial())  # it has the same names, and needs no pydantic
+    raise RuntimeError("no trial runs in this process; call it from within an objective")
 
 
 @dataclass(frozen=True, slots=True)

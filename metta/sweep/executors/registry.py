@@ -2,4 +2,5 @@
 
 EXECUTORS = {
     "local": "metta.sweep.executors.local:LocalExecutor",
+    "worker": "metta.sweep.executors.worker:WorkerExecutor",
 }

@@ -11,11 +11,12 @@ from typing import Any, TypeAlias
 from metta.sweep.contracts.components import ComponentSpec, Configured, load
 from metta.sweep.contracts.errors import DefinitionError, shown
 from metta.sweep.contracts.importing import script_of
+from metta.sweep.contracts.jobs import Job
 from metta.sweep.contracts.objectives import problems_of
 from metta.sweep.contracts.references import Reference
 from metta.sweep.contracts.sweeps import SweepSpec
 
-AnyObjective: TypeAlias = Callable[..., object] | str
+AnyObjective: TypeAlias = Callable[..., object] | str | Job
 
 CLIENT = "metta.sweep"
 """Stamp of inputs of workflows that were checked here."""
@@ -129,10 +130,13 @@ def problems_of_objective(objective: object, bare_allowed: bool) -> Iterator[str
     if objective is None:
         yield (
             "objective is missing; give a function, or a reference: 'package.module:function'"
-            " or 'path/script.py:function'. It may be the argument `objective`, the program's default"
+            " or 'path/script.py:function', or a program: Job(command=[...]). It may be the argument"
+            " `objective`, the program's default"
             " by configure(objective=...), or the project's by `objective` under [tool.metta-sweep] in"
             " pyproject.toml"
         )
+        return
+    if isinstance(objective, Job):
         return
     try:
         found = _found(objective) if isinstance(objective, str) else objective

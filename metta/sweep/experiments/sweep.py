@@ -13,6 +13,7 @@ from metta.sweep.contracts.errors import DefinitionError, DefinitionReached
 from metta.sweep.contracts.failures import RetryPolicy
 from metta.sweep.contracts.fingerprints import fingerprint_of
 from metta.sweep.contracts.importing import is_importing, is_importing_names
+from metta.sweep.contracts.jobs import Job, objective_from
 from metta.sweep.contracts.metrics import Goal, inferred_goal
 from metta.sweep.contracts.models import json_ready, parse
 from metta.sweep.contracts.names import generated_name, name_problem
@@ -101,7 +102,7 @@ class SweepExperiment(Checked):
         budget: Budget | int | None = None,
     ) -> None:
         self.name = name
-        self.objective: Any = base_experiment if objective is None else objective
+        self.objective: Any = objective_from(base_experiment if objective is None else objective)
         self._given = {
             "search_space": search_space,
             "optimizer": optimizer,
@@ -203,7 +204,8 @@ class SweepExperiment(Checked):
         from metta.sweep.client.sweeps import Sweeps
 
         definition = self._input(budget, resume)
-        by_value = Reference.parse(definition.objective).kind == "value"
+        reference = definition.objective
+        by_value = isinstance(reference, str) and Reference.parse(reference).kind == "value"
         handle = Sweeps().start(
             self._called(name),
             definition,
@@ -251,13 +253,13 @@ class SweepExperiment(Checked):
 
         definition = self._input(None, resume=True)
         changes: dict[str, object] = {"warm_start": begun_here(definition.warm_start, self._known())}
-        if not isinstance(self.objective, str):
+        if not isinstance(self.objective, str | Job):
             changes["objective"] = findable(reference_of(self.objective), self.objective)
         return definition.model_copy(update=changes).model_dump(mode="json", exclude_defaults=True)
 
     def child_summary(self) -> str:
         """One line on it for people."""
-        name = getattr(self.objective, "__name__", str(self.objective).rpartition(":")[2])
+        name = self._input(None, resume=True).objective_name
         return f"sweep of {name}; budget: {budget_text(self._budget)}"
 
     def run_here(self, given: Any) -> "Results":
@@ -269,6 +271,11 @@ class SweepExperiment(Checked):
         return self.run(debug=True, name=generated_name())
 
     def _debugged(self, name: str, definition: SweepInput) -> "Results":
+        if isinstance(self.objective, Job):
+            problem = (
+                f"{definition.objective_name} is a program, which cannot run in this process; leave debug out"
+            )
+            raise DefinitionError([problem], f"the sweep {name}")
         from metta.sweep.client.following import announce, conclude
         from metta.sweep.client.results import Results
         from metta.sweep.client.starts import code_here
@@ -309,7 +316,8 @@ class SweepExperiment(Checked):
     def _input(self, budget: Budget | int | None, resume: bool) -> SweepInput:
         limits = self._budget if budget is None else _budget_of(budget)
         given: dict[str, Any] = {name: getattr(self._spec, name) for name in SweepSpec.model_fields}
-        objective = self.objective if isinstance(self.objective, str) else str(reference_of(self.objective))
+        named = isinstance(self.objective, str | Job)
+        objective = self.objective if named else str(reference_of(self.objective))
         given |= {"objective": objective, "budget": limits, "resume": resume, "client": CLIENT}
         return SweepInput.model_validate(given)
 

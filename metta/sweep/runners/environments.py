@@ -2,10 +2,11 @@
 
 import os
 
-THREADS = ("OMP", "OPENBLAS", "MKL", "NUMEXPR", "VECLIB_MAXIMUM")
-"""Libraries that start as many threads as there are cores unless ``<NAME>_NUM_THREADS`` says less."""
+from metta.sweep.contracts.jobs import REPORTS_VARIABLE, TRIAL_VARIABLE, thread_limits
 
 
 def environment(threads: int) -> dict[str, str]:
     """This process's environment for one that may use so many threads; what is set stays."""
-    return {**{f"{name}_NUM_THREADS": str(threads) for name in THREADS}, **os.environ}
+    # where a job has started this process, its trials are others all the same
+    told = (TRIAL_VARIABLE, REPORTS_VARIABLE)
+    return {**thread_limits(threads), **{k: v for k, v in os.environ.items() if k not in told}}

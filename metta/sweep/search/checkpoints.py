@@ -55,6 +55,11 @@ class Checkpoints:
         if needed is not None:
             self._release(needed, record.key)
 
+    def outdate(self, checkpoint: str) -> None:
+        """Delete one that was recorded, unless a trial refers to it."""
+        if not self._is_needed(checkpoint):
+            self._delete([self._folder / checkpoint])
+
     def failed(self, attempt: AttemptKey) -> None:
         """Delete what an attempt has left that came to nothing, unless a trial refers to some of it."""
         if str(attempt) not in self._users and (left := self._folder / str(attempt) / CHECKPOINTS).exists():
@@ -73,8 +78,7 @@ class Checkpoints:
     def _look_through(self, records: Sequence[TrialRecord]) -> None:
         for record in records:
             for checkpoint in record.superseded:
-                if not self._is_needed(checkpoint):
-                    self._delete([self._folder / checkpoint])
+                self.outdate(checkpoint)
         last = [(record.key, record.status == "failed") for record in records]
         elsewhere = [(self._folder / named).resolve() for named in self._users.get("", ())]
         self._delete(self._left_behind(last, frozenset(self._users), elsewhere))
@@ -92,8 +96,7 @@ class Checkpoints:
         if users[checkpoint]:
             return
         del users[checkpoint]
-        if not self._is_needed(checkpoint):
-            self._delete([self._folder / checkpoint])
+        self.outdate(checkpoint)
         if not users:
             del self._users[attempt]
             if attempt and attempt != str(running):

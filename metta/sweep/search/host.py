@@ -47,10 +47,11 @@ def host(input: SessionInput, store: FileStore, code: Code, pool: Pool | None = 
 def process_pool(input: SessionInput, search: Search, store: FileStore, code: Code) -> ProcessPool:
     """The runner processes that a definition asks for."""
     executor = create(LocalExecutor, input.spec.executor)
-    reference = Reference.parse(input.spec.objective)
+    objective = str(input.spec.objective)  # no job: those have a lane of their own
+    reference = Reference.parse(objective)
     value = str(store.value_path(reference.target)) if reference.kind == "value" else None
     return ProcessPool(
-        code.model_copy(update={"objective": input.spec.objective, "value": value}),
+        code.model_copy(update={"objective": objective, "value": value}),
         slots=min(executor.max_parallel, search.scheduler.max_parallel or executor.max_parallel),
         max_trials_per_process=executor.max_trials_per_process,
         timeout_s=input.spec.timeout or executor.timeout,

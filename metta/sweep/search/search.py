@@ -24,6 +24,7 @@ from metta.sweep.contracts.sweeps import SweepSpec
 from metta.sweep.optimizers.base import Optimizer
 from metta.sweep.schedulers.base import New, Scheduler, SlotFree, Verdict
 from metta.sweep.search.endings import interruption, natural_end
+from metta.sweep.search.retries import retries
 from metta.sweep.search.telling import checked, result_of, trial_of
 from metta.sweep.stores.base import Ledger
 from metta.sweep.stores.trials import TrialTable
@@ -85,8 +86,13 @@ class Search:
         self._epoch = 0
         self._rebuild()
 
-    def open(self, control: Control) -> Answer:
+    def open(self, control: Control, chain: str = "") -> Answer:
         """Take the sweep over: attempts of the session before are over, and begin again.
+
+        Args:
+            control: The control in force.
+            chain: The workflow that opens it for jobs: those that run go on, and it opens the sweep once,
+                however often this is called. Empty for a session.
 
         Raises:
             DefinitionChanged: When the ledger is that of another definition.
@@ -95,6 +101,9 @@ class Search:
         """
         while True:
             self._check_definition()
+            if chain and self.table.chain == chain:
+                self._epoch = self.table.epoch
+                return Answer([], self.head)
             known: Sequence[Known] = ()
             if self.head < 0:
                 known = self._prior()
@@ -106,10 +115,12 @@ class Search:
             at = self._clock()
             created = Created(at=at, spec=self._spec)
             known = [event.model_copy(update={"at": at}) for event in known]
-            opened = Opened(at=at, epoch=self._epoch, control=control)
+            adopts = bool(chain and self.table.chain)  # what a session ran is over
+            opened = Opened(at=at, epoch=self._epoch, control=control, chain=chain, adopts=adopts)
             try:
                 # what was decided before is carried out, or is over and decided anew by this chunk
-                return self._advance(self.head, [created, *known, opened, *self._stopped(at)], free=0)
+                stopped = [] if adopts else self._stopped(at)
+                return self._advance(self.head, [created, *known, opened, *stopped], free=0)
             except ChunkTaken:  # somebody else opened it at the same time: the later one owns it
                 self._rebuild()
 
@@ -132,6 +143,16 @@ class Search:
                 return self._advance(cursor, events, free)
             except ChunkTaken:
                 self._rebuild()
+
+    def join(self, epoch: int) -> None:
+        """Go on for an owner that opened the sweep elsewhere, with all that is recorded by now.
+
+        Raises:
+            StoreError: When the ledger is damaged.
+        """
+        self._epoch = epoch
+        for chunk in self.ledger.read(self.head):
+            self._repeat(chunk)
 
     @property
     def next_tick_s(self) -> float | None:
@@ -219,27 +240,27 @@ class Search:
 
     def _decide(self, events: Iterable[Event], free: int) -> Chunk:
         news: list[Event] = []
-        retries: list[Retry] = []
+        tried: list[Retry] = []
         wanted: list[Verdict] = []
         for event in events:
             if not self.table.is_news(event):
                 continue
             self.table.apply(event)
             news.append(event)
-            again = self._retries(event)
-            retries += again
+            again = retries(event, self.table, self._spec)
+            tried += again
             if not (isinstance(event, AttemptEnded) and again):  # nobody learns from what is tried again
                 wanted += self._tell(event)
-        self._carry(retries)
+        self._carry(tried)
         interrupts = self._carry(self._interrupts(news))
-        asks, rest = self._go_on(wanted, free - sum(retry.delay_s == 0 for retry in retries))
+        asks, rest = self._go_on(wanted, free - sum(retry.delay_s == 0 for retry in tried))
         return Chunk(
             n=self.head + 1,
             writer=self._writer,
             epoch=self._epoch,
             events=tuple(news),
             asks=asks,
-            decisions=(*retries, *interrupts, *rest),
+            decisions=(*tried, *interrupts, *rest),
         )
 
     def _tell(self, event: Event) -> list[Verdict]:
@@ -258,19 +279,6 @@ class Search:
     def _observe(self, told: TrialRecord | Known) -> None:
         result = result_of(told, self.table.value(told), self.optimizer.all_metrics)
         self.optimizer.observe(trial_of(told, self._spec.resources), result)
-
-    def _retries(self, event: Event) -> list[Retry]:
-        if isinstance(event, Opened):
-            return [_next_attempt(r) for r in self.table.running.values() if not r.stopping]
-        record = self.table.records[event.trial] if isinstance(event, AttemptEnded) else None
-        if record and isinstance(event, Stopped) and record.status == "paused":  # it was interrupted
-            return [_next_attempt(record)]
-        if record is None or record.status != "failed" or record.failure is None or record.stopping:
-            return []
-        policy = self._spec.retry
-        if not policy.again(record.failure.kind, record.failed, record.free):
-            return []
-        return [_next_attempt(record, policy.wait_s(record.failure.kind, record.failed, record.free))]
 
     def _go_on(self, wanted: Sequence[Verdict], free: int) -> tuple[tuple[int, ...], list[Decision]]:
         """Asks and decisions that follow from the state after all events."""
@@ -389,7 +397,3 @@ class Search:
 def _named(verdicts: Iterable[Verdict]) -> Iterable[int]:
     """The trials that are to be stopped."""
     return (verdict.trial for verdict in verdicts if isinstance(verdict, Stop))
-
-
-def _next_attempt(record: TrialRecord, delay_s: float = 0.0) -> Retry:
-    return Retry(trial=record.number, segment=record.segment, attempt=record.attempt + 1, delay_s=delay_s)

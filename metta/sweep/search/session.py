@@ -19,14 +19,13 @@ from metta.sweep.contracts.events import (
     Event,
     Failed,
     Reported,
-    SegmentEnded,
     Stopped,
     Tick,
-    TrialEvent,
 )
 from metta.sweep.contracts.sweeps import Progress, SessionResult
 from metta.sweep.contracts.trials import Resources
 from metta.sweep.runners.pool import Pool
+from metta.sweep.search.attempts import attempt_of, portable
 from metta.sweep.search.checkpoints import Checkpoints
 from metta.sweep.search.search import Answer, Search
 
@@ -163,7 +162,7 @@ class Session:
         told = self._pool.wait(self._patience_s())
         self._requeue()
         self._begun -= {event.trial for event in told if not isinstance(event, Reported)}
-        events: list[Event] = [self._portable(event) for event in told]
+        events: list[Event] = [portable(event, self._folder) for event in told]
         events += self._stopped
         self._stopped.clear()
         while self._controls:
@@ -190,18 +189,6 @@ class Session:
         left_s, at = self._search.next_tick_s, self._search.table.at
         return None if left_s is None or at is None else max(0.0, at + left_s - self._clock())
 
-    def _portable(self, event: TrialEvent) -> TrialEvent:
-        """Checkpoints below the sweep's folder are named relative to it, so that it can be moved."""
-        if not isinstance(event, Reported | SegmentEnded) or event.checkpoint is None:
-            return event
-        path = Path(event.checkpoint)
-        # training code may have followed a link to the store; a checkpoint may be a link itself
-        path = path.parent.resolve() / path.name
-        folder = self._folder.resolve()
-        if not path.is_relative_to(folder):
-            return event
-        return event.model_copy(update={"checkpoint": path.relative_to(folder).as_posix()})
-
     # --- what was decided ---
 
     def _carry_out(self, decisions: Iterable[Decision]) -> None:
@@ -223,20 +210,7 @@ class Session:
                     assert_never(decision)
 
     def _attempt(self, trial: int) -> Attempt:
-        record = self._search.table.records[trial]
-        return Attempt(
-            trial=trial,
-            segment=record.segment,
-            attempt=record.attempt,
-            params=record.params,
-            seed=record.seed,
-            folder=f"{self._folder}/{record.key}",
-            until_step=record.until_step,
-            step=record.step,
-            # joined to an absolute path, the folder is dropped
-            resume_from=str(self._folder / record.checkpoint) if record.checkpoint else None,
-            resources=record.resources or self._resources,
-        )
+        return attempt_of(self._search.table.records[trial], self._folder, self._resources)
 
     def _waiting(self, trial: int) -> list[Attempt]:
         """Attempts of a trial that have not begun."""

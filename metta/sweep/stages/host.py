@@ -1,6 +1,7 @@
 """The host: carries out orders in stage processes, and records what comes of them before it is told."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from time import time
 from typing import NoReturn
@@ -34,7 +35,7 @@ from metta.sweep.contracts.outcomes import (
     Merged,
     StageEnded,
 )
-from metta.sweep.contracts.plans import At, StageFailure, width_of
+from metta.sweep.contracts.plans import At, Plan, StageFailure, width_of
 from metta.sweep.contracts.values import Value
 from metta.sweep.pipeline.runner import is_retried
 from metta.sweep.stages.frontier import frontier
@@ -87,8 +88,12 @@ class StageHost:
         self._store, self._processes = store, processes
         self._known: dict[str, Outcomes] = {}
 
-    async def plan(self, input: PlanInput) -> Beginning:
+    async def plan(self, input: PlanInput, check: Callable[[Plan], Awaitable[None]]) -> Beginning:
         """Check an experiment, and find where its run begins.
+
+        Args:
+            input: What is asked.
+            check: Raises when its plan cannot be told.
 
         Raises:
             DefinitionError: When it cannot be run as it is defined, its name is in use, or it continues
@@ -99,6 +104,7 @@ class StageHost:
         task = PlanTask(log=log, spec=input.spec, input=input.input, given=input.given)
         reply, _ = await self._carried_out(input.name, task)
         assert reply.plan is not None
+        await check(reply.plan)
         self._processes.prepare(width_of(reply.plan), LoadTask(log=log, spec=input.spec))
         began = outcomes.began
         if began is None or began.run != input.run:

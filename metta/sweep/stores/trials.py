@@ -51,6 +51,7 @@ class TrialTable:
         self.spec: SweepSpec | None = None
         self.control = Control()
         self.epoch = 0
+        self.chain = ""
         self.records: list[TrialRecord] = []
         self.roots = 0
         self.known: list[Known] = []
@@ -65,6 +66,8 @@ class TrialTable:
         self.succeeded = False
         self._at: float | None = None
         self._counts: Counter[TrialStatus] = Counter()
+        self._failed_attempts: Counter[str] = Counter()
+        self._retried = 0
         self._versions: dict[str, int] = {}
         self._ranks: list[Rank] = []  # a heap of those that do not run; outdated ones are dropped at its top
         for chunk in chunks:
@@ -117,7 +120,7 @@ class TrialTable:
                 self.known.append(event)
                 self._resolve({} if event.left_out else event.metrics)
             case Opened():
-                self.epoch = event.epoch
+                self.epoch, self.chain = event.epoch, event.chain
                 self._take_control(event.control)
             case ControlChanged():
                 self._take_control(event.control)
@@ -200,25 +203,14 @@ class TrialTable:
                 self._become(record, "paused" if goes_on else "stopped")
 
     def _complete(self, record: TrialRecord) -> None:
-        if shortcoming := self._shortcoming(record):
+        if shortcoming := record.shortcoming(self.objective):
             self._fail(record, shortcoming)
         else:
             self._become(record, "completed")
 
-    def _shortcoming(self, record: TrialRecord) -> Failure | None:
-        """Why a trial that came to its end has no result after all."""
-        if not record.metrics:
-            return Failure(kind="no_result", message="the trial gave no metric")
-        if self.objective is None or self.objective.metric in record.metrics:
-            return None
-        got = ", ".join(sorted(record.metrics))
-        return Failure(
-            kind="bad_metric",
-            message=f"the trial gave {got}, but not {self.objective.metric!r}, the metric that counts",
-        )
-
     def _fail(self, record: TrialRecord, failure: Failure) -> None:
         record.failure = failure
+        self._failed_attempts[failure.kind] += 1
         if failure.kind in FREE:
             record.free += 1
         else:
@@ -261,7 +253,7 @@ class TrialTable:
             case Interrupt():
                 self.records[decision.trial].interrupted = True
             case Retry():
-                self._retry(self.records[decision.trial], decision.attempt)
+                self._retry(self.records[decision.trial], decision)
             case Stop():
                 self._stop(self.records[decision.trial])
             case Finish():
@@ -290,10 +282,12 @@ class TrialTable:
         if record.status == "paused":  # nothing of it runs that could come to an end
             self._become(record, "stopped")
 
-    def _retry(self, record: TrialRecord, attempt: int) -> None:
+    def _retry(self, record: TrialRecord, retry: Retry) -> None:
         if record.status == "failed":
             self.failed_in_run -= 1  # it counts when its last attempt has failed
-        record.attempt, record.seq, record.interrupted = attempt, -1, False
+            self._retried += 1
+        record.attempt, record.seq, record.interrupted = retry.attempt, -1, False
+        record.resources = retry.resources or record.resources
         self._become(record, "running")
 
     # --- views ---
@@ -356,6 +350,8 @@ class TrialTable:
             metric=self.objective.metric if self.objective else None,
             goal=self.objective.goal if self.objective else None,
             warnings=self.warnings,
+            failed_attempts=dict(self._failed_attempts),
+            retried=self._retried,
         )
 
     @property

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import logging
+import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -10,7 +11,7 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from time import time
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import PendingActivityState
@@ -27,6 +28,7 @@ from metta.sweep.client.settings import Settings
 from metta.sweep.client.starts import code_here
 from metta.sweep.contracts.attempts import Code
 from metta.sweep.contracts.errors import ServerError, SweepError
+from metta.sweep.contracts.jobs import trials_queue
 from metta.sweep.worker.plugin import MettaSweepPlugin
 
 QUEUE = "metta-sweep"
@@ -112,11 +114,15 @@ async def _served(settings: Settings, queue: str, code: Code, is_done: _IsDone) 
     told = asyncio.Event()
     for sign in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(sign, told.set)
-    async with Worker(
-        client,
-        task_queue=queue,
-        max_heartbeat_throttle_interval=BEAT,
-        sticky_queue_schedule_to_start_timeout=STICKY,
+    shared: dict[str, Any] = {
+        "max_heartbeat_throttle_interval": BEAT,
+        "sticky_queue_schedule_to_start_timeout": STICKY,
+    }
+    slots = len(os.sched_getaffinity(0))
+    async with (
+        Worker(client, task_queue=queue, **shared),
+        # it takes no more trials than it has slots: others in that queue are for other workers
+        Worker(client, task_queue=trials_queue(queue), max_concurrent_activities=slots, **shared),
     ):
         log.info("serving the task queue %s", queue)
         tasks = {

@@ -1,5 +1,6 @@
 """The plugin: everything a Temporal client or worker needs to run sweeps and experiments."""
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -12,8 +13,11 @@ from temporalio.plugin import SimplePlugin
 from temporalio.worker import WorkerConfig, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
+from metta.sweep.activities.advances import SearchAdvances
+from metta.sweep.activities.objectives import ObjectiveRuns
 from metta.sweep.activities.search_session import SearchSessions
 from metta.sweep.activities.stages import StageActivities
+from metta.sweep.activities.trials import TrialRuns
 from metta.sweep.contracts.attempts import Code
 from metta.sweep.contracts.errors import DefinitionError
 from metta.sweep.stages.host import StageHost
@@ -22,6 +26,7 @@ from metta.sweep.stages.processes import StageProcesses
 from metta.sweep.stores.files import FileStore
 from metta.sweep.workflows.experiment import Experiment
 from metta.sweep.workflows.sweep import Sweep
+from metta.sweep.workflows.trial import Trial
 
 GRACE = timedelta(seconds=15)
 """A worker that is told to end gives its sessions this long to be closed."""
@@ -57,13 +62,21 @@ class MettaSweepPlugin(SimplePlugin):
         self._sessions = SearchSessions(files, code)
         self._processes = StageProcesses(Setting(code=code, store=files.root, pickle=pickle))
         stages = StageActivities(StageHost(files, self._processes))
+        self._advances = SearchAdvances(files)
+        self._objectives = ObjectiveRuns(files, code, slots=len(os.sched_getaffinity(0)))
         self._workers = 0
         super().__init__(
             "metta.sweep",
             data_converter=_with_pydantic,
             workflow_runner=_with_passthrough,
-            workflows=[Sweep, Experiment],
-            activities=[self._sessions.run_search_session, *stages.all],
+            workflows=[Sweep, Trial, Experiment],
+            activities=[
+                self._sessions.run_search_session,
+                *self._advances.all,
+                *TrialRuns(code).all,
+                *self._objectives.all,
+                *stages.all,
+            ],
             run_context=self._attended,
         )
 
@@ -89,6 +102,8 @@ class MettaSweepPlugin(SimplePlugin):
             self._workers -= 1
             if self._workers == 0:
                 await self._sessions.close()
+                self._advances.close()
+                await self._objectives.close()
                 await self._processes.close()
 
 

@@ -15,9 +15,16 @@ RETRY = RetryPolicy(
     initial_interval=timedelta(seconds=1),
     backoff_coefficient=1.5,
     maximum_interval=timedelta(seconds=10),
+    non_retryable_error_types=["PayloadsTooLarge"],  # as a worker calls a result that the server would refuse
 )
 """Without limit: what fails here is the machinery, and all that was recorded is kept. Mistakes of the user,
 and the last failure of a stage, are raised as non-retryable."""
 
 FULL_EVENTS = 30_000
 """From here on history begins anew even when that has to wait for a child; the engine ends at 51,200."""
+
+LOST = timedelta(hours=1)
+"""A call of the search takes milliseconds, and minutes where a large ledger is folded first."""
+
+LOOKING = timedelta(seconds=60)
+"""How often it is looked whether trials that an earlier run has begun are still there."""

@@ -10,6 +10,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_
 
 with workflow.unsafe.imports_passed_through():
     from metta.sweep.contracts.activities import RUN_SEARCH_SESSION
+    from metta.sweep.contracts.advances import LaneState, TrialNews
     from metta.sweep.contracts.budgets import Budget, Control, budget_from, concurrency_from, pause_from
     from metta.sweep.contracts.errors import DefinitionError, SweepEnded, SweepError
     from metta.sweep.contracts.raised import details_of
@@ -25,12 +26,16 @@ with workflow.unsafe.imports_passed_through():
     )
     from metta.sweep.workflows.details import details
     from metta.sweep.workflows.inputs import input_from, only
+    from metta.sweep.workflows.job_lane import JobLane
     from metta.sweep.workflows.policies import HEARTBEAT, LONGEST, RETRY
 
 STATUS = SearchAttributeKey.for_keyword("SweepStatus")
 BEST = SearchAttributeKey.for_float("SweepBest")
 TRIALS = SearchAttributeKey.for_int("SweepTrials")
 METRIC = SearchAttributeKey.for_keyword("SweepMetric")
+
+SHOW_S = 5.0
+"""Where trials are jobs, lists of sweeps show no more often how far it is: each time is an event."""
 
 
 @workflow.defn(name="Sweep")
@@ -51,6 +56,8 @@ class Sweep:
         # a reset changes it: versions that are counted anew must not look like known ones
         self._control = Control(run=workflow.info().run_id)
         self._progress = Progress()
+        self._lane: JobLane | None = None
+        self._shown_at = 0.0
         self._wrong: DefinitionError | None = None
         try:
             self._take(input_from(SweepInput, input))
@@ -173,8 +180,52 @@ class Sweep:
         control = input.control or Control(budget=input.budget)
         self._control = control.model_copy(update={"run": self._control.run})
         self._progress = input.progress
+        if input.spec.lane == "job":
+            state = LaneState.model_validate(input.lane_state or {})
+            self._lane = JobLane(input.spec, input.resume, state, lambda: self._control, self._advanced)
+
+    @workflow.signal
+    def trial_news(self, *news: JsonValue) -> None:
+        """A trial that is a job tells what became of it."""
+        try:
+            told = TrialNews.model_validate(only(news, "the signal trial_news"))
+        except (SweepError, ValidationError) as error:
+            workflow.logger.warning("somebody sends news of a trial that are none: %s", error)
+            return
+        if self._lane:
+            self._lane.tell(told)
 
     async def _search(self) -> SweepResult:
+        return await (self._search_by_jobs(self._lane) if self._lane else self._search_in_sessions())
+
+    async def _search_by_jobs(self, lane: JobLane) -> SweepResult:
+        searching = asyncio.create_task(lane.run())
+        try:
+            await workflow.wait([searching])
+        except asyncio.CancelledError:  # it ends when its trials have been stopped and recorded as such
+            self._change(stop=True)
+            await workflow.wait([searching])
+            raise
+        advance = searching.result()
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        if advance is None or advance.finish is None:
+            workflow.continue_as_new(self._continued())
+        return self._ended(
+            SessionResult(
+                progress=advance.progress,
+                reason=advance.finish.reason,
+                message=advance.finish.message,
+                control=advance.control,
+                ledger=advance.ledger,
+            )
+        )
+
+    def _advanced(self, progress: Progress) -> None:
+        self._progress = progress
+        if workflow.time() >= self._shown_at + SHOW_S:
+            self._show()
+
+    async def _search_in_sessions(self) -> SweepResult:
         while True:
             result = await self._session()
             self._progress = result.progress
@@ -215,7 +266,9 @@ class Sweep:
         return result
 
     def _continued(self) -> SweepInput:
-        return self._input.model_copy(update={"control": self._control, "progress": self._progress})
+        lane_state = self._lane.state.model_dump(mode="json") if self._lane else None
+        kept = {"control": self._control, "progress": self._progress, "lane_state": lane_state}
+        return self._input.model_copy(update=kept)
 
     def _budget_from(self, given: tuple[JsonValue, ...]) -> Budget:
         budget = budget_from(only(given, "the budget"))
@@ -250,6 +303,7 @@ class Sweep:
 
     def _show(self) -> None:
         """What the Temporal UI shows, and what lists of workflows can be filtered by."""
+        self._shown_at = workflow.time()
         workflow.set_current_details(details(self.status()))
         best = self._progress.best
         attributes: dict[SearchAttributeKey[Any], object] = {

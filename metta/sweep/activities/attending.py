@@ -1,0 +1,115 @@
+"""Attending trials: what goes on is told, what is cancelled is stopped, and what failed is shown."""
+
+import asyncio
+from collections.abc import Callable
+from time import monotonic, time
+from typing import Any, TypeVar
+
+from temporalio import activity
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
+from temporalio.service import RPCError
+
+from metta.sweep.activities.handles import RPC_TIMEOUT, is_over
+from metta.sweep.contracts.advances import TrialNews
+from metta.sweep.contracts.attempts import Attempt, AttemptKey
+from metta.sweep.contracts.errors import DefinitionError
+from metta.sweep.contracts.events import AttemptEnded, Failed
+from metta.sweep.contracts.failures import Failure
+
+T = TypeVar("T")
+
+BEAT_S = 1.0
+"""How often it is told that a trial goes on, and heard whether it is cancelled."""
+
+TELL_S = 1.0
+"""So long after its beginning a trial that goes on tells what it has reported, and then each time that it has
+become a twentieth older: each telling costs events in two histories."""
+
+CLOSED_S = 60.0
+"""How often it is looked whether the sweep is still open."""
+
+TAIL_CHARS = 4096
+
+
+async def attended(work: "asyncio.Future[T]", stop: Callable[[], None], what: str) -> T:
+    """What work gives; meanwhile it is told that it goes on, and a cancelled one is stopped.
+
+    Args:
+        work: It ends by itself when it is stopped.
+        stop: Stops it; called when somebody cancels it, not when the worker ends.
+        what: What becomes of it when the worker ends, for people.
+
+    Raises:
+        ApplicationError: When the worker ends before.
+    """
+    shutdown = asyncio.create_task(activity.wait_for_worker_shutdown())
+    either: set[asyncio.Future[Any]] = {work, shutdown}
+    try:
+        while not work.done() and not shutdown.done():
+            activity.heartbeat()
+            try:
+                await asyncio.wait(either, timeout=BEAT_S, return_when=asyncio.FIRST_COMPLETED)
+            except asyncio.CancelledError:
+                details = activity.cancellation_details()
+                if details is None or not details.cancel_requested:
+                    raise  # whoever attends it next finds it
+                stop()
+        if work.done():
+            return work.result()
+    finally:
+        shutdown.cancel()
+    raise ApplicationError(
+        f"the worker ends; {what}", type="WorkerEnded", category=ApplicationErrorCategory.BENIGN
+    )
+
+
+class Teller:
+    """Tells the workflow of a sweep what one of its trials reports, now and then.
+
+    Args:
+        sweep_id: The sweep.
+        key: The attempt.
+    """
+
+    def __init__(self, sweep_id: str, key: AttemptKey) -> None:
+        self._handle = activity.client().get_workflow_handle(sweep_id)
+        self._key = key
+        self._began = self._told_at = self._looked_at = monotonic()
+        self._size = 0
+
+    async def tell(self, size: int) -> None:
+        """Tell that so many bytes of reports are there, when it is time to."""
+        now = monotonic()
+        is_due = now - self._told_at >= max(TELL_S, (now - self._began) / 20)
+        if not is_due or size <= self._size:
+            return
+        self._told_at, self._size = now, size
+        try:
+            await self._handle.signal("trial_news", news_of(self._key, size), rpc_timeout=RPC_TIMEOUT)
+        except RPCError as error:  # it is told again with the next report, or at the end
+            activity.logger.info("the workflow of %s does not answer: %s", self._handle.id, error)
+
+    async def is_unwanted(self) -> bool:
+        """Whether the sweep is over, as far as it was looked."""
+        now = monotonic()
+        if now - self._looked_at < CLOSED_S:
+            return False
+        self._looked_at = now
+        return await is_over(self._handle)
+
+
+def news_of(key: AttemptKey, reports: int, end: AttemptEnded | None = None) -> TrialNews:
+    """News of an attempt; see ``TrialNews``."""
+    return TrialNews(**key._asdict(), reports=reports, end=end)
+
+
+def unusable(attempt: Attempt, error: DefinitionError) -> Failed:
+    """The end of an attempt that can never run."""
+    failure = Failure(kind="user", message=str(error))
+    return Failed(at=time(), failure=failure, **attempt.key._asdict())
+
+
+def failed_trial(news: TrialNews, failure: Failure) -> ApplicationError:
+    """A failed trial as the Temporal UI shows it: its kind, what happened, and the end of what it printed."""
+    evidence = f"\n\n{failure.traceback[-TAIL_CHARS:]}" if failure.traceback else ""
+    return ApplicationError(f"{failure.message}{evidence}", news, type=failure.kind, non_retryable=True)

@@ -1,0 +1,171 @@
+"""The activity `run_trial`: lets an attempt run as a job, and attends it to its end.
+
+The job does not need it: when a worker ends, the job goes on, and the next try of the activity attends it.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from time import time
+from typing import Any, TypeVar
+
+from temporalio import activity
+
+from metta.sweep.activities.attending import Teller, attended, failed_trial, news_of, unusable
+from metta.sweep.contracts.activities import RUN_TRIAL
+from metta.sweep.contracts.advances import TrialNews, TrialOrder
+from metta.sweep.contracts.attempts import Code
+from metta.sweep.contracts.components import create
+from metta.sweep.contracts.errors import DefinitionError
+from metta.sweep.contracts.events import Failed
+from metta.sweep.contracts.jobs import JobEnd, JobSpec
+from metta.sweep.executors.base import Executor, JobExecutor
+from metta.sweep.executors.reports import Reports
+from metta.sweep.executors.transcripts import Transcript
+from metta.sweep.executors.verdicts import verdict
+
+T = TypeVar("T")
+
+FIRST_LOOK_S, LOOK_S = 0.02, 1.0
+"""So soon after it began, and later on so often, it is looked what a job does."""
+
+GRACE_S = 30.0
+"""So long a job that is told to end may take to write a checkpoint, before it is killed."""
+
+
+class TrialRuns:
+    """The trials that one worker attends.
+
+    Args:
+        code: How the program that defined the sweeps was started.
+    """
+
+    def __init__(self, code: Code) -> None:
+        self._code = code
+
+    @property
+    def all(self) -> list[Any]:
+        """All activities, for a worker."""
+        return [self.run_trial]
+
+    @activity.defn(name=RUN_TRIAL.name)
+    async def run_trial(self, order: TrialOrder) -> TrialNews:
+        """Let an attempt run, unless it has begun before, and attend it to its end.
+
+        Raises:
+            ApplicationError: When it failed; its details are the news.
+        """
+        try:
+            run = JobRun(order, self._spec(order))
+            running = asyncio.create_task(run.news())
+            try:
+                news = await attended(running, run.stop, "the job goes on, and another worker attends it")
+            finally:
+                running.cancel()
+        except DefinitionError as error:  # it can never run
+            news = news_of(order.attempt.key, 0, unusable(order.attempt, error))
+        if isinstance(news.end, Failed):
+            raise failed_trial(news, news.end.failure)
+        return news
+
+    def _spec(self, order: TrialOrder) -> JobSpec:
+        if isinstance(order.objective, str):
+            problem = f"only local processes and workers run Python functions, got {order.objective}"
+            raise DefinitionError([problem], "the objective")
+        job = order.objective.model_copy(update={"cwd": order.objective.cwd or self._code.cwd})
+        return JobSpec(
+            sweep_id=order.sweep_id,
+            job=job,
+            attempt=order.attempt,
+            timeout_s=order.timeout_s,
+            grace_s=GRACE_S,
+        )
+
+
+class JobRun:
+    """A job that this try of the activity looks after.
+
+    Args:
+        order: What is run.
+        spec: The job.
+
+    Raises:
+        DefinitionError: When its executor runs no jobs.
+    """
+
+    def __init__(self, order: TrialOrder, spec: JobSpec) -> None:
+        executor = create(Executor, order.executor)
+        if not isinstance(executor, JobExecutor):
+            raise DefinitionError([f"{type(executor).__name__} runs no jobs"], "the executor")
+        self._executor: JobExecutor[Any] = executor
+        self._request = executor.build_request(spec)
+        self._attempt = spec.attempt
+        self._reports, self._transcript = Reports(spec.attempt), Transcript(spec.attempt)
+        self._teller = Teller(spec.sweep_id, spec.attempt.key)
+        self._is_unwanted = asyncio.Event()
+        self._was_unwanted = order.is_unwanted
+
+    def stop(self) -> None:
+        """Let the job end."""
+        self._is_unwanted.set()
+
+    async def news(self) -> TrialNews:
+        """Submit it, and look after it to its end.
+
+        Raises:
+            OSError: When it cannot be submitted for now.
+        """
+        # one that nobody wants is found where it runs, and never begins where it does not
+        await self._do(self._executor.stop if self._was_unwanted else self._executor.submit)
+        look_s = FIRST_LOOK_S
+        while (end := await self._seen()) is None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(look_s):
+                    await self._is_unwanted.wait()
+            if self._is_unwanted.is_set():
+                await self._stop()
+            look_s = min(LOOK_S, look_s * 1.3)
+        return await asyncio.to_thread(self._ended, end)
+
+    async def _stop(self) -> None:
+        try:
+            await self._do(self._executor.stop)
+        except OSError as error:  # at the next look
+            activity.logger.info("%s cannot be stopped for now: %s", self._request, error)
+        else:
+            self._is_unwanted.clear()
+
+    async def _seen(self) -> JobEnd | None:
+        """How it ended; None while it goes on. Meanwhile it is told what it reports."""
+        try:
+            state = await self._do(self._executor.observe)
+        except OSError as error:  # it says nothing of the job
+            activity.logger.info("%s cannot be observed for now: %s", self._request, error)
+            return None
+        if self._was_unwanted and state.status == "unknown":
+            return JobEnd(kind="cancelled")
+        if state.end is None:
+            await self._go_on()
+        return state.end
+
+    async def _go_on(self) -> None:
+        await asyncio.to_thread(self._read_on)
+        until, step = self._attempt.until_step, self._reports.step
+        is_paused = until is not None and step is not None and step >= until  # and does not know of pauses
+        await self._teller.tell(self._reports.size)
+        if is_paused or await self._teller.is_unwanted():
+            self.stop()
+
+    def _read_on(self) -> None:
+        self._transcript.read_on()
+        self._reports.read(time())
+
+    def _ended(self, end: JobEnd) -> TrialNews:
+        self._read_on()
+        tail = self._executor.collect(self._request)
+        ended = verdict(self._attempt, end, self._reports, tail, time())
+        return news_of(self._attempt.key, self._reports.size, ended)
+
+    async def _do(self, effect: Callable[[Any], T]) -> T:
+        """An effect of the executor; it may take its time."""
+        return await asyncio.to_thread(effect, self._request)

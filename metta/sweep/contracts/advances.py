@@ -1,0 +1,165 @@
+"""Advances: what the workflow of a sweep, its search and the workflows of its trials tell one another.
+
+Here trials are jobs, which go on whatever happens to workers. The search is called with what happened since
+it was called last, and answers with what is to be done.
+"""
+
+from typing import TypeAlias
+
+from metta.sweep.contracts.attempts import Attempt, AttemptKey
+from metta.sweep.contracts.budgets import Control
+from metta.sweep.contracts.components import Component
+from metta.sweep.contracts.decisions import Finish
+from metta.sweep.contracts.events import AttemptEnded
+from metta.sweep.contracts.jobs import Job
+from metta.sweep.contracts.models import Wire
+from metta.sweep.contracts.sweeps import Progress, SweepSpec
+
+
+class TrialOrder(Wire):
+    """Input of the workflow ``Trial``: one attempt of one segment.
+
+    Args:
+        sweep_id: The sweep, whose workflow is told what becomes of it.
+        objective: What is run.
+        executor: Where it runs.
+        attempt: The attempt.
+        timeout_s: Longest run in seconds.
+        queue: Task queue of the workers that run it; None means that of its workflow.
+        is_unwanted: Whether it is only to be stopped where it runs.
+    """
+
+    sweep_id: str
+    objective: str | Job
+    executor: Component
+    attempt: Attempt
+    timeout_s: float | None = None
+    queue: str | None = None
+    is_unwanted: bool = False
+
+
+class TrialNews(Wire):
+    """What became of an attempt; what it reported lies in its folder.
+
+    Args:
+        reports: So many bytes of its reports are known to be whole.
+        end: How it ended; None while it goes on.
+    """
+
+    trial: int
+    segment: int
+    attempt: int
+    reports: int = 0
+    end: AttemptEnded | None = None
+
+    @property
+    def key(self) -> AttemptKey:
+        """Which attempt."""
+        return AttemptKey(self.trial, self.segment, self.attempt)
+
+
+class Due(Wire):
+    """An attempt that is to begin.
+
+    Args:
+        delay_s: After so many seconds.
+        at: When, in seconds since 1970, once somebody has begun to wait for it.
+    """
+
+    attempt: Attempt
+    delay_s: float = 0.0
+    at: float = 0.0
+
+
+Keys: TypeAlias = tuple[AttemptKey, ...]
+
+
+class AdvanceOrder(Wire):
+    """Input of ``advance_search``.
+
+    Args:
+        sweep_id: The sweep.
+        spec: Its definition.
+        control: What people want now.
+        chain: The workflow's first run: whoever continues it as new goes on with the same epoch.
+        resume: Whether the sweep may exist already.
+        epoch: The epoch that was opened; 0 opens one.
+        cursor: Cursor of the last answer.
+        news: What happened since.
+        free: So many more trials could run.
+        tick: Whether time is to be judged.
+        again: Attempts that are to be handed out once more.
+    """
+
+    sweep_id: str
+    spec: SweepSpec
+    control: Control
+    chain: str
+    resume: bool = False
+    epoch: int = 0
+    cursor: int = -1
+    news: tuple[TrialNews, ...] = ()
+    free: int = 0
+    tick: bool = False
+    again: Keys = ()
+
+
+class Advance(Wire):
+    """Result of ``advance_search``.
+
+    Args:
+        epoch: The epoch in force.
+        cursor: Says that all of this is known.
+        control: The control that it took into account.
+        slots: So many trials may run at the same time, as scheduler and executor say.
+        starts: Attempts that are to begin.
+        stops: Attempts that are to end.
+        finish: How the search is over; None while it goes on.
+        tick_s: Seconds until time has to be judged; None means never.
+        progress: How far it is.
+        ledger: Where it is recorded.
+    """
+
+    epoch: int
+    cursor: int
+    control: Control
+    slots: int
+    starts: tuple[Due, ...] = ()
+    stops: Keys = ()
+    finish: Finish | None = None
+    tick_s: float | None = None
+    progress: Progress = Progress()
+    ledger: str = ""
+
+
+class Trials(Wire):
+    """Some attempts of a sweep."""
+
+    sweep_id: str
+    keys: Keys = ()
+
+
+class LaneState(Wire):
+    """What a workflow that continues as new hands on of its trials.
+
+    Args:
+        epoch: The epoch that was opened; 0 when none was.
+        cursor: Cursor of the last answer.
+        applied: The control that the search has taken into account.
+        slots: So many trials may run at the same time.
+        running: Attempts that have begun.
+        due: Attempts that have not.
+        news: What happened and was not told the search yet.
+        settled: Whether the search has nothing to do for free slots.
+        tick_at: When time has to be judged, in seconds since 1970.
+    """
+
+    epoch: int = 0
+    cursor: int = -1
+    applied: Control = Control()
+    slots: int = 1
+    running: Keys = ()
+    due: tuple[Due, ...] = ()
+    news: tuple[TrialNews, ...] = ()
+    settled: bool = False
+    tick_at: float | None = None

@@ -1,0 +1,112 @@
+"""Reports: what a job has written down about itself, read as events."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from metta.sweep.contracts.attempts import Attempt
+from metta.sweep.contracts.errors import BadMetric
+from metta.sweep.contracts.events import Reported
+from metta.sweep.contracts.failures import Failure
+from metta.sweep.contracts.jobs import ReportLine
+from metta.sweep.contracts.metrics import checked_metrics, metrics_from
+from metta.sweep.contracts.reports import LINE_BYTES
+from metta.sweep.executors.protocol import REPORTS
+
+
+class Reports:
+    """What an attempt has reported, as far as it is read.
+
+    Lines that are no reports are passed over and counted: a job may be written in anything. What is whole
+    ends with a newline; a line that is being written is read the next time.
+
+    Args:
+        attempt: Which attempt.
+
+    Attributes:
+        size: So many bytes are read, all of whole lines.
+        step: The last step that was reported.
+        checkpoint: The last checkpoint.
+        result: The metrics that it gave as its result; None when it gave none.
+        failure: Why it fails, as it says itself, or because of a number that is none.
+        garbage: So many lines were no reports.
+    """
+
+    def __init__(self, attempt: Attempt) -> None:
+        self._attempt = attempt
+        self._path = Path(attempt.folder) / REPORTS
+        self._seq = -1
+        self.size = 0
+        self.step: int | None = None
+        self.checkpoint: str | None = None
+        self.result: dict[str, float] | None = None
+        self.failure: Failure | None = None
+        self.garbage = 0
+
+    def read(self, at: float, limit: int | None = None) -> list[Reported]:
+        """Read on.
+
+        Args:
+            at: The time by which it is known, in seconds since 1970.
+            limit: Up to so many bytes from the beginning of the file; None reads all that is whole.
+
+        Returns:
+            What was reported, in its order.
+        """
+        if not self._path.exists():
+            return []
+        with self._path.open("rb") as file:
+            file.seek(self.size)
+            data = file.read(-1 if limit is None else max(0, limit - self.size))
+        whole = data[: data.rfind(b"\n") + 1]
+        self.size += len(whole)
+        return [event for line in whole.splitlines() if (event := self._event(line, at))]
+
+    def _event(self, line: bytes, at: float) -> Reported | None:
+        told = _line_of(line)
+        if told is None or told.attempt not in (None, self._attempt.attempt):
+            self.garbage += 1
+            return None
+        try:
+            if told.failure is not None:
+                self.failure = Failure.model_validate(told.failure)
+            elif told.result is not None:
+                self.result = metrics_from(told.result)
+            elif told.step is not None and not self._is_late(told.step):
+                return self._reported(told, told.step, at)
+        except BadMetric as error:
+            self.failure = Failure(kind="bad_metric", message=str(error))
+        except ValidationError:
+            self.garbage += 1
+        return None
+
+    def _is_late(self, step: int) -> bool:
+        """Whether a step is not above the last one: it changes nothing."""
+        return self.step is not None and step <= self.step
+
+    def _reported(self, told: ReportLine, step: int, at: float) -> Reported:
+        metrics = checked_metrics(told.metrics or {})
+        self.step, self.checkpoint = step, told.checkpoint or self.checkpoint
+        self._seq += 1
+        return Reported(
+            at=at,
+            trial=self._attempt.trial,
+            segment=self._attempt.segment,
+            attempt=self._attempt.attempt,
+            seq=self._seq,
+            step=step,
+            metrics=metrics,
+            checkpoint=told.checkpoint,
+        )
+
+
+def _line_of(line: bytes) -> ReportLine | None:
+    if len(line) > LINE_BYTES:
+        return None
+    try:
+        data: Any = json.loads(line)
+        return ReportLine.model_validate(data)
+    except (ValueError, RecursionError):  # of JSON, of UTF-8 and of pydantic
+        return None

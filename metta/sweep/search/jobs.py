@@ -1,0 +1,154 @@
+"""The job lane: the search of a sweep whose trials are jobs, called whenever something has happened."""
+
+from collections.abc import Iterable, Iterator
+from functools import partial
+from threading import Lock
+from time import time
+from uuid import uuid4
+
+from metta.sweep.contracts.advances import Advance, AdvanceOrder, Due, TrialNews
+from metta.sweep.contracts.attempts import Attempt, AttemptKey
+from metta.sweep.contracts.components import create
+from metta.sweep.contracts.decisions import Decision, Interrupt, Resume, Retry, Start, Stop
+from metta.sweep.contracts.errors import NameInUse
+from metta.sweep.contracts.events import AttemptEnded, ControlChanged, Event, Failed, Reported, Tick
+from metta.sweep.executors.base import Executor
+from metta.sweep.executors.reports import Reports
+from metta.sweep.search.attempts import attempt_of, portable
+from metta.sweep.search.checkpoints import Checkpoints
+from metta.sweep.search.search import Answer, Search
+from metta.sweep.stores.files import FileStore
+from metta.sweep.stores.observations import prior_of
+
+AGAIN_S = 1.0
+"""So long after somebody has ended the workflow of a trial by force, another one takes its place."""
+
+
+class JobSearch:
+    """A search on one worker. Another worker may have gone on with it meanwhile.
+
+    Args:
+        store: Where the ledger lies.
+        order: The first order, which says what the sweep is.
+
+    Raises:
+        DefinitionError: When a component's name or arguments are wrong.
+        StoreError: When the ledger is damaged.
+    """
+
+    def __init__(self, store: FileStore, order: AdvanceOrder) -> None:
+        spec = order.spec
+        self._sweep_id, self._resources = order.sweep_id, spec.resources
+        self._folder = store.sweep_folder(order.sweep_id)
+        prior = partial(prior_of, store, order.sweep_id, spec)
+        ledger = store.ledger(order.sweep_id)
+        self._search = Search(ledger, spec, order.sweep_id, writer=uuid4().hex, prior=prior)
+        parallel = create(Executor, spec.executor).max_parallel
+        self._slots = min(parallel, self._search.scheduler.max_parallel or parallel)
+        self._checkpoints = Checkpoints(self._folder)
+        self._checkpoints.begin(self._search.table.records)
+        self._reports: dict[AttemptKey, Reports] = {}
+        self._lock = Lock()
+
+    def advance(self, order: AdvanceOrder) -> Advance:
+        """Record what happened, and say what is to be done.
+
+        Raises:
+            NameInUse: When a sweep of that name exists already and is not to be resumed.
+            DefinitionError: When the recorded definition does not allow it to run.
+            LedgerFenced: When somebody else owns the sweep.
+            StoreError: When it cannot be recorded; the same order can be given again.
+        """
+        with self._lock:  # one that is tried again may meet the first one
+            return self._advance(order)
+
+    def close(self) -> None:
+        """Give back what is held open."""
+        self._search.ledger.close()
+        self._checkpoints.close()
+
+    def _advance(self, order: AdvanceOrder) -> Advance:
+        again = [Due(attempt=self._attempt(k.trial), delay_s=AGAIN_S) for k in order.again if self._runs(k)]
+        if not order.epoch:
+            answer = self._opened(order)
+            again = [Due(attempt=self._attempt(number)) for number in self._search.table.running]
+        else:
+            self._search.join(order.epoch)
+            events = list(self._events(order))
+            answer = self._search.advance(order.cursor, events, order.free)
+            self._tidy_up(events)
+        return self._told(answer, again)
+
+    def _opened(self, order: AdvanceOrder) -> Answer:
+        table = self._search.table
+        if table.spec and not order.resume and table.chain != order.chain:
+            raise NameInUse(self._sweep_id)
+        answer = self._search.open(order.control, order.chain)
+        # what was decided is done for all that runs by now
+        return answer._replace(decisions=[])
+
+    # --- what happened ---
+
+    def _events(self, order: AdvanceOrder) -> Iterator[Event]:
+        yield ControlChanged(at=time(), control=order.control)  # dropped when it is known
+        for news in order.news:
+            if self._runs(news.key):
+                yield from self._events_of(news)
+        if order.tick:
+            yield Tick(at=time())
+
+    def _events_of(self, news: TrialNews) -> Iterator[Event]:
+        reports = self._reports.setdefault(news.key, Reports(self._attempt(news.trial)))
+        for event in reports.read(time(), news.reports):
+            yield portable(event, self._folder)
+        if news.end:
+            del self._reports[news.key]
+            yield portable(news.end.model_copy(update={"at": time()}), self._folder)
+
+    def _runs(self, key: AttemptKey) -> bool:
+        record = self._search.table.running.get(key.trial)
+        return record is not None and record.key == key
+
+    def _tidy_up(self, events: Iterable[Event]) -> None:
+        """Let go of checkpoints that have become needless by what is recorded now."""
+        records = self._search.table.records
+        for event in events:
+            if isinstance(event, Reported | AttemptEnded):
+                self._checkpoints.refer(records[event.trial])
+            if isinstance(event, Reported) and event.checkpoint:
+                self._checkpoints.outdate(event.checkpoint)
+            if isinstance(event, Failed):
+                self._checkpoints.failed(AttemptKey(event.trial, event.segment, event.attempt))
+        if self._search.table.finish:
+            self._checkpoints.end(records)
+
+    # --- what was decided ---
+
+    def _told(self, answer: Answer, again: Iterable[Due]) -> Advance:
+        table = self._search.table
+        begun = [due for decision in answer.decisions if (due := self._due(decision))]
+        ends = [d.trial for d in answer.decisions if isinstance(d, Stop | Interrupt)]
+        return Advance(
+            epoch=table.epoch,
+            cursor=answer.cursor,
+            control=table.control,
+            slots=self._slots,
+            starts=(*again, *begun),
+            stops=tuple(table.records[trial].key for trial in ends),
+            finish=table.finish,
+            tick_s=self._search.next_tick_s,
+            progress=table.progress(),
+            ledger=self._search.ledger.uri,
+        )
+
+    def _due(self, decision: Decision) -> Due | None:
+        match decision:
+            case Start() | Resume():
+                self._checkpoints.refer(self._search.table.records[decision.trial])
+                return Due(attempt=self._attempt(decision.trial))
+            case Retry():
+                return Due(attempt=self._attempt(decision.trial), delay_s=decision.delay_s)
+        return None
+
+    def _attempt(self, trial: int) -> Attempt:
+        return attempt_of(self._search.table.records[trial], self._folder, self._resources)
