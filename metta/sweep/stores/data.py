@@ -11,9 +11,9 @@ from metta.sweep.contracts.blobs import Hashed, Write
 from metta.sweep.contracts.errors import StoreError
 from metta.sweep.stores.ledgers import sync_folder, told
 
-_NAME = re.compile(r"([0-9a-f]{64})\.[a-z]+", re.ASCII)
+NAME = re.compile(r"([0-9a-f]{64})\.[a-z]+", re.ASCII)
 
-_WAY_OUT = "restore it from a backup, or run again what gave it"
+WAY_OUT = "restore it from a backup, or run again what gave it"
 
 
 class DataStore:
@@ -50,7 +50,7 @@ class DataStore:
             with NamedTemporaryFile(dir=folder, prefix=".", delete=False) as file:
                 try:
                     stream = Hashed(file)
-                    _written(stream, write)
+                    written(stream, write)
                     file.flush()
                     return self._placed(Path(file.name), stream, suffix)
                 finally:
@@ -74,7 +74,7 @@ class DataStore:
         Raises:
             StoreError: When nothing of that name can be here.
         """
-        if not _NAME.fullmatch(name):
+        if not NAME.fullmatch(name):
             raise StoreError(f"{name!r:.100} names nothing in a data store")
         return self.root / "data" / name[:2] / name
 
@@ -89,10 +89,10 @@ class DataStore:
             try:
                 file = path.open("rb")
             except FileNotFoundError:
-                raise StoreError(f"{name} is missing: there is no {path}; {_WAY_OUT}") from None
+                raise StoreError(f"{name} is missing: there is no {path}; {WAY_OUT}") from None
             try:
                 if file_digest(file, "sha256").hexdigest() != path.stem:
-                    raise StoreError(f"{name} is damaged: {path} has another content by now; {_WAY_OUT}")
+                    raise StoreError(f"{name} is damaged: {path} has another content by now; {WAY_OUT}")
                 file.seek(0)
             except BaseException:
                 file.close()
@@ -100,11 +100,12 @@ class DataStore:
             return file
 
 
-def _written(stream: Hashed, write: Write) -> None:
+def written(stream: Hashed, write: Write) -> None:
+    """Let a function write, and tell of what stopped it, also where a library hides that."""
     try:
         write(stream)
     except Exception:
-        if stream.error is not None:  # libraries hide it behind errors of their own
+        if stream.error is not None:
             raise stream.error from None
         raise
 

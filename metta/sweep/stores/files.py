@@ -50,7 +50,7 @@ class FileStore:
         Raises:
             DefinitionError: When there can be no folder of that name.
         """
-        return self.root / "sweeps" / _folder_name(sweep_id, "the sweep's id")
+        return self.root / "sweeps" / folder_name(sweep_id, "the sweep's id")
 
     def experiment_folder(self, name: str) -> Path:
         """Folder of an experiment; it need not exist.
@@ -58,7 +58,7 @@ class FileStore:
         Raises:
             DefinitionError: When there can be no folder of that name.
         """
-        return self.root / "experiments" / _folder_name(name, "the experiment's name")
+        return self.root / "experiments" / folder_name(name, "the experiment's name")
 
     def ledger(self, sweep_id: str) -> FileLedger:
         """The ledger of a sweep, which may be empty."""
@@ -103,7 +103,16 @@ class FileStore:
                 ignore.write_text("*\n", "utf-8")
 
 
-def _folder_name(name: str, subject: str) -> str:
+def folder_name(name: str, subject: str) -> str:
+    """The folder that is named after something.
+
+    Args:
+        name: What it is named after.
+        subject: What that is, for errors.
+
+    Raises:
+        DefinitionError: When there can be no folder of that name.
+    """
     # dots are safe except in "." and "..", which quote leaves as they are
     quoted = quote(name, safe="") if name.strip(".") else name.replace(".", "%2E")
     if not 0 < len(quoted) <= NAME_BYTES:

@@ -144,24 +144,16 @@ class FileLog(Generic[LineT]):
             yield from _lines(file.fileno(), number, offset)
 
     def _check(self, number: int, offset: int, line: bytes) -> None:
-        if line[-CRC_BYTES:] != _crc(line[:-CRC_BYTES]):
-            raise LedgerCorrupt(self._path, number + 1, offset, "its checksum does not match")
+        try:
+            check(line)
+        except Damage as damage:
+            raise LedgerCorrupt(self._path, number + 1, offset, str(damage)) from None
 
     def _chunk(self, number: int, offset: int, line: bytes) -> LineT:
-        self._check(number, offset, line)
         try:
-            chunk: LineT = self.model.model_validate_json(line[:-CRC_BYTES] + b"}")
-        except ValidationError as error:
-            problem = error.errors(include_url=False)[0]
-            if problem["loc"] == ("schema",):
-                raise StoreError(
-                    f"{self._path} is written in format {problem['input']}, which this version does not"
-                    " know; read it with the newer version of metta-sweep that wrote it"
-                ) from None
-            raise LedgerCorrupt(self._path, number + 1, offset, f"it is no chunk: {problem['msg']}") from None
-        if chunk.n != number:
-            raise LedgerCorrupt(self._path, number + 1, offset, f"it says that it is chunk {chunk.n}")
-        return chunk
+            return chunk_of(self.model, number, line, str(self._path))
+        except Damage as damage:
+            raise LedgerCorrupt(self._path, number + 1, offset, str(damage)) from None
 
 
 class FileLedger(FileLog[Chunk], Ledger):
@@ -170,10 +162,53 @@ class FileLedger(FileLog[Chunk], Ledger):
     model = Chunk
 
 
+class Damage(Exception):
+    """A line is not what was written; says why."""
+
+
 def line_of(chunk: Numbered) -> bytes:
     """A chunk as it stands in the file."""
     body = chunk.model_dump_json(by_alias=True).encode()[:-1]
     return body + _crc(body)
+
+
+def check(line: bytes) -> None:
+    """Hold a line against its checksum.
+
+    Raises:
+        Damage: When it does not match.
+    """
+    if line[-CRC_BYTES:] != _crc(line[:-CRC_BYTES]):
+        raise Damage("its checksum does not match")
+
+
+def chunk_of(model: type[LineT], number: int, line: bytes, place: str) -> LineT:
+    """The chunk that a line is.
+
+    Args:
+        model: What its log is made of.
+        number: The number that it has to have.
+        line: The line.
+        place: Where it lies, for errors.
+
+    Raises:
+        Damage: When it is none, or not that one.
+        StoreError: When it is written in a newer format.
+    """
+    check(line)
+    try:
+        chunk = model.model_validate_json(line[:-CRC_BYTES] + b"}")
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        if problem["loc"] == ("schema",):
+            raise StoreError(
+                f"{place} is written in format {problem['input']}, which this version does not know;"
+                " read it with the newer version of metta-sweep that wrote it"
+            ) from None
+        raise Damage(f"it is no chunk: {problem['msg']}") from None
+    if chunk.n != number:
+        raise Damage(f"it says that it is chunk {chunk.n}")
+    return chunk
 
 
 def _crc(body: bytes) -> bytes:
