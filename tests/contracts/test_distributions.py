@@ -455,3 +455,13 @@ def test_a_constant_takes_neither_center_nor_scale() -> None:
 def test_distributions_are_frozen() -> None:
     with pytest.raises(AttributeError):
         Uniform(0, 1).low = 3  # type: ignore[misc]
+
+
+def test_many_values_are_compared_in_no_time() -> None:
+    values = [*range(20_000), *([n, {"n": n}] for n in range(20_000)), True, "1"]
+    assert Choice(values).problems() == []
+    again = Choice([*values, 7.0, [7, {"n": 7.0}]]).problems()
+    assert again == [
+        "values must differ, got 7.0 more than once",
+        "values must differ, got [7, {'n': 7.0}] more than once",
+    ]

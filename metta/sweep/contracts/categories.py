@@ -1,6 +1,6 @@
 """Categories: separate values of any kind."""
 
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence, Set
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -36,8 +36,7 @@ class _Listed(Distribution):
         if not isinstance(values, list) or not values:
             return [f"values must be a list with at least one value, got {shown(values)}"]
         strange = [f"values must be JSON, got {p}" for v in values if (p := no_json(v))]
-        twice = [v for k, v in enumerate(values) if any(same(v, w) for w in values[:k])]
-        return strange + [f"values must differ, got {shown(v)} more than once" for v in twice]
+        return strange + [f"values must differ, got {shown(v)} more than once" for v in _repeated(values)]
 
     def _from_unit(self, u: float) -> JsonValue:
         # a copy, so that a trial that changes its list does not change the space
@@ -51,6 +50,25 @@ class _Listed(Distribution):
         if any(same(known, value) for known in self.values):
             return None
         return f"must be one of {shown(self.values)}, got {shown(value)}"
+
+
+def _repeated(values: Iterable[object]) -> Iterator[object]:
+    """Those that came before; compared only with those of the same mark, for there may be many."""
+    seen: dict[object, list[object]] = {}
+    for value in values:
+        alike = seen.setdefault(_mark(value), [])
+        if any(same(value, other) for other in alike):
+            yield value
+        alike.append(value)
+
+
+def _mark(value: object) -> object:
+    """Something to look a value up by: equal for values that are the same."""
+    if isinstance(value, list):
+        return tuple(map(_mark, value))
+    if isinstance(value, dict):
+        return frozenset((name, _mark(item)) for name, item in value.items())
+    return value if isinstance(value, Hashable) else None
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
