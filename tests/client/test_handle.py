@@ -26,11 +26,17 @@ from metta.sweep.contracts.sweeps import SweepInput
 
 OBJECTIVES = """\
 import time
+from pathlib import Path
 
 def train(trial):
     for step in range(1, 9):
         time.sleep(0.1)
         trial.report(step=step, accuracy=trial.params["x"])
+
+def gated(trial):
+    trial.report(step=1, accuracy=trial.params["x"])
+    while not Path("gate").exists():
+        time.sleep(0.02)
 """
 
 
@@ -43,10 +49,10 @@ def sweeps(project: Path, server: Settings, monkeypatch: pytest.MonkeyPatch) -> 
     return Sweeps()
 
 
-def definition(trials: int, resume: bool = False) -> SweepInput:
+def definition(trials: int, resume: bool = False, objective: str = "train") -> SweepInput:
     return SweepInput.model_validate(
         {
-            "objective": "mine.py:train",
+            "objective": f"mine.py:{objective}",
             "search_space": {"x": {"type": "uniform", "low": 0, "high": 1}},
             "executor": {"type": "local", "max_parallel": 1},
             "budget": trials,
@@ -61,13 +67,16 @@ def wait_for_a_report(handle: SweepHandle) -> None:
 
 
 def test_a_sweep_is_changed_while_it_runs_and_not_afterwards(sweeps: Sweeps) -> None:
-    handle = sweeps.start("changed", definition(9))
+    handle = sweeps.start("changed", definition(9, objective="gated"))
     wait_for_a_report(handle)
     assert handle.status().state == "running"
     assert handle.set_budget(Budget(hours=1)).budget == Budget(trials=9, hours=1)
     with pytest.raises(DefinitionError, match="trials: input should be greater than or equal to 1, got 0"):
         handle.set_budget(0)
     assert sweeps.attach("changed").set_budget(1).budget.trials == 1
+    while sweeps.table("changed").control.budget.trials != 1:  # its session asks once a second
+        sleep(0.05)
+    Path("gate").touch()
     assert len(handle.result().trials) == 1
     over = "changed is over; run it again with resume=True"
     with pytest.raises(SweepEnded, match=over):
