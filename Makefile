@@ -22,7 +22,8 @@ test-cluster:
 	@echo "No cluster tests yet: they come with the Kubernetes, SLURM and Docker executors."
 
 soak: setup
-	METTA_SWEEP_TEST_TURNS=100000 $(BIN)/pytest tests/workflows/test_experiment_limits.py $(ARGS)
+	METTA_SWEEP_TEST_TURNS=100000 METTA_SWEEP_TEST_JOBS=5000 \
+	    $(BIN)/pytest tests/workflows/test_experiment_limits.py tests/workflows/test_job_limits.py $(ARGS)
 
 bench: $(if $(PEERS),.venv-peers/.peers,.venv/.runtime)
 	$(<D)/bin/python -m benchmarks $(ARGS)
