@@ -21,7 +21,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import accumulate
 from operator import index
 from pathlib import Path
 from traceback import format_exception_only
@@ -37,6 +36,7 @@ from metta.sweep.contracts.errors import (
     shown,
 )
 from metta.sweep.contracts.reports import Reports, finite, finite_number
+from metta.sweep.contracts.trees import nested
 
 if TYPE_CHECKING:
     from logging import LogRecord
@@ -142,16 +142,7 @@ class Trial:
         A parameter that is also a prefix, such as a choice ``model`` beside ``model.depth``, stands
         in its own branch under the empty name.
         """
-        tree: dict[str, Any] = {}
-        joined = (accumulate(name.split(".")[:-1], lambda a, b: f"{a}.{b}") for name in self.params)
-        prefixes = {prefix for prefixes in joined for prefix in prefixes}
-        for name, value in self.params.items():
-            *path, leaf = [*name.split("."), *([""] if name in prefixes else [])]
-            node = tree
-            for part in path:
-                node = node.setdefault(part, {})
-            node[leaf] = value
-        return tree
+        return nested(self.params)
 
     def report(self, step: int, *, checkpoint: Path | str | None = None, **metrics: Any) -> None:
         """Record metrics, and perhaps a checkpoint, at a step.

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from metta.sweep.contracts.errors import BadMetric
-from metta.sweep.contracts.metrics import COSTS, Goal, Objective, checked_metrics, inferred_goal, metrics_from
+from metta.sweep.contracts.metrics import COSTS, Goal, Objective, inferred_goal, metrics_from
+from metta.sweep.contracts.reports import finite
 
 
 class Scalar:
@@ -98,4 +99,4 @@ def test_what_is_no_finite_number_is_refused(returned: Any, message: str) -> Non
 
 def test_a_number_too_large_for_a_float_is_refused_and_shown_in_short() -> None:
     with pytest.raises(BadMetric, match=r"metric 'n' is 1000+\.\.\.; a metric has to be finite"):
-        checked_metrics({"n": 10**400})
+        finite({"n": 10**400})

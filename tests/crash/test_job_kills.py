@@ -1,5 +1,6 @@
 """kill -9 at random moments while trials are jobs: of workers, the server, supervisors and jobs."""
 
+import os
 from collections.abc import Callable
 from functools import partial
 from random import Random
@@ -15,8 +16,10 @@ from tests.crash.evidence import Evidence, Stories
 from tests.crash.projects import Project, kill
 from tests.crash.training import experiment, that_learns
 
-BUDGET = 10
-KILLS = 10
+KILLS = int(os.environ.get("METTA_SWEEP_TEST_KILLS", "10"))
+"""More of them in `make soak`."""
+
+BUDGET = KILLS
 
 jobs = experiment(
     Job(command=["{python}", "-m", "tests.crash.training_job"], env={"PYTHONPATH": ROOT}), **that_learns()
@@ -55,7 +58,7 @@ def victims(here: Project, evidence: Evidence, kind: str) -> list[int]:
     return found[kind]()
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(60 + 20 * KILLS)
 def test_whatever_is_killed_nothing_recorded_is_lost_and_nothing_is_left_behind(
     here: Project, undisturbed_halving: Stories
 ) -> None:
@@ -73,8 +76,8 @@ def test_whatever_is_killed_nothing_recorded_is_lost_and_nothing_is_left_behind(
         kill(*pids)
         killed += 1
         Sweeps()  # any command sets going again what was killed
-    assert killed >= KILLS - 2, "most of the moments came in time"
-    evidence.wait_until(evidence.has_ended, patience_s=120)
+    assert killed >= 0.8 * KILLS, "most of the moments came in time"
+    evidence.wait_until(evidence.has_ended, patience_s=60 + 5 * KILLS)
     jobs.attach("jobs").result()
     assert evidence.story() == story
     evidence.assert_kept(*before)

@@ -3,9 +3,7 @@
 from collections.abc import Collection, Mapping
 from typing import Any, Literal, NamedTuple, Self, TypeAlias
 
-from metta.sweep.contracts.distributions import is_number
-from metta.sweep.contracts.errors import BadMetric, shown
-from metta.sweep.contracts.models import json_ready
+from metta.sweep.contracts.reports import finite, finite_number
 
 Goal: TypeAlias = Literal["maximize", "minimize"]
 
@@ -69,26 +67,5 @@ def metrics_from(returned: Any) -> dict[str, float] | None:
     if returned is None:
         return None
     if isinstance(returned, Mapping):
-        return checked_metrics(returned)
-    return {BARE: _number("the returned value", returned)}
-
-
-def checked_metrics(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """Metrics as native finite floats.
-
-    Raises:
-        BadMetric: When there is none, or one is not a finite number.
-    """
-    if not metrics:
-        raise BadMetric("there is no metric; give at least one number by name")
-    return {str(name): _number(f"metric {name!r}", value) for name, value in metrics.items()}
-
-
-def _number(what: str, value: Any) -> float:
-    plain = json_ready(value)
-    if isinstance(plain, bool) or not isinstance(plain, (int, float)):
-        kind = type(value).__name__
-        raise BadMetric(f"{what} is {shown(plain)} ({kind}); return a number or a dict of numbers")
-    if not is_number(plain):  # a whole number may be too large for a float as well
-        raise BadMetric(f"{what} is {shown(plain)}; a metric has to be finite")
-    return float(plain)
+        return finite(returned)
+    return {BARE: finite_number("the returned value", returned)}

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import accumulate
 from operator import index
 from pathlib import Path
 from typing import Any, Self, SupportsIndex, TypeAlias, cast
@@ -12,8 +11,9 @@ from pydantic import Field, JsonValue
 
 from metta.sweep import trial as job
 from metta.sweep.contracts.failures import Failure
-from metta.sweep.contracts.metrics import checked_metrics
 from metta.sweep.contracts.models import Edge
+from metta.sweep.contracts.reports import finite
+from metta.sweep.contracts.trees import nested
 
 Result: TypeAlias = float | Mapping[str, float] | Failure
 """What became of a trial: its value, its metrics, or its failure."""
@@ -113,15 +113,7 @@ class Trial:
         >>> Trial({"model": "cnn", "model.depth": 3}).nested()
         {'model': {'': 'cnn', 'depth': 3}}
         """
-        tree: dict[str, Any] = {}
-        prefixes = {prefix for name in self.params for prefix in accumulate(name.split(".")[:-1], _join)}
-        for name, value in self.params.items():
-            *path, leaf = [*name.split("."), *([""] if name in prefixes else [])]
-            node = tree
-            for part in path:
-                node = node.setdefault(part, {})
-            node[leaf] = value
-        return tree
+        return nested(self.params)
 
     def report(self, step: int, *, checkpoint: Path | str | None = None, **metrics: Any) -> None:
         """Record metrics, and perhaps a checkpoint, at a step.
@@ -139,7 +131,7 @@ class Trial:
             TypeError: When the step is not a whole number.
             TrialInterrupted: When the trial is to end here. Let it pass.
         """
-        numbers, whole = checked_metrics(metrics), _whole(step)
+        numbers, whole = finite(metrics), _whole(step)
         if self._report_to is not None:
             self._report_to(whole, numbers, Path(checkpoint) if checkpoint else None)
         elif not self.reports or whole > self.reports[-1][0]:
@@ -202,10 +194,6 @@ class Observation:
     result: Result
     metrics: Mapping[str, float] | None = None
     seconds: float = 0.0
-
-
-def _join(prefix: str, part: str) -> str:
-    return f"{prefix}.{part}"
 
 
 def _whole(step: SupportsIndex) -> int:

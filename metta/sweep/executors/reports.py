@@ -11,8 +11,8 @@ from metta.sweep.contracts.errors import BadMetric
 from metta.sweep.contracts.events import Reported
 from metta.sweep.contracts.failures import Failure
 from metta.sweep.contracts.jobs import ReportLine
-from metta.sweep.contracts.metrics import checked_metrics, metrics_from
-from metta.sweep.contracts.reports import LINE_BYTES
+from metta.sweep.contracts.metrics import metrics_from
+from metta.sweep.contracts.reports import LINE_BYTES, finite
 from metta.sweep.executors.protocol import REPORTS
 
 
@@ -87,7 +87,7 @@ class Reports:
         return self.step is not None and step <= self.step
 
     def _reported(self, told: ReportLine, step: int, at: float) -> Reported:
-        metrics = checked_metrics(told.metrics or {})
+        metrics = finite(told.metrics or {})
         self.step, self.checkpoint = step, told.checkpoint or self.checkpoint
         self._seq += 1
         return Reported(

@@ -12,6 +12,7 @@ from metta.sweep.contracts.attempts import Attempt
 from metta.sweep.contracts.errors import TrialInterrupted
 from metta.sweep.contracts.failures import FailureKind
 from metta.sweep.contracts.metrics import metrics_from
+from metta.sweep.contracts.reports import sync
 from metta.sweep.contracts.trials import Trial, running
 from metta.sweep.runners.failures import failure_of
 
@@ -132,20 +133,3 @@ def _returned(result: Any, reporter: _Reporter, attempt: Attempt) -> Outcome:
         message = "it returned nothing and reported nothing; return a number or a dict, or call trial.report"
         return Outcome("failed", failure=("no_result", message, ""))
     return Outcome("completed", metrics=metrics)
-
-
-def sync(path: Path) -> None:
-    """Make a file, or all files of a folder, durable.
-
-    Raises:
-        FileNotFoundError: When there is no such file.
-    """
-    if not path.exists():
-        raise FileNotFoundError(f"there is no checkpoint {str(path)!r}; write it before you report it")
-    for file in [path, *(path.rglob("*") if path.is_dir() else ()), path.parent]:
-        if file.is_file() or file.is_dir():  # not a broken link, nor a pipe, whose opening would block
-            descriptor = os.open(file, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)

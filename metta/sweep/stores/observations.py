@@ -8,9 +8,10 @@ from pydantic import ValidationError
 from metta.sweep.contracts.errors import BadMetric, DefinitionError, LedgerCorrupt, SpaceError, SweepNotFound
 from metta.sweep.contracts.events import Known
 from metta.sweep.contracts.failures import UNTELLING, Failure
-from metta.sweep.contracts.metrics import BARE, Objective, checked_metrics
+from metta.sweep.contracts.metrics import BARE, Objective
 from metta.sweep.contracts.models import json_ready, problems_of
 from metta.sweep.contracts.records import TrialRecord
+from metta.sweep.contracts.reports import finite
 from metta.sweep.contracts.sweeps import SweepSpec
 from metta.sweep.contracts.trials import Observation, Result, Trial
 from metta.sweep.contracts.wording import left_out_text
@@ -138,7 +139,7 @@ def _known(observation: Observation) -> Known:
     if failure is None:
         result = observation.metrics or observation.result
         try:
-            metrics = checked_metrics(result if isinstance(result, Mapping) else {BARE: result})
+            metrics = finite(result if isinstance(result, Mapping) else {BARE: result})
         except BadMetric as error:
             failure = Failure(kind="bad_metric", message=str(error))
     trial = observation.trial
