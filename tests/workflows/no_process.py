@@ -29,7 +29,9 @@ class NoProcess(JobExecutor[Request]):
         self.max_parallel = max_parallel
 
     def build_request(self, spec: JobSpec) -> Request:
-        return Request(folder=spec.attempt.folder, x=spec.attempt.params["x"])
+        x = spec.attempt.params["x"]
+        assert isinstance(x, float)
+        return Request(folder=spec.attempt.folder, x=x)
 
     def submit(self, request: Request) -> None:
         os.makedirs(request.folder, exist_ok=True)

@@ -237,8 +237,10 @@ async def test_a_trial_that_somebody_cancels_is_over(brisk: Rig) -> None:
     await until(lambda: len(notes(brisk)) == 2)
     brisk.open_gate()
     await handle.result()
-    counts = brisk.table(handle.id).counts
-    assert (counts.stopped, counts.completed) == (1, 1)
+    first, second = brisk.table(handle.id).records
+    assert first.failure
+    assert (first.status, first.failure.kind, first.attempt) == ("failed", "cancelled", 1)
+    assert second.status == "completed"
 
 
 async def test_trials_of_a_sweep_that_is_no_more_end_by_themselves(

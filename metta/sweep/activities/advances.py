@@ -1,8 +1,9 @@
 """The activities of sweeps whose trials are jobs: they record what happened, and find what is missing."""
 
 import asyncio
-from collections import OrderedDict
-from collections.abc import Coroutine
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from temporalio import activity
@@ -20,6 +21,8 @@ T = TypeVar("T")
 KEPT = 32
 """So many searches stay in memory; another one is folded from its ledger."""
 
+THREADS = 4
+
 BEAT_S = 1.0
 """How often an activity tells that it is alive; folding a large ledger takes a while."""
 
@@ -34,6 +37,9 @@ class SearchAdvances:
     def __init__(self, store: FileStore) -> None:
         self._store = store
         self._searches: OrderedDict[str, JobSearch] = OrderedDict()
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        # its own: whatever else waits for a file system must not keep searches from going on
+        self._threads = ThreadPoolExecutor(THREADS, "searches")
 
     @property
     def all(self) -> list[Any]:
@@ -43,14 +49,15 @@ class SearchAdvances:
     @activity.defn(name=ADVANCE_SEARCH.name)
     async def advance_search(self, order: AdvanceOrder) -> Advance:
         """Record what happened to trials, and say what is to be done."""
-        try:
-            search = await self._search(order)
-            result = await _beating(asyncio.to_thread(search.advance, order))
-        except Exception as error:
-            self._drop(order.sweep_id)
-            raise told(error, LedgerFenced) from error
-        if result.finish:
-            self._drop(order.sweep_id)
+        async with self._locks[order.sweep_id]:
+            try:
+                result = await self._beating(self._advance, order)
+            except Exception as error:
+                self._drop(order.sweep_id)
+                raise told(error, LedgerFenced) from error
+            if result.finish:
+                self._drop(order.sweep_id)
+        self._forget()
         return result
 
     @activity.defn(name=MISSING_TRIALS.name)
@@ -62,30 +69,33 @@ class SearchAdvances:
         return trials.model_copy(update={"keys": tuple(missing)})
 
     def close(self) -> None:
-        """Give back what is held open."""
+        """Give back what is held open; what is carried out comes to its end first."""
         for sweep_id in list(self._searches):
             self._drop(sweep_id)
+        self._threads.shutdown()
 
-    async def _search(self, order: AdvanceOrder) -> JobSearch:
-        if not order.epoch:  # its definition may be another one than before
+    def _advance(self, order: AdvanceOrder) -> Advance:
+        search = self._searches.get(order.sweep_id)
+        # whoever resumes a sweep may have given it another definition
+        if search is None or not order.epoch or search.spec != order.spec:
             self._drop(order.sweep_id)
-        if order.sweep_id not in self._searches:
-            made = await _beating(asyncio.to_thread(JobSearch, self._store, order))
-            self._searches.setdefault(order.sweep_id, made)
+            search = self._searches[order.sweep_id] = JobSearch(self._store, order)
         self._searches.move_to_end(order.sweep_id)
-        search = self._searches[order.sweep_id]
-        while len(self._searches) > KEPT:
-            self._drop(next(iter(self._searches)))
-        return search
+        return search.advance(order)
+
+    def _forget(self) -> None:
+        known = list(self._searches)
+        idle = [sweep_id for sweep_id in known if not self._locks[sweep_id].locked()]
+        for sweep_id in idle[: max(0, len(known) - KEPT)]:
+            self._drop(sweep_id)
 
     def _drop(self, sweep_id: str) -> None:
         if search := self._searches.pop(sweep_id, None):
-            search.close()
+            self._threads.submit(search.close)
 
-
-async def _beating(work: Coroutine[Any, Any, T]) -> T:
-    """What work gives; meanwhile it is told that it goes on."""
-    task = asyncio.ensure_future(work)
-    while not (await asyncio.wait({task}, timeout=BEAT_S))[0]:
-        activity.heartbeat()
-    return task.result()
+    async def _beating(self, work: Callable[[AdvanceOrder], T], order: AdvanceOrder) -> T:
+        """What work gives in a thread; meanwhile it is told that it goes on."""
+        task = asyncio.get_running_loop().run_in_executor(self._threads, work, order)
+        while not (await asyncio.wait({task}, timeout=BEAT_S))[0]:
+            activity.heartbeat()
+        return task.result()

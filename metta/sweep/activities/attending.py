@@ -14,7 +14,7 @@ from metta.sweep.contracts.advances import TrialNews
 from metta.sweep.contracts.attempts import Attempt, AttemptKey
 from metta.sweep.contracts.errors import DefinitionError
 from metta.sweep.contracts.events import AttemptEnded, Failed
-from metta.sweep.contracts.failures import Failure
+from metta.sweep.contracts.failures import Failure, shown_failure
 
 T = TypeVar("T")
 
@@ -27,8 +27,6 @@ become a twentieth older: each telling costs events in two histories."""
 
 CLOSED_S = 60.0
 """How often it is looked whether the sweep is still open."""
-
-TAIL_CHARS = 4096
 
 
 async def attended(work: "asyncio.Future[T]", stop: Callable[[], None], what: str) -> T:
@@ -110,6 +108,5 @@ def unusable(attempt: Attempt, error: DefinitionError) -> Failed:
 
 
 def failed_trial(news: TrialNews, failure: Failure) -> ApplicationError:
-    """A failed trial as the Temporal UI shows it: its kind, what happened, and the end of what it printed."""
-    evidence = f"\n\n{failure.traceback[-TAIL_CHARS:]}" if failure.traceback else ""
-    return ApplicationError(f"{failure.message}{evidence}", news, type=failure.kind, non_retryable=True)
+    """The error of an activity whose trial has failed."""
+    return ApplicationError(shown_failure(failure), news, type=failure.kind, non_retryable=True)

@@ -34,7 +34,8 @@ class ObjectiveRuns:
 
     def __init__(self, store: FileStore, code: Code, slots: int) -> None:
         self._store, self._code, self._slots = store, code, slots
-        self._hosts: dict[str, ObjectiveHost] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+        self._hosts: dict[tuple[str, int], ObjectiveHost] = {}  # a sweep that is resumed may have other code
 
     @property
     def all(self) -> list[Any]:
@@ -48,10 +49,9 @@ class ObjectiveRuns:
         Raises:
             ApplicationError: When it failed; its details are the news.
         """
-        reports = Reports(order.attempt)
-        attempt = _continued(order.attempt, reports)
+        attempt = await asyncio.to_thread(_continued, order.attempt)
         running = self._started(order, attempt)
-        telling = asyncio.create_task(_told(order, reports, running))
+        telling = asyncio.create_task(_told(order, running))
         try:
             ending = asyncio.wrap_future(running.end)
             end: AttemptEnded = await attended(ending, running.stop, "another one goes on with the trial")
@@ -60,8 +60,8 @@ class ObjectiveRuns:
         finally:
             telling.cancel()
             running.stop()  # where it has not ended, nobody wants to know any more
-        reports.read(time())
-        news = news_of(attempt.key, reports.size, end)
+        size = await asyncio.to_thread(_size, order.attempt)
+        news = news_of(attempt.key, size, end)
         if isinstance(end, Failed):
             raise failed_trial(news, end.failure)
         return news
@@ -72,24 +72,34 @@ class ObjectiveRuns:
         self._hosts.clear()
         await asyncio.gather(*(asyncio.to_thread(host.close) for host in hosts))
 
+    def _close_before(self, order: TrialOrder) -> None:
+        """End the processes that the sweep had under an earlier epoch, and forget those that are over."""
+        for key, host in list(self._hosts.items()):
+            if host.is_over or (key[0] == order.sweep_id and key[1] < order.epoch):
+                del self._hosts[key]
+                self._closing.add(task := asyncio.create_task(asyncio.to_thread(host.close)))
+                task.add_done_callback(self._closing.discard)
+
     def _started(self, order: TrialOrder, attempt: Attempt) -> Running:
         file = Path(attempt.folder, REPORTS)
         file.parent.mkdir(parents=True, exist_ok=True)
-        host = self._hosts.get(order.sweep_id)
+        self._close_before(order)
+        host = self._hosts.get((order.sweep_id, order.epoch))
         if host and (running := host.start(attempt, file)):
             return running
         objective = str(order.objective)
         reference = Reference.parse(objective)
         value = str(self._store.value_path(reference.target)) if reference.kind == "value" else None
         code = self._code.model_copy(update={"objective": objective, "value": value})
-        made = self._hosts[order.sweep_id] = ObjectiveHost(code, self._slots, order.timeout_s)
+        made = self._hosts[order.sweep_id, order.epoch] = ObjectiveHost(code, self._slots, order.timeout_s)
         begun = made.start(attempt, file)
         assert begun is not None
         return begun
 
 
-async def _told(order: TrialOrder, reports: Reports, running: Running) -> None:
+async def _told(order: TrialOrder, running: Running) -> None:
     """Tell again and again what is reported, and stop what nobody wants any more."""
+    reports = Reports(order.attempt)
     teller = Teller(order.sweep_id, order.attempt.key)
     while True:
         await asyncio.sleep(TELL_S)
@@ -99,8 +109,15 @@ async def _told(order: TrialOrder, reports: Reports, running: Running) -> None:
             running.stop()
 
 
-def _continued(attempt: Attempt, reports: Reports) -> Attempt:
+def _size(attempt: Attempt) -> int:
+    reports = Reports(attempt)
+    reports.read(time())
+    return reports.size
+
+
+def _continued(attempt: Attempt) -> Attempt:
     """The attempt from where a worker that has died had come to."""
+    reports = Reports(attempt)
     reports.read(time())
     if reports.step is None:
         return attempt

@@ -103,7 +103,7 @@ class JobRun:
         self._reports, self._transcript = Reports(spec.attempt), Transcript(spec.attempt)
         self._teller = Teller(spec.sweep_id, spec.attempt.key)
         self._is_unwanted = asyncio.Event()
-        self._was_unwanted = order.is_unwanted
+        self._was_unwanted, self._was_missed = order.is_unwanted, False
 
     def stop(self) -> None:
         """Let the job end."""
@@ -142,11 +142,21 @@ class JobRun:
         except OSError as error:  # it says nothing of the job
             activity.logger.info("%s cannot be observed for now: %s", self._request, error)
             return None
-        if self._was_unwanted and state.status == "unknown":
-            return JobEnd(kind="cancelled")
+        if state.status == "unknown":
+            return await self._missed()
         if state.end is None:
             await self._go_on()
         return state.end
+
+    async def _missed(self) -> JobEnd | None:
+        """Nobody knows of the job: it never began, or what is known of it was deleted."""
+        if self._was_unwanted:
+            return JobEnd(kind="cancelled")
+        if self._was_missed:
+            return JobEnd(kind="lost", message="it was submitted twice, and nothing is known of it")
+        self._was_missed = True
+        await self._do(self._executor.submit)
+        return None
 
     async def _go_on(self) -> None:
         await asyncio.to_thread(self._read_on)
@@ -161,7 +171,8 @@ class JobRun:
         self._reports.read(time())
 
     def _ended(self, end: JobEnd) -> TrialNews:
-        self._read_on()
+        self._transcript.finish()
+        self._reports.finish(time())
         tail = self._executor.collect(self._request)
         ended = verdict(self._attempt, end, self._reports, tail, time())
         return news_of(self._attempt.key, self._reports.size, ended)

@@ -25,6 +25,7 @@ class TrialOrder(Wire):
         executor: Where it runs.
         attempt: The attempt.
         timeout_s: Longest run in seconds.
+        epoch: The epoch of the sweep that has begun it.
         queue: Task queue of the workers that run it; None means that of its workflow.
         is_unwanted: Whether it is only to be stopped where it runs.
     """
@@ -34,6 +35,7 @@ class TrialOrder(Wire):
     executor: Component
     attempt: Attempt
     timeout_s: float | None = None
+    epoch: int = 0
     queue: str | None = None
     is_unwanted: bool = False
 
@@ -64,11 +66,15 @@ class Due(Wire):
     Args:
         delay_s: After so many seconds.
         at: When, in seconds since 1970, once somebody has begun to wait for it.
+        has_begun: Whether it may run already, and is only to be attended again.
+        is_unwanted: Whether it is only to be stopped where it runs.
     """
 
     attempt: Attempt
     delay_s: float = 0.0
     at: float = 0.0
+    has_begun: bool = False
+    is_unwanted: bool = False
 
 
 Keys: TypeAlias = tuple[AttemptKey, ...]
@@ -88,7 +94,8 @@ class AdvanceOrder(Wire):
         news: What happened since.
         free: So many more trials could run.
         tick: Whether time is to be judged.
-        again: Attempts that are to be handed out once more.
+        again: Attempts whose workflow is gone, and which are to be attended again.
+        more: Attempts that the last answer had no room for.
     """
 
     sweep_id: str
@@ -102,6 +109,7 @@ class AdvanceOrder(Wire):
     free: int = 0
     tick: bool = False
     again: Keys = ()
+    more: Keys = ()
 
 
 class Advance(Wire):
@@ -113,6 +121,7 @@ class Advance(Wire):
         control: The control that it took into account.
         slots: So many trials may run at the same time, as scheduler and executor say.
         starts: Attempts that are to begin.
+        more: Attempts that are to begin, too; this answer had no room for them.
         stops: Attempts that are to end.
         finish: How the search is over; None while it goes on.
         tick_s: Seconds until time has to be judged; None means never.
@@ -125,6 +134,7 @@ class Advance(Wire):
     control: Control
     slots: int
     starts: tuple[Due, ...] = ()
+    more: Keys = ()
     stops: Keys = ()
     finish: Finish | None = None
     tick_s: float | None = None
@@ -150,6 +160,7 @@ class LaneState(Wire):
         running: Attempts that have begun.
         due: Attempts that have not.
         news: What happened and was not told the search yet.
+        more: Attempts that are to begin, and were not handed out yet.
         settled: Whether the search has nothing to do for free slots.
         tick_at: When time has to be judged, in seconds since 1970.
     """
@@ -161,5 +172,6 @@ class LaneState(Wire):
     running: Keys = ()
     due: tuple[Due, ...] = ()
     news: tuple[TrialNews, ...] = ()
+    more: Keys = ()
     settled: bool = False
     tick_at: float | None = None

@@ -92,6 +92,16 @@ class Failure(Wire):
     traceback: str = ""
 
 
+MESSAGE_CHARS, EVIDENCE_CHARS = 2000, 4096
+"""So much travels of what a failure says, and of its evidence: many may come together in one message."""
+
+
+def shown_failure(failure: Failure) -> str:
+    """A failure as the Temporal UI shows it: what happened, and the end of what was printed."""
+    evidence = failure.traceback[-EVIDENCE_CHARS:]
+    return f"{failure.message}\n\n{evidence}" if evidence else failure.message
+
+
 TABULATED = 1000
 """For so many attempts a function is asked how long to wait; then its last answer holds."""
 

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from metta.sweep.contracts.attempts import Attempt
 from metta.sweep.contracts.errors import BadMetric
 from metta.sweep.contracts.events import Reported
-from metta.sweep.contracts.failures import Failure
+from metta.sweep.contracts.failures import EVIDENCE_CHARS, MESSAGE_CHARS, Failure
 from metta.sweep.contracts.jobs import ReportLine
 from metta.sweep.contracts.metrics import metrics_from
 from metta.sweep.contracts.reports import LINE_BYTES, finite
@@ -50,17 +50,34 @@ class Reports:
 
         Args:
             at: The time by which it is known, in seconds since 1970.
-            limit: Up to so many bytes from the beginning of the file; None reads all that is whole.
+            limit: Up to so many bytes from the beginning of the file, which are known to be whole; None reads
+                all lines that have an end.
 
         Returns:
             What was reported, in its order.
         """
+        data = self._unread(limit)
+        is_whole = limit is not None and self.size + len(data) >= limit
+        whole = data if is_whole else data[: data.rfind(b"\n") + 1]
+        return self._taken(whole, at)
+
+    def finish(self, at: float) -> list[Reported]:
+        """Read on to the end of a file to which nothing is appended any more.
+
+        A last line without an end counts when it is whole JSON.
+        """
+        events = self.read(at)
+        rest = self._unread(None)
+        return [*events, *(self._taken(rest, at) if _line_of(rest) else [])]
+
+    def _unread(self, limit: int | None) -> bytes:
         if not self._path.exists():
-            return []
+            return b""
         with self._path.open("rb") as file:
             file.seek(self.size)
-            data = file.read(-1 if limit is None else max(0, limit - self.size))
-        whole = data[: data.rfind(b"\n") + 1]
+            return file.read(-1 if limit is None else max(0, limit - self.size))
+
+    def _taken(self, whole: bytes, at: float) -> list[Reported]:
         self.size += len(whole)
         return [event for line in whole.splitlines() if (event := self._event(line, at))]
 
@@ -71,7 +88,7 @@ class Reports:
             return None
         try:
             if told.failure is not None:
-                self.failure = Failure.model_validate(told.failure)
+                self.failure = _short(Failure.model_validate(told.failure))
             elif told.result is not None:
                 self.result = metrics_from(told.result)
             elif told.step is not None and not self._is_late(told.step):
@@ -100,6 +117,12 @@ class Reports:
             metrics=metrics,
             checkpoint=told.checkpoint,
         )
+
+
+def _short(failure: Failure) -> Failure:
+    """A failure that travels: what a job writes may be as long as it likes."""
+    short = {"message": failure.message[:MESSAGE_CHARS], "traceback": failure.traceback[-EVIDENCE_CHARS:]}
+    return failure.model_copy(update=short)
 
 
 def _line_of(line: bytes) -> ReportLine | None:

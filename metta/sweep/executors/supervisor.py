@@ -280,7 +280,9 @@ def has_exited(pid: int) -> bool:
 
 
 def clear_up(pid: int) -> int:
-    """Kill what a job that has exited left behind in its group.
+    """Kill what a job that has exited left behind, in its group or in sessions of its own.
+
+    Whoever outlives his parent has become a child of this process.
 
     Returns:
         The job's status.
@@ -290,9 +292,21 @@ def clear_up(pid: int) -> int:
     deadline = monotonic() + GONE_S
     with suppress(ChildProcessError):  # all of them are gone
         while monotonic() < deadline:
-            if os.waitpid(-pid, os.WNOHANG) == (0, 0):
+            for child in children():
+                with suppress(OSError):
+                    os.kill(child, signal.SIGKILL)
+            if os.waitpid(-1, os.WNOHANG) == (0, 0):
                 sleep(0.002)
     return status
+
+
+def children() -> list[int]:
+    """The children of this process, where the kernel tells them."""
+    try:
+        with open(f"/proc/self/task/{os.getpid()}/children") as file:
+            return [int(word) for word in file.read().split()]
+    except OSError:
+        return []
 
 
 def kill(group: int, sign: signal.Signals) -> None:

@@ -42,6 +42,12 @@ class Transcript:
             while data := log.read(READ_BYTES):
                 self._read(data)
 
+    def finish(self) -> None:
+        """Take over a last line that has no end: nothing more comes."""
+        self.read_on()
+        self._take(self._line)
+        self._line = b""
+
     def _read(self, data: bytes) -> None:
         *parts, rest = data.split(b"\n")
         for part in parts:
@@ -74,4 +80,8 @@ class Transcript:
         said: dict[str, object] = {"result": told} if step is None else {"step": step, "metrics": told}
         if checkpoint:
             said["checkpoint"] = checkpoint
-        self._reports.append(**said, log=self._offset)
+        try:
+            self._reports.append(**said, log=self._offset)
+        except (ValueError, TypeError) as error:  # a number that JSON has not, or too many of them
+            failure = {"kind": "bad_metric", "message": f"it has printed a report that is none: {error}"}
+            self._reports.append(failure=failure, log=self._offset)

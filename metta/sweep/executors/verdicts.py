@@ -4,7 +4,7 @@ import signal
 
 from metta.sweep.contracts.attempts import Attempt
 from metta.sweep.contracts.events import AttemptEnded, Completed, Failed, SegmentEnded, Stopped
-from metta.sweep.contracts.failures import Failure, FailureKind
+from metta.sweep.contracts.failures import EVIDENCE_CHARS, Failure, FailureKind
 from metta.sweep.contracts.jobs import INTERRUPTED, JobEnd
 from metta.sweep.executors.reports import Reports
 
@@ -39,7 +39,7 @@ def verdict(attempt: Attempt, end: JobEnd, reports: Reports, tail: str, at: floa
     failure = reports.failure or _failure(attempt, end, reports)
     if failure is None:
         return Completed(metrics=reports.result, **ended)
-    evidence = failure.traceback or tail
+    evidence = (failure.traceback or tail)[-EVIDENCE_CHARS:]
     return Failed(failure=failure.model_copy(update={"traceback": evidence}), **ended)
 
 

@@ -7,8 +7,8 @@ from threading import Lock, Thread
 from time import monotonic, time
 
 from metta.sweep.contracts.attempts import Attempt, AttemptKey, Code
-from metta.sweep.contracts.errors import DefinitionError
-from metta.sweep.contracts.events import AttemptEnded, Reported, Stopped
+from metta.sweep.contracts.events import AttemptEnded, Failed, Reported, Stopped, TrialEvent
+from metta.sweep.contracts.failures import Failure
 from metta.sweep.contracts.reports import Reports
 from metta.sweep.runners.processes import ProcessPool
 
@@ -29,12 +29,26 @@ class Running:
 
     Attributes:
         end: How it ends, in the future.
+        error: Why a report of it could not be written.
     """
 
     def __init__(self, host: "ObjectiveHost", attempt: Attempt, reports: Path) -> None:
         self._host, self.attempt = host, attempt
         self._reports = Reports(reports, attempt.attempt, attempt.step)
         self.end = Future[AttemptEnded]()
+        self.end.set_running_or_notify_cancel()  # from here on nobody can cancel it
+        self.error: Exception | None = None
+
+    def finish(self, event: AttemptEnded) -> None:
+        """Tell how it has ended, or what came in between."""
+        if isinstance(self.error, ValueError):
+            failure = Failure(kind="bad_metric", message=str(self.error))
+            key = self.attempt.key._asdict()
+            self.end.set_result(Failed(at=event.at, seconds=event.seconds, failure=failure, **key))
+        elif self.error:
+            self.end.set_exception(self.error)
+        else:
+            self.end.set_result(event)
 
     def write(self, event: Reported) -> None:
         """Append a report to its file, durably."""
@@ -90,6 +104,11 @@ class ObjectiveHost:
                 self._unwanted.append(running)
                 self._pool.wake()
 
+    @property
+    def is_over(self) -> bool:
+        """Whether it takes no more attempts."""
+        return self._is_over
+
     def close(self) -> None:
         """End everything at once."""
         with self._lock:
@@ -102,8 +121,8 @@ class ObjectiveHost:
         error: Exception = OSError("the processes of this worker were closed")
         try:
             self._drive()
-        except DefinitionError as unusable:
-            error = unusable
+        except Exception as raised:  # whatever it is: nobody is to wait for what does not come
+            error = raised
         with self._lock:
             self._is_over = True
             self._pool.close()
@@ -119,26 +138,36 @@ class ObjectiveHost:
             elif monotonic() - idle_since > IDLE_S:
                 return
             for event in self._pool.wait(BEAT_S):
-                key = AttemptKey(event.trial, event.segment, event.attempt)
-                if isinstance(event, Reported):
-                    self._running[key].write(event)
-                    self._pool.answer(key)
-                else:
-                    self._running.pop(key).end.set_result(event)
+                self._hear(event, AttemptKey(event.trial, event.segment, event.attempt))
+
+    def _hear(self, event: TrialEvent, key: AttemptKey) -> None:
+        running = self._running[key]
+        if not isinstance(event, Reported):
+            del self._running[key]
+            running.finish(event)
+            return
+        try:
+            running.write(event)
+        except (OSError, ValueError) as error:  # the others go on
+            running.error = error
+            self._pool.stop(key)
+        self._pool.answer(key)
 
     def _feed(self) -> None:
-        while self._unwanted:
-            self._drop(self._unwanted.popleft())
-        # one that is tried again waits for the end of the try before, which may be on its way still
-        ready = [running for running in self._waiting if running.attempt.key not in self._running]
-        for running in ready[: self._pool.free()]:
-            self._waiting.remove(running)
-            self._running[running.attempt.key] = running
-            self._pool.start(running.attempt)
+        with self._lock:
+            while self._unwanted:
+                self._drop(self._unwanted.popleft())
+            # one that is tried again waits for the end of the try before, which may be on its way still
+            ready = [running for running in self._waiting if running.attempt.key not in self._running]
+            for running in ready[: self._pool.free()]:
+                self._waiting.remove(running)
+                self._running[running.attempt.key] = running
+                self._pool.start(running.attempt)
 
     def _drop(self, running: Running) -> None:
+        key = running.attempt.key
         if running in self._waiting:
             self._waiting.remove(running)
-            running.end.set_result(Stopped(at=time(), **running.attempt.key._asdict()))
-        elif running.attempt.key in self._running:
-            self._pool.stop(running.attempt.key)
+            running.finish(Stopped(at=time(), **key._asdict()))
+        elif self._running.get(key) is running:
+            self._pool.stop(key)

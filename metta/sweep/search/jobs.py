@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from functools import partial
 from threading import Lock
-from time import time
+from time import monotonic, sleep, time
 from uuid import uuid4
 
 from metta.sweep.contracts.advances import Advance, AdvanceOrder, Due, TrialNews
@@ -11,7 +11,16 @@ from metta.sweep.contracts.attempts import Attempt, AttemptKey
 from metta.sweep.contracts.components import create
 from metta.sweep.contracts.decisions import Decision, Interrupt, Resume, Retry, Start, Stop
 from metta.sweep.contracts.errors import NameInUse
-from metta.sweep.contracts.events import AttemptEnded, ControlChanged, Event, Failed, Reported, Tick
+from metta.sweep.contracts.events import (
+    AttemptEnded,
+    ControlChanged,
+    Event,
+    Failed,
+    Reported,
+    Stopped,
+    Tick,
+)
+from metta.sweep.contracts.failures import Failure
 from metta.sweep.executors.base import Executor
 from metta.sweep.executors.reports import Reports
 from metta.sweep.search.attempts import attempt_of, portable
@@ -19,6 +28,12 @@ from metta.sweep.search.checkpoints import Checkpoints
 from metta.sweep.search.search import Answer, Search
 from metta.sweep.stores.files import FileStore
 from metta.sweep.stores.observations import prior_of
+
+STARTS_BYTES = 400_000
+"""So much an answer may hold of attempts that are to begin; each is sent on, and a message has 4 MB."""
+
+LATE_S = 5.0
+"""So long is waited for reports that are there, and that a shared file system does not show yet."""
 
 AGAIN_S = 1.0
 """So long after somebody has ended the workflow of a trial by force, another one takes its place."""
@@ -38,6 +53,7 @@ class JobSearch:
 
     def __init__(self, store: FileStore, order: AdvanceOrder) -> None:
         spec = order.spec
+        self.spec = spec
         self._sweep_id, self._resources = order.sweep_id, spec.resources
         self._folder = store.sweep_folder(order.sweep_id)
         prior = partial(prior_of, store, order.sweep_id, spec)
@@ -60,24 +76,29 @@ class JobSearch:
             StoreError: When it cannot be recorded; the same order can be given again.
         """
         with self._lock:  # one that is tried again may meet the first one
-            return self._advance(order)
+            try:
+                return self._advance(order)
+            except BaseException:
+                self._reports.clear()  # what they have read may not be recorded
+                raise
 
     def close(self) -> None:
-        """Give back what is held open."""
-        self._search.ledger.close()
-        self._checkpoints.close()
+        """Give back what is held open; waits for an order that is carried out."""
+        with self._lock:
+            self._search.ledger.close()
+            self._checkpoints.close()
 
     def _advance(self, order: AdvanceOrder) -> Advance:
-        again = [Due(attempt=self._attempt(k.trial), delay_s=AGAIN_S) for k in order.again if self._runs(k)]
         if not order.epoch:
             answer = self._opened(order)
-            again = [Due(attempt=self._attempt(number)) for number in self._search.table.running]
-        else:
-            self._search.join(order.epoch)
-            events = list(self._events(order))
-            answer = self._search.advance(order.cursor, events, order.free)
-            self._tidy_up(events)
-        return self._told(answer, again)
+            return self._told(answer, [self._begun(number) for number in self._search.table.running])
+        self._search.join(order.epoch)
+        events = list(self._events(order))
+        answer = self._search.advance(order.cursor, events, order.free)
+        self._tidy_up(events)
+        again = [self._begun(key.trial, AGAIN_S) for key in order.again if self._runs(key)]
+        more = [self._begun(key.trial) for key in order.more if self._runs(key)]
+        return self._told(answer, [*again, *more])
 
     def _opened(self, order: AdvanceOrder) -> Answer:
         table = self._search.table
@@ -99,11 +120,29 @@ class JobSearch:
 
     def _events_of(self, news: TrialNews) -> Iterator[Event]:
         reports = self._reports.setdefault(news.key, Reports(self._attempt(news.trial)))
-        for event in reports.read(time(), news.reports):
+        for event in self._reported(reports, news.reports):
             yield portable(event, self._folder)
         if news.end:
-            del self._reports[news.key]
-            yield portable(news.end.model_copy(update={"at": time()}), self._folder)
+            self._reports.pop(news.key)
+            yield portable(self._end(news.end), self._folder)
+
+    def _reported(self, reports: Reports, size: int) -> Iterator[Reported]:
+        """What was promised; a file system that is shared may show it late."""
+        deadline = monotonic() + LATE_S
+        while True:
+            yield from reports.read(time(), size)
+            if reports.size >= size or monotonic() > deadline:
+                return
+            sleep(LATE_S / 50)
+
+    def _end(self, end: AttemptEnded) -> AttemptEnded:
+        """An end as it is recorded: what has stopped and was not to, is tried again."""
+        record = self._search.table.records[end.trial]
+        if isinstance(end, Stopped) and not (record.stopping or record.interrupted):
+            failure = Failure(kind="infra", message="it has stopped, and the search did not want that")
+            key = AttemptKey(end.trial, end.segment, end.attempt)._asdict()
+            return Failed(at=time(), seconds=end.seconds, failure=failure, **key)
+        return end.model_copy(update={"at": time()})
 
     def _runs(self, key: AttemptKey) -> bool:
         record = self._search.table.running.get(key.trial)
@@ -126,14 +165,15 @@ class JobSearch:
 
     def _told(self, answer: Answer, again: Iterable[Due]) -> Advance:
         table = self._search.table
-        begun = [due for decision in answer.decisions if (due := self._due(decision))]
         ends = [d.trial for d in answer.decisions if isinstance(d, Stop | Interrupt)]
+        starts, more = _fitting([*again, *self._decided(answer.decisions)])
         return Advance(
             epoch=table.epoch,
             cursor=answer.cursor,
             control=table.control,
             slots=self._slots,
-            starts=(*again, *begun),
+            starts=tuple(starts),
+            more=tuple(due.attempt.key for due in more),
             stops=tuple(table.records[trial].key for trial in ends),
             finish=table.finish,
             tick_s=self._search.next_tick_s,
@@ -141,14 +181,37 @@ class JobSearch:
             ledger=self._search.ledger.uri,
         )
 
-    def _due(self, decision: Decision) -> Due | None:
-        match decision:
-            case Start() | Resume():
-                self._checkpoints.refer(self._search.table.records[decision.trial])
-                return Due(attempt=self._attempt(decision.trial))
-            case Retry():
-                return Due(attempt=self._attempt(decision.trial), delay_s=decision.delay_s)
-        return None
+    def _decided(self, decisions: Iterable[Decision]) -> Iterator[Due]:
+        """What is to begin and has not ended since; a caller that lost an answer gets old decisions, too."""
+        delays: dict[int, float] = {}
+        for decision in decisions:
+            match decision:
+                case Start() | Resume():
+                    self._checkpoints.refer(self._search.table.records[decision.trial])
+                    delays[decision.trial] = 0.0
+                case Retry():
+                    delays[decision.trial] = decision.delay_s
+        running = self._search.table.running
+        for trial, delay_s in delays.items():
+            if trial in running:
+                yield Due(attempt=self._attempt(trial), delay_s=delay_s)
+
+    def _begun(self, trial: int, delay_s: float = 0.0) -> Due:
+        """An attempt that may run already; one that was told to end is only to be stopped."""
+        record = self._search.table.records[trial]
+        is_unwanted = record.stopping or record.interrupted
+        attempt = self._attempt(trial)
+        return Due(attempt=attempt, delay_s=delay_s, has_begun=True, is_unwanted=is_unwanted)
 
     def _attempt(self, trial: int) -> Attempt:
         return attempt_of(self._search.table.records[trial], self._folder, self._resources)
+
+
+def _fitting(due: list[Due]) -> tuple[list[Due], list[Due]]:
+    """Those that one answer has room for, at least one, and the others."""
+    room = STARTS_BYTES
+    for count, one in enumerate(due):
+        room -= len(one.model_dump_json())
+        if room < 0 and count:
+            return due[:count], due[count:]
+    return due, []

@@ -26,6 +26,7 @@ from metta.sweep.client.launches import Launch, Launches
 from metta.sweep.client.server import EmbeddedServer
 from metta.sweep.client.settings import Settings
 from metta.sweep.client.starts import code_here
+from metta.sweep.contracts.activities import RUN_OBJECTIVE
 from metta.sweep.contracts.attempts import Code
 from metta.sweep.contracts.errors import ServerError, SweepError
 from metta.sweep.contracts.jobs import trials_queue
@@ -194,6 +195,8 @@ async def _bury(client: Client, root: WorkflowExecutionDescription, buried: set[
             await _bury(client, await handle.describe(rpc_timeout=RPC_TIMEOUT), buried)
     buried.add(root.id)
     for pending in root.raw_description.pending_activities:
+        if pending.activity_type.name == RUN_OBJECTIVE.name:  # any worker may have it
+            continue
         is_started = pending.state == PendingActivityState.PENDING_ACTIVITY_STATE_STARTED
         if not is_started or pending.last_worker_identity == client.identity:
             continue

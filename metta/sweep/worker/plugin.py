@@ -32,6 +32,11 @@ GRACE = timedelta(seconds=15)
 """A worker that is told to end gives its sessions this long to be closed."""
 
 
+ATTENDED = 2_000
+"""So many sessions, stages and jobs a worker attends, unless it is told otherwise. They wait for processes,
+and what records must not wait for them: the engine's own default is 100."""
+
+
 class MettaSweepPlugin(SimplePlugin):
     """Adds sweeps and experiments to your own Temporal client or worker.
 
@@ -81,7 +86,7 @@ class MettaSweepPlugin(SimplePlugin):
         )
 
     def configure_worker(self, config: WorkerConfig) -> WorkerConfig:
-        """Give sessions time to be closed when a worker ends."""
+        """Give sessions time to be closed when a worker ends, and let it attend many jobs."""
         client = config.get("client")
         if not client or not issubclass(
             client.data_converter.payload_converter_class, PydanticPayloadConverter
@@ -90,6 +95,8 @@ class MettaSweepPlugin(SimplePlugin):
             raise DefinitionError([problem], "the worker's plugins")
         if not config.get("graceful_shutdown_timeout"):  # the engine's own default is none
             config["graceful_shutdown_timeout"] = GRACE
+        if not config.get("max_concurrent_activities") and not config.get("tuner"):
+            config["max_concurrent_activities"] = ATTENDED
         return super().configure_worker(config)
 
     @asynccontextmanager

@@ -15,20 +15,31 @@ with workflow.unsafe.imports_passed_through():
     from metta.sweep.contracts.advances import (
         Advance,
         AdvanceOrder,
+        Due,
         LaneState,
         TrialNews,
         TrialOrder,
         Trials,
     )
-    from metta.sweep.contracts.attempts import Attempt, AttemptKey
+    from metta.sweep.contracts.attempts import AttemptKey
     from metta.sweep.contracts.budgets import Control
     from metta.sweep.contracts.events import Stopped
     from metta.sweep.contracts.jobs import trials_queue
     from metta.sweep.contracts.sweeps import Progress, SweepSpec
-    from metta.sweep.workflows.policies import HEARTBEAT, LOOKING, LOST, RETRY
+    from metta.sweep.workflows.policies import FULL_EVENTS, HEARTBEAT, LOOKING, LOST, RETRY
 
 InputT = TypeVar("InputT", bound=BaseModel)
 ResultT = TypeVar("ResultT", bound=BaseModel)
+
+
+WIDTH = 500
+"""So many trials run at the same time at the most; the server refuses more than 2,000 children."""
+
+BATCH = 50
+"""So many trials are begun and ended by one call of the search: a message of the engine has 4 MB."""
+
+TICK_S = 0.05
+"""Time is judged no sooner than after this, whatever clocks say."""
 
 
 class JobLane:
@@ -58,7 +69,8 @@ class JobLane:
         self._running = dict.fromkeys(state.running)
         self._due = list(state.due)
         self._news = list(state.news)
-        self._inherited = set(state.running)  # of these no end is heard but what they tell
+        self._more = state.more
+        self._is_fresh = bool(state.epoch)  # another run may have been told what this one is not
         self._lost: list[AttemptKey] = []
         self._look_at = workflow.time() + LOOKING.total_seconds()
 
@@ -75,7 +87,7 @@ class JobLane:
         if not self._epoch:
             await self._advance()
         while True:
-            if workflow.info().is_continue_as_new_suggested() and not self._lost:
+            if self._is_full():
                 return None
             await self._begin_due()
             if not self._has_news():
@@ -95,37 +107,46 @@ class JobLane:
             running=tuple(self._running),
             due=tuple(self._due),
             news=tuple(self._news),
+            more=self._more,
             settled=self._settled,
             tick_at=self._tick_at,
         )
+
+    def _is_full(self) -> bool:
+        """Whether another run is to go on; not while the sweep is being stopped, which is seen here."""
+        info = workflow.info()
+        has_room = self._control().stop and info.get_current_history_length() < FULL_EVENTS
+        return info.is_continue_as_new_suggested() and not has_room and not self._lost
 
     # --- waiting ---
 
     def _has_news(self) -> bool:
         is_tick = self._tick_at is not None and workflow.time() >= self._tick_at
         wants_more = self._free() > 0 and not self._settled
-        return bool(self._news or self._lost) or is_tick or wants_more or self._is_changed()
+        is_told = bool(self._news or self._lost or self._more) or self._is_fresh
+        return is_told or is_tick or wants_more or self._is_changed()
 
     def _is_changed(self) -> bool:
         """Whether people want something that the search does not know."""
-        mine, applied = self._control(), self._applied
-        return (mine.run, mine.version) != (applied.run, applied.version)
+        # not by the run: a history that is replayed after a reset was written by another one
+        return self._control().version != self._applied.version
 
     def _free(self) -> int:
-        control = self._control()
-        slots = self._slots if control.concurrency is None else min(self._slots, control.concurrency)
-        return max(0, slots - len(self._running) - len(self._due))
+        slots, limit = min(self._slots, WIDTH), self._control().concurrency
+        # as in a session, what is to be tried again later keeps a slot only where people count them
+        due = [due for due in self._due if limit is not None or not due.at]
+        free = (slots if limit is None else min(slots, limit)) - len(self._running) - len(due)
+        return max(0, min(free, BATCH))
 
     async def _wait(self) -> None:
         due_s = [due.at for due in self._due if not self._control().pause]
         due_s += [] if self._tick_at is None else [self._tick_at]
-        due_s += [self._look_at] if self._inherited else []
+        due_s += [self._look_at] if self._running else []
         patience = None
         if due_s:
             patience = timedelta(seconds=max(0.001, min(due_s) - workflow.time()))
-        full = workflow.info().is_continue_as_new_suggested
         with suppress(TimeoutError):
-            await workflow.wait_condition(lambda: self._has_news() or full(), timeout=patience)
+            await workflow.wait_condition(lambda: self._has_news() or self._is_full(), timeout=patience)
 
     # --- trials ---
 
@@ -133,11 +154,12 @@ class JobLane:
         if self._control().pause:
             return
         now = workflow.time()
-        ready = [due.attempt for due in self._due if due.at <= now]
+        ready = [due for due in self._due if due.at <= now]
         self._due = [due for due in self._due if due.at > now]
         await asyncio.gather(*map(self._begin, ready))
 
-    async def _begin(self, attempt: Attempt) -> None:
+    async def _begin(self, due: Due) -> None:
+        attempt = due.attempt
         self._running[attempt.key] = None
         order = TrialOrder(
             sweep_id=self._sweep_id,
@@ -145,7 +167,9 @@ class JobLane:
             executor=self._spec.executor,
             attempt=attempt,
             timeout_s=self._spec.timeout,
+            epoch=self._epoch,
             queue=self._queue(),
+            is_unwanted=due.is_unwanted,
         )
         try:
             handle = await workflow.start_child_workflow(
@@ -158,7 +182,8 @@ class JobLane:
                 static_summary=f"trial {attempt.trial}",
             )
         except WorkflowAlreadyStartedError:  # it goes on since an earlier run
-            self._inherited.add(attempt.key)
+            if due.is_unwanted:
+                await self._stop(attempt.key)
         else:
             handle.add_done_callback(lambda task: self._closed(attempt.key, task))
 
@@ -177,10 +202,10 @@ class JobLane:
             self._lost.append(key)
 
     async def _look_for_missing(self) -> None:
-        if not self._inherited or workflow.time() < self._look_at:
+        if not self._running or workflow.time() < self._look_at:
             return
         self._look_at = workflow.time() + LOOKING.total_seconds()
-        asked = Trials(sweep_id=self._sweep_id, keys=tuple(sorted(self._inherited)))
+        asked = Trials(sweep_id=self._sweep_id, keys=tuple(sorted(self._running)))
         missing = await self._called(MISSING_TRIALS, asked, "look for trials that have died")
         told = {news.key for news in self._news if news.end}
         self._lost += [AttemptKey(*key) for key in missing.keys if key not in told]
@@ -191,21 +216,24 @@ class JobLane:
             with suppress(FailureError):  # it has just ended
                 await handle.signal("stop")
             return
-        waiting = [due.attempt.key for due in self._due]
-        self._due = [due for due in self._due if due.attempt.key != key]
-        if key in waiting:
-            end = Stopped(at=workflow.time(), **key._asdict())
-            self._news.append(TrialNews(**key._asdict(), end=end))
+        for due in [due for due in self._due if due.attempt.key == key]:
+            self._due.remove(due)
+            if due.has_begun:  # it is to be found, and stopped
+                self._due.append(due.model_copy(update={"is_unwanted": True, "at": 0.0}))
+            else:
+                end = Stopped(at=workflow.time(), **key._asdict())
+                self._news.append(TrialNews(**key._asdict(), end=end))
 
     # --- the search ---
 
     async def _advance(self) -> Advance | None:
         """Tell the search what happened, and carry out what it wants."""
-        news, self._news = self._news, []
+        news, self._news = self._news[:BATCH], self._news[BATCH:]
         lost, self._lost = self._lost, []
+        more, self._more = self._more, ()
+        self._is_fresh = False
         for key in (*(told.key for told in news if told.end), *lost):
             self._running.pop(key, None)
-            self._inherited.discard(key)
         order = AdvanceOrder(
             sweep_id=self._sweep_id,
             spec=self._spec,
@@ -218,6 +246,7 @@ class JobLane:
             free=self._free(),
             tick=self._tick_at is not None and workflow.time() >= self._tick_at,
             again=tuple(lost),
+            more=more,
         )
         advance = await self._called(ADVANCE_SEARCH, order, _summary(order))
         return await self._carry_out(advance)
@@ -228,7 +257,8 @@ class JobLane:
         self._epoch, self._cursor, self._slots = advance.epoch, advance.cursor, advance.slots
         self._applied = advance.control
         now = workflow.time()
-        self._tick_at = None if advance.tick_s is None else now + advance.tick_s
+        self._tick_at = None if advance.tick_s is None else now + max(TICK_S, advance.tick_s)
+        self._more = tuple(AttemptKey(*key) for key in advance.more)
         known = {*self._running, *(due.attempt.key for due in self._due)}
         for due in advance.starts:
             if due.attempt.key not in known:
