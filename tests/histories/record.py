@@ -11,6 +11,7 @@ import asyncio
 import json
 import tempfile
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from shutil import copyfile
 from typing import Any
@@ -24,6 +25,7 @@ from metta.sweep.client.settings import Settings
 from metta.sweep.contracts.sweeps import SEARCH_ATTRIBUTES
 from tests.rig import TEMPORAL, Handle, Rig, definition, standing, until
 from tests.workflows import pipelines
+from tests.workflows.jobs import GATED, TRAIN, job
 
 HERE = Path(__file__).parent
 SUGGESTED = 30
@@ -132,6 +134,80 @@ async def experiment_with_wrong_input(rig: Rig) -> Handle:
     return await experiment(rig, "plain", fields={"typo": 1})
 
 
+async def jobs(rig: Rig, program: str, **changes: object) -> Handle:
+    """A sweep whose trials are jobs, two at a time."""
+    executor = {"type": "local", "max_parallel": 2}
+    return await rig.start(job(program, **{"executor": executor, **changes}))
+
+
+async def jobs_running(rig: Rig, **changes: object) -> Handle:
+    handle = await jobs(rig, GATED, **changes)
+    await until(lambda: (rig.folder / "notes").exists())
+    return handle
+
+
+async def jobs_continued(rig: Rig) -> Handle:
+    return await jobs(rig, TRAIN, budget=4)
+
+
+async def jobs_failed(rig: Rig) -> Handle:
+    return await jobs(rig, "exit 3", budget=3, max_failures=2, retry={"max_attempts": 2, "initial": 0.1})
+
+
+async def jobs_stopped(rig: Rig) -> Handle:
+    handle = await jobs_running(rig, budget=3)
+    await handle.execute_update("pause", "now")
+    await handle.execute_update("resume")
+    await handle.execute_update("stop")
+    return handle
+
+
+async def jobs_cancelled(rig: Rig) -> Handle:
+    handle = await jobs_running(rig, budget=3)
+    await handle.cancel()
+    return handle
+
+
+async def jobs_reconciled(rig: Rig) -> Handle:
+    handle = await jobs_running(rig, budget=1)
+    await trial_of(rig, handle).terminate("by hand")
+    await asyncio.sleep(1.5)
+    rig.open_gate()
+    return handle
+
+
+def trial_of(rig: Rig, handle: Handle) -> Handle:
+    return rig.client.get_workflow_handle(f"{handle.id}/trial-0/seg-0/try-1")
+
+
+async def trial_ended(rig: Rig) -> Handle:
+    handle = await jobs(rig, TRAIN, budget=1)
+    await handle.result()
+    return trial_of(rig, handle)
+
+
+async def trial_failed(rig: Rig) -> Handle:
+    handle = await jobs(rig, "exit 3", budget=1)
+    with suppress(WorkflowFailureError):
+        await handle.result()
+    return trial_of(rig, handle)
+
+
+async def trial_stopped(rig: Rig) -> Handle:
+    handle = await jobs_running(rig, budget=1)
+    await handle.execute_update("stop")
+    await handle.result()
+    return trial_of(rig, handle)
+
+
+async def trial_cancelled(rig: Rig) -> Handle:
+    handle = await jobs_running(rig, budget=1)
+    await trial_of(rig, handle).cancel()
+    with suppress(WorkflowFailureError):
+        await handle.result()
+    return trial_of(rig, handle)
+
+
 STORIES: list[Callable[[Rig], Awaitable[Handle]]] = [
     finished,
     budget_changed,
@@ -151,6 +227,15 @@ STORIES: list[Callable[[Rig], Awaitable[Handle]]] = [
     experiment_cancelled,
     experiment_searched,
     experiment_with_wrong_input,
+    jobs_continued,
+    jobs_failed,
+    jobs_stopped,
+    jobs_cancelled,
+    jobs_reconciled,
+    trial_ended,
+    trial_failed,
+    trial_stopped,
+    trial_cancelled,
 ]
 
 

@@ -121,6 +121,8 @@ class TrialTable:
                 self._resolve({} if event.left_out else event.metrics)
             case Opened():
                 self.epoch, self.chain = event.epoch, event.chain
+                if event.control.run not in self._versions:  # somebody started the sweep, or continues it
+                    self.failed_in_run = 0
                 self._take_control(event.control)
             case ControlChanged():
                 self._take_control(event.control)
@@ -146,8 +148,6 @@ class TrialTable:
         known = self._versions.get(control.run)
         if known is not None and control.version <= known:
             return  # a session opened again may know less than the one before was told
-        if known is None:  # somebody started the sweep, or continues it
-            self.failed_in_run = 0
         self._versions[control.run] = control.version
         self.control, self.finish = control, None
 
