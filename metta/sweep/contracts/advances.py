@@ -127,6 +127,7 @@ class Advance(Wire):
         tick_s: Seconds until time has to be judged; None means never.
         progress: How far it is.
         ledger: Where it is recorded.
+        settled: Whether the search has nothing to do for free slots.
     """
 
     epoch: int
@@ -140,6 +141,7 @@ class Advance(Wire):
     tick_s: float | None = None
     progress: Progress = Progress()
     ledger: str = ""
+    settled: bool = False
 
 
 class Trials(Wire):

@@ -91,14 +91,14 @@ class JobSearch:
     def _advance(self, order: AdvanceOrder) -> Advance:
         if not order.epoch:
             answer = self._opened(order)
-            return self._told(answer, [self._begun(number) for number in self._search.table.running])
+            return self._told(order, answer, [self._begun(number) for number in self._search.table.running])
         self._search.join(order.epoch)
         events = list(self._events(order))
         answer = self._search.advance(order.cursor, events, order.free)
         self._tidy_up(events)
         again = [self._begun(key.trial, AGAIN_S) for key in order.again if self._runs(key)]
         more = [self._begun(key.trial) for key in order.more if self._runs(key)]
-        return self._told(answer, [*again, *more])
+        return self._told(order, answer, [*again, *more])
 
     def _opened(self, order: AdvanceOrder) -> Answer:
         table = self._search.table
@@ -163,7 +163,7 @@ class JobSearch:
 
     # --- what was decided ---
 
-    def _told(self, answer: Answer, again: Iterable[Due]) -> Advance:
+    def _told(self, order: AdvanceOrder, answer: Answer, again: Iterable[Due]) -> Advance:
         table = self._search.table
         ends = [d.trial for d in answer.decisions if isinstance(d, Stop | Interrupt)]
         starts, more = _fitting([*again, *self._decided(answer.decisions)])
@@ -179,6 +179,8 @@ class JobSearch:
             tick_s=self._search.next_tick_s,
             progress=table.progress(),
             ledger=self._search.ledger.uri,
+            # decisions that are carried out already have taken slots, too: it is to be asked once more
+            settled=bool(order.epoch) and not answer.decisions,
         )
 
     def _decided(self, decisions: Iterable[Decision]) -> Iterator[Due]:

@@ -72,6 +72,7 @@ class JobLane:
         self._more = state.more
         self._is_fresh = bool(state.epoch)  # another run may have been told what this one is not
         self._lost: list[AttemptKey] = []
+        self._run = ""
         self._look_at = workflow.time() + LOOKING.total_seconds()
 
     def tell(self, news: TrialNews) -> None:
@@ -134,7 +135,7 @@ class JobLane:
     def _free(self) -> int:
         slots, limit = min(self._slots, WIDTH), self._control().concurrency
         # as in a session, what is to be tried again later keeps a slot only where people count them
-        due = [due for due in self._due if limit is not None or not due.at]
+        due = [due for due in self._due if limit is not None or due.has_begun or not due.at]
         free = (slots if limit is None else min(slots, limit)) - len(self._running) - len(due)
         return max(0, min(free, BATCH))
 
@@ -151,11 +152,12 @@ class JobLane:
     # --- trials ---
 
     async def _begin_due(self) -> None:
-        if self._control().pause:
-            return
-        now = workflow.time()
-        ready = [due for due in self._due if due.at <= now]
-        self._due = [due for due in self._due if due.at > now]
+        now, is_paused = workflow.time(), self._control().pause
+        ready, later = list[Due](), list[Due]()
+        for due in self._due:
+            is_ready = due.at <= now and (due.is_unwanted or not is_paused)
+            (ready if is_ready else later).append(due)
+        self._due = later
         await asyncio.gather(*map(self._begin, ready))
 
     async def _begin(self, due: Due) -> None:
@@ -249,19 +251,22 @@ class JobLane:
             more=more,
         )
         advance = await self._called(ADVANCE_SEARCH, order, _summary(order))
+        self._applied = order.control
         return await self._carry_out(advance)
 
     async def _carry_out(self, advance: Advance) -> Advance | None:
-        # who opens a sweep has not asked yet what free slots are for
-        self._settled = bool(self._epoch) and not advance.starts and not advance.stops
+        self._settled = advance.settled
         self._epoch, self._cursor, self._slots = advance.epoch, advance.cursor, advance.slots
-        self._applied = advance.control
         now = workflow.time()
+        if self._run not in ("", advance.control.run):  # history was reset: what it heard since is unknown
+            self._look_at = now
+        self._run = advance.control.run
         self._tick_at = None if advance.tick_s is None else now + max(TICK_S, advance.tick_s)
         self._more = tuple(AttemptKey(*key) for key in advance.more)
         known = {*self._running, *(due.attempt.key for due in self._due)}
         for due in advance.starts:
             if due.attempt.key not in known:
+                known.add(due.attempt.key)
                 self._due.append(due.model_copy(update={"at": now + due.delay_s if due.delay_s else 0.0}))
         await asyncio.gather(*(self._stop(AttemptKey(*key)) for key in advance.stops))
         self._show(advance.progress)
