@@ -61,7 +61,9 @@ def test_what_is_recorded_never_runs_again_wherever_the_worker_is_killed(
     for point in walked.POINTS.glob("*-before"):  # killed there, or inside, or behind: three runs at most
         stage = point.name.removesuffix("-before")
         assert {f"{stage}-before", f"{stage}-after"} <= set(killed) or "sweeps" in stage, stage
-        assert point.read_text("utf-8").count("reached") <= 4
+        # beside it another branch is killed at as many places
+        most = 8 if "@parallel" in stage else 4
+        assert point.read_text("utf-8").count("reached") <= most
     assert not [entry for entry in handle.log.entries() if isinstance(entry, AttemptFailed)]
     for file in (project / ".metta-sweep").glob("**/*.json"):
         if not file.name.startswith("."):

@@ -51,6 +51,22 @@ def test_what_is_committed_is_read_in_another_object(path: Path) -> None:
     assert list(FileLedger(path).read()) == chunks
 
 
+def test_it_tells_whether_others_have_written(path: Path) -> None:
+    mine, other = FileLedger(path), FileLedger(path)
+    assert not mine.has_more()
+    mine.commit(chunk(0))
+    assert not mine.has_more()
+    assert other.has_more()
+    other.commit(chunk(1))
+    assert mine.has_more()
+    assert [c.n for c in mine.read()] == [0, 1]
+    assert not mine.has_more()
+    assert list(mine.read(1)) == []
+    mine.commit(chunk(2))
+    assert not mine.has_more()
+    assert [c.n for c in mine.read(1)] == [2]
+
+
 def test_lines_are_json_that_others_can_read(path: Path) -> None:
     FileLedger(path).commit(chunk(0))
     [line] = path.read_text("utf-8").splitlines()

@@ -112,7 +112,8 @@ def unknown_name(name: str, known: Mapping[str, object] | Sequence[str]) -> str 
 def problems_of(error: ValidationError, model: type[BaseModel]) -> Iterator[str]:
     """Pydantic's errors, one readable sentence each."""
     for detail in error.errors(include_url=False):
-        path = [str(part) for part in detail["loc"]]
+        # the members of a union have tags such as <job>, which nobody has written
+        path = [str(part) for part in detail["loc"] if not str(part).startswith("<")]
         where = ".".join(path)
         if detail["type"] == "extra_forbidden":
             names = list(_fields_at(model, path[:-1]))

@@ -5,8 +5,10 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import (
     BeforeValidator,
+    Discriminator,
     Field,
     JsonValue,
+    Tag,
     ValidationInfo,
     ValidatorFunctionWrapHandler,
     WrapValidator,
@@ -91,7 +93,11 @@ class SweepSpec(Wire):
             for what was known then is recorded.
     """
 
-    objective: Annotated[str | Job, BeforeValidator(objective_from)]
+    objective: Annotated[
+        Annotated[str, Tag("<function>")] | Annotated[Job, Tag("<job>")],
+        Discriminator(lambda data: "<job>" if isinstance(data, Job | dict) else "<function>"),
+        BeforeValidator(objective_from),
+    ]
     search_space: Annotated[SearchSpace, WrapValidator(_space)]
     optimizer: Component = ComponentSpec(type="random")
     scheduler: Component = ComponentSpec(type="asynchronous")

@@ -206,7 +206,8 @@ class StageHost:
 
     async def _outcomes(self, name: str) -> Outcomes:
         outcomes = self._known.setdefault(name, Outcomes(self._store.outcome_log(name)))
-        await asyncio.to_thread(outcomes.refresh)
+        if outcomes.has_news():
+            await asyncio.to_thread(outcomes.refresh)
         return outcomes
 
     async def _ended(self, order: Order, reply: Reply, seconds: float, outcomes: Outcomes) -> StageResult:

@@ -75,6 +75,13 @@ class FileLog(Generic[LineT]):
                 yield self._chunk(number, offset, line)
             self._read = (number + 1, offset + len(line))
 
+    def has_more(self) -> bool:
+        """Whether anything stands behind the last line that was read or written here; a cheap look."""
+        try:
+            return self._path.stat().st_size > self._read[1]
+        except FileNotFoundError:
+            return False
+
     def close(self) -> None:
         """Give back the file, and what is known of it; the next commit opens it again."""
         if self._file is not None:
@@ -124,7 +131,10 @@ class FileLog(Generic[LineT]):
                 os.ftruncate(file, self._offset)
             self.close()  # after a failed fsync the page cache cannot be trusted: read the file anew
             raise
+        is_read = self._read == (self._lines, self._offset)
         self._lines, self._offset = self._lines + 1, self._offset + len(line)
+        if is_read:
+            self._read = self._lines, self._offset
 
     def _check_mine(self, file: int, chunk: LineT, line: bytes) -> None:
         os.fsync(file)  # whoever wrote it may have died before; it is acted on from here on

@@ -66,6 +66,10 @@ class Outcomes:
         with self._lock:
             self._refresh()
 
+    def has_news(self) -> bool:
+        """Whether others may have recorded something; costs next to nothing."""
+        return self._log.has_more()
+
     def of(self, at: At) -> Known | None:
         """What is known of a step for good; None when nothing is."""
         found = self._known.get(at)
