@@ -5,14 +5,12 @@ import os
 import signal
 import subprocess
 import sys
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from time import time
 
 import pytest
 
-from metta.sweep.executors.claims import boot_id, claim, holder, identity, lives, wake
+from metta.sweep.executors.claims import boot_id, holder, identity, lives, wake
 from metta.sweep.executors.local import LocalExecutor, LocalRequest
 from tests.executors.jobs import spec_of, until
 
@@ -53,14 +51,41 @@ def test_a_zombie_is_not_alive() -> None:
         assert process.returncode is None
 
 
+CLAIMANT = """
+import sys
+from pathlib import Path
+from tests.executors.test_claims import claim
+
+print("ready", flush=True)
+while not Path("go").exists():
+    pass
+print(*(int(claim(str(number))) for number in range(20)))
+"""
+
+
 def test_of_many_who_claim_one_folder_at_once_one_gets_it(tmp_path: Path) -> None:
-    with ProcessPoolExecutor(4, mp_context=get_context("spawn")) as pool:
-        for number in range(20):
-            folder = tmp_path / str(number)
-            folder.mkdir()
-            claimed = list(pool.map(claim, [str(folder)] * 4))
-            assert sorted(claimed) == [False, False, False, True]
-            assert [path.name for path in folder.iterdir()] == ["claim"]  # no trace of the others
+    for number in range(20):
+        (tmp_path / str(number)).mkdir()
+    root = str(Path(__file__).parents[2])
+    claimants = [
+        subprocess.Popen(
+            [sys.executable, "-c", CLAIMANT],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": root},
+            stdout=subprocess.PIPE,
+        )
+        for _ in range(4)
+    ]
+    for claimant in claimants:
+        assert claimant.stdout
+        assert claimant.stdout.readline() == b"ready\n"
+    (tmp_path / "go").touch()
+    claimed = [claimant.communicate()[0].split() for claimant in claimants]
+    assert [sorted(tried) for tried in zip(*claimed, strict=True)] == [[b"0", b"0", b"0", b"1"]] * 20
+    for number in range(20):
+        assert [path.name for path in (tmp_path / str(number)).iterdir()] == [
+            "claim"
+        ]  # no trace of the others
 
 
 def test_a_living_holder_that_has_not_begun_lets_the_job_wait(
