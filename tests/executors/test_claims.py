@@ -54,7 +54,7 @@ def test_a_zombie_is_not_alive() -> None:
 CLAIMANT = """
 import sys
 from pathlib import Path
-from tests.executors.test_claims import claim
+from metta.sweep.executors.claims import claim
 
 print("ready", flush=True)
 while not Path("go").exists():
@@ -83,9 +83,8 @@ def test_of_many_who_claim_one_folder_at_once_one_gets_it(tmp_path: Path) -> Non
     claimed = [claimant.communicate()[0].split() for claimant in claimants]
     assert [sorted(tried) for tried in zip(*claimed, strict=True)] == [[b"0", b"0", b"0", b"1"]] * 20
     for number in range(20):
-        assert [path.name for path in (tmp_path / str(number)).iterdir()] == [
-            "claim"
-        ]  # no trace of the others
+        left = (tmp_path / str(number)).iterdir()
+        assert [path.name for path in left] == ["claim"], "no trace of the others"
 
 
 def test_a_living_holder_that_has_not_begun_lets_the_job_wait(
