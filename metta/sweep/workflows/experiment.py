@@ -49,7 +49,7 @@ class Experiment:
         self._control = ExperimentControl()
         self._gate, self._table = Gate(self._is_shut), StageTable()
         self._state: ExperimentState = "running"
-        self._reason, self._shown, self._is_due = "", "", False
+        self._reason, self._shown = "", ""
         self._wrong: DefinitionError | None = None
         try:
             self._input = input_from(ExperimentInput, input)
@@ -114,7 +114,7 @@ class Experiment:
         beginning = self._input.beginning or await self._planned()
         self._table.ended, position = beginning.ended, beginning.position
         name = workflow.info().workflow_id
-        steps = Steps(name, self._input.spec, beginning.plan, self._gate, self._table, self._show_soon)
+        steps = Steps(name, self._input.spec, beginning.plan, self._gate, self._table, self._show)
         running = asyncio.create_task(Interpreter(steps).run(beginning.plan, position))
         try:
             await workflow.wait_condition(lambda: running.done() or self._is_drained())
@@ -183,20 +183,10 @@ class Experiment:
         self._state, self._reason = state, reason
         self._show()
 
-    def _show_soon(self) -> None:
-        """Show the table once, however many stages begin and end at the same time."""
-        if not self._is_due:
-            self._is_due = True
-            asyncio.get_running_loop().call_soon(self._show_details)
-
-    def _show_details(self) -> None:
-        self._is_due = False
-        reason = f": {self._reason}" if self._reason else ""
-        workflow.set_current_details(f"**{self._state}**{reason}\n\n{self._table.markdown()}")
-
     def _show(self) -> None:
         """What the Temporal UI shows, and what lists of workflows can be filtered by."""
-        self._show_details()
+        reason = f": {self._reason}" if self._reason else ""
+        workflow.set_current_details(f"**{self._state}**{reason}\n\n{self._table.markdown()}")
         if self._shown != self._state:  # each is an event in history
             self._shown = self._state
             workflow.upsert_search_attributes([STATUS.value_set(self._state)])
