@@ -7,7 +7,7 @@ from typing import Any
 
 from temporalio import activity
 
-from metta.sweep.activities.attending import Teller, attended, failed_trial, news_of, unusable
+from metta.sweep.activities.attending import BEAT_S, Teller, attended, failed_trial, news_of, unusable
 from metta.sweep.contracts.activities import RUN_OBJECTIVE
 from metta.sweep.contracts.advances import TrialNews, TrialOrder
 from metta.sweep.contracts.attempts import Attempt, Code
@@ -18,9 +18,6 @@ from metta.sweep.executors.protocol import REPORTS
 from metta.sweep.executors.reports import Reports
 from metta.sweep.runners.hosts import ObjectiveHost, Running
 from metta.sweep.stores.files import FileStore
-
-TELL_S = 1.0
-"""How often it is looked what a trial has reported."""
 
 
 class ObjectiveRuns:
@@ -102,7 +99,7 @@ async def _told(order: TrialOrder, running: Running) -> None:
     reports = Reports(order.attempt)
     teller = Teller(order.sweep_id, order.attempt.key)
     while True:
-        await asyncio.sleep(TELL_S)
+        await asyncio.sleep(BEAT_S)
         await asyncio.to_thread(reports.read, time())
         await teller.tell(reports.size)
         if await teller.is_unwanted():

@@ -1,6 +1,7 @@
 """How trials fail, and who pays for the next attempt."""
 
 import errno
+import signal
 from collections.abc import Callable
 from math import inf
 from sys import float_info
@@ -73,6 +74,9 @@ FREE: frozenset[str] = frozenset(kind for kind, how in TREATMENTS.items() if how
 
 UNTELLING: frozenset[str] = frozenset(kind for kind, how in TREATMENTS.items() if not how.tells)
 """Kinds that say nothing of a trial's parameters."""
+
+FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)
+"""Signals that people and machines send to end a process; training code dies of other ones."""
 
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 """What the operating system says of a disk that is full: nobody's fault, and soon mended."""

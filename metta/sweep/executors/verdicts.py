@@ -4,12 +4,9 @@ import signal
 
 from metta.sweep.contracts.attempts import Attempt
 from metta.sweep.contracts.events import AttemptEnded, Completed, Failed, SegmentEnded, Stopped
-from metta.sweep.contracts.failures import EVIDENCE_CHARS, Failure, FailureKind
+from metta.sweep.contracts.failures import EVIDENCE_CHARS, FROM_OUTSIDE, Failure, FailureKind
 from metta.sweep.contracts.jobs import INTERRUPTED, JobEnd
 from metta.sweep.executors.reports import Reports
-
-FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)
-"""Signals that people and machines send to end a process; training code dies of other ones."""
 
 NO_RESULT = "it exited with code 0 and has reported nothing; append a line to the file of reports"
 

@@ -6,10 +6,9 @@ from pathlib import Path
 from time import monotonic
 from typing import Literal, TypeAlias
 
-VMSTAT = Path("/proc/vmstat")
+from metta.sweep.contracts.failures import FROM_OUTSIDE
 
-FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)
-"""Signals that people and machines send to end a process; training code dies of other ones."""
+VMSTAT = Path("/proc/vmstat")
 
 
 DeathKind: TypeAlias = Literal["user", "oom", "infra"]

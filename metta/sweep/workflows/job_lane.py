@@ -26,7 +26,7 @@ with workflow.unsafe.imports_passed_through():
     from metta.sweep.contracts.events import Stopped
     from metta.sweep.contracts.jobs import trials_queue
     from metta.sweep.contracts.sweeps import Progress, SweepSpec
-    from metta.sweep.workflows.policies import FULL_EVENTS, HEARTBEAT, LOOKING, LOST, RETRY
+    from metta.sweep.workflows.policies import CALL, FULL_EVENTS, HEARTBEAT, LOOKING, RETRY
 
 InputT = TypeVar("InputT", bound=BaseModel)
 ResultT = TypeVar("ResultT", bound=BaseModel)
@@ -280,7 +280,7 @@ class JobLane:
             reference.name,
             order,
             result_type=reference.result,
-            start_to_close_timeout=LOST,
+            start_to_close_timeout=CALL,
             heartbeat_timeout=HEARTBEAT,
             retry_policy=RETRY,
             summary=summary,

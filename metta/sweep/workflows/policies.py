@@ -23,8 +23,8 @@ and the last failure of a stage, are raised as non-retryable."""
 FULL_EVENTS = 30_000
 """From here on history begins anew even when that has to wait for a child; the engine ends at 51,200."""
 
-LOST = timedelta(hours=1)
+CALL = timedelta(hours=1)
 """A call of the search takes milliseconds, and minutes where a large ledger is folded first."""
 
 LOOKING = timedelta(seconds=60)
-"""How often it is looked whether trials that an earlier run has begun are still there."""
+"""How often it is looked whether the workflows of running trials are still there."""

@@ -1,4 +1,4 @@
-"""The workflow of a sweep in the session lane: one long activity hosts the search."""
+"""The workflow of a sweep: one long activity hosts the search, or each trial is a job with a workflow."""
 
 import asyncio
 from typing import Any

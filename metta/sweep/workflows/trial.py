@@ -67,9 +67,6 @@ class Trial:
         except (ActivityError, asyncio.CancelledError) as error:
             if not (self._is_stopped or self._is_cancelled):
                 return self._failed("infra", _message(error))
-        if isinstance(self._order.objective, str):  # it runs in its worker's own processes
-            key = self._order.attempt.key._asdict()
-            return TrialNews(**key, end=Stopped(at=workflow.time(), **key))
         try:
             return await self._run(self._order.model_copy(update={"is_unwanted": True}))
         except ActivityError as error:
@@ -81,7 +78,7 @@ class Trial:
         Raises:
             ActivityError: When it could not say anything.
         """
-        if order.is_unwanted and isinstance(order.objective, str):
+        if order.is_unwanted and isinstance(order.objective, str):  # it has ended with its worker's processes
             key = order.attempt.key._asdict()
             return TrialNews(**key, end=Stopped(at=workflow.time(), **key))
         params = ", ".join(f"{name}={value}" for name, value in order.attempt.params.items())
