@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, CredentialRetrievalError
 
+from metta.sweep.client.ports import lasting_ports
 from metta.sweep.contracts.errors import StoreError, StoreFull
 from metta.sweep.stores.objects import Objects
 from metta.sweep.stores.refusals import Place, refusals
 from tests.stores.asked import Asked, answer, answers
-from tests.stores.weed import BUCKET, Weed, free_ports
+from tests.stores.weed import BUCKET, Weed
 
 PLACE = Place("s3://bucket/key", "bucket", "http://server")
 
@@ -131,7 +132,7 @@ def test_a_bucket_that_is_missing_is_named(weed: Weed, act: Act) -> None:
 
 @pytest.mark.parametrize("act", [act for act, _ in READS + WRITES])
 def test_a_server_that_cannot_be_reached_is_named(weed: Weed, act: Act) -> None:
-    [port] = free_ports(1)
+    [port] = lasting_ports("127.0.0.1", 1)
     objects = weed.objects("p", url=f"http://127.0.0.1:{port}", tries=1)
     with pytest.raises(StoreError) as error:
         act(objects)

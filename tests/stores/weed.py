@@ -2,11 +2,8 @@
 
 import json
 import shutil
-import socket
 import subprocess
 import sys
-from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
@@ -16,6 +13,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from metta.sweep.client.ports import lasting_ports
 from metta.sweep.stores.objects import Objects
 
 BUCKET = "artifacts"
@@ -40,7 +38,7 @@ class Weed:
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
         names = [name + suffix for name in PORTS for suffix in ("", ".grpc")]
-        self._ports = dict(zip(names, free_ports(len(names)), strict=True))
+        self._ports = dict(zip(names, lasting_ports("127.0.0.1", len(names)), strict=True))
         self.port = self._ports["s3.port"]
         self.url = f"http://127.0.0.1:{self.port}"
         users = [
@@ -128,12 +126,3 @@ class Weed:
             else:
                 client.close()
                 return
-
-
-def free_ports(count: int) -> Sequence[int]:
-    """Ports that nobody uses now."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]

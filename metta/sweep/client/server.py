@@ -14,6 +14,7 @@ from pydantic import Field
 
 from metta.sweep.client.detached import POLL_S, end, end_of, size_of, spawn_detached, wait_until_free
 from metta.sweep.client.locks import held, is_held
+from metta.sweep.client.ports import lasting_ports
 from metta.sweep.contracts.errors import ServerError
 from metta.sweep.contracts.models import Wire
 from metta.sweep.contracts.sweeps import SEARCH_ATTRIBUTES
@@ -173,15 +174,22 @@ def _binary() -> str:
 
 
 def _new_info() -> ServerInfo:
-    """Two free ports; METTA_SWEEP_PORT fixes that of the server."""
+    try:
+        port, ui_port = lasting_ports(HOST, 2)
+    except OSError as error:
+        raise ServerError(f"no ports for this project's Temporal server: {error}") from None
+    return ServerInfo(port=_wanted_port() or port, ui_port=ui_port)
+
+
+def _wanted_port() -> int:
+    """The port that METTA_SWEEP_PORT fixes; 0 when any will do."""
     wanted = os.environ.get("METTA_SWEEP_PORT", "0")
-    with socket.socket() as one, socket.socket() as other:
-        try:
-            one.bind((HOST, int(wanted)))
-        except (OSError, ValueError, OverflowError) as error:
-            raise ServerError(f"METTA_SWEEP_PORT has to be a free port, got {wanted!r}: {error}") from None
-        other.bind((HOST, 0))
-        return ServerInfo(port=one.getsockname()[1], ui_port=other.getsockname()[1])
+    try:
+        with socket.socket() as probe:
+            probe.bind((HOST, int(wanted)))
+            return int(wanted)
+    except (OSError, ValueError, OverflowError) as error:
+        raise ServerError(f"METTA_SWEEP_PORT has to be a free port, got {wanted!r}: {error}") from None
 
 
 def _command(binary: str, info: ServerInfo, folder: Path) -> list[str]:

@@ -118,10 +118,10 @@ class Experiment:
         running = asyncio.create_task(Interpreter(steps).run(beginning.plan, position))
         try:
             await workflow.wait_condition(lambda: running.done() or self._is_drained())
-        finally:
-            # cut off between two steps: its position says how to go on
-            running.cancel()
-            await workflow.wait([running])
+        except asyncio.CancelledError:  # by name: a workflow that is evicted must not wait for anything more
+            await _cut_off(running)
+            raise
+        await _cut_off(running)
         if running.cancelled():
             await workflow.wait_condition(workflow.all_handlers_finished)
             if not self._control.stop:
@@ -190,3 +190,9 @@ class Experiment:
         if self._shown != self._state:  # each is an event in history
             self._shown = self._state
             workflow.upsert_search_attributes([STATUS.value_set(self._state)])
+
+
+async def _cut_off(running: asyncio.Task[Value]) -> None:
+    """End it between two steps: its position says how to go on."""
+    running.cancel()
+    await workflow.wait([running])
