@@ -15,6 +15,7 @@ from metta.sweep.client.loop import call
 from metta.sweep.client.server import NAMESPACE, EmbeddedServer
 from metta.sweep.client.settings import Settings
 from metta.sweep.worker.dev import stop_dev
+from tests.stores.weed import Weed
 
 GONE_S = 10.0
 """A process that was killed is gone by then, on a busy machine too."""
@@ -56,6 +57,21 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     embedded = EmbeddedServer(folder / "server")
     yield Settings(folder, {"target_host": embedded.ensure().address, "namespace": NAMESPACE})
     embedded.stop()
+
+
+@pytest.fixture(scope="session")
+def _weed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Weed]:
+    weed = Weed(tmp_path_factory.mktemp("weed"))
+    weed.start()
+    yield weed
+    weed.kill()
+
+
+@pytest.fixture
+def weed(_weed: Weed, monkeypatch: pytest.MonkeyPatch) -> Weed:
+    """An S3 server for all tests that only need one; the environment leads to it."""
+    _weed.lead_there(monkeypatch)
+    return _weed
 
 
 def leftovers(folder: Path) -> list[str]:

@@ -59,7 +59,7 @@ async def test_the_embedded_server_keeps_sweeps_for_a_year_and_is_told_when_it_h
     assert described.config.workflow_execution_retention_ttl.ToTimedelta() == RETENTION
     monkeypatch.setattr(connection, "CONNECT_S", 0.5)
     monkeypatch.setattr(connection, "READY_S", 0.5)
-    server = pid_in(settings.store / "server" / "alive.lock")
+    server = pid_in(settings.home / "server" / "alive.lock")
     os.kill(server, signal.SIGSTOP)
     with pytest.raises(ServerError, match=r"does not answer within 0.5 s\. `sweep dev --stop` ends it"):
         await connect(settings)

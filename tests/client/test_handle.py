@@ -106,7 +106,7 @@ def test_a_worker_that_does_not_answer_is_told(sweeps: Sweeps, monkeypatch: pyte
     monkeypatch.setattr(runs, "UPDATE_TIMEOUT", timedelta(seconds=1))
     handle = sweeps.start("silent", definition(1))
     wait_for_a_report(handle)
-    worker = int((sweeps.folder / "launches/silent.lock").read_text("utf-8").split()[0])
+    worker = int(Path(sweeps.store.address, "launches/silent.lock").read_text("utf-8").split()[0])
     os.kill(worker, signal.SIGSTOP)
     try:
         with pytest.raises(

@@ -15,7 +15,7 @@ NAME = "kept"
 
 async def test_a_server_and_a_worker_that_are_gone_are_brought_back(project: Path) -> None:
     settings = Settings.load()
-    server, launches = EmbeddedServer(settings.store / "server"), Launches(settings.store)
+    server, launches = EmbeddedServer(settings.home / "server"), Launches(settings.home)
     keeper = Keeper(settings)
     await keeper.check(NAME)
     assert server.find()
@@ -39,7 +39,7 @@ async def test_a_server_elsewhere_is_nobodys_business(server: Settings, tmp_path
 async def test_a_worker_that_dies_whenever_it_starts_is_told(project: Path) -> None:
     (project / "temporalio.py").write_text("raise ImportError('not the one you look for')", "utf-8")
     settings = Settings.load()
-    launches, keeper = Launches(settings.store), Keeper(settings)
+    launches, keeper = Launches(settings.home), Keeper(settings)
     launches.open(NAME, code_in(project))
     assert wait_until_free(launches.lock(NAME), PATIENCE_S)
     await keeper.check(NAME)  # once, somebody may have killed it

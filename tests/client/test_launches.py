@@ -58,7 +58,7 @@ def told(file: Path) -> str:
 def test_a_worker_is_started_as_it_was_launched(tmp_path: Path, launches: Launches) -> None:
     launches.open(NAME, code(tmp_path))
     store = tmp_path / "store"
-    assert told(tmp_path / "arguments") == f"-m metta.sweep.worker --launch {NAME} --store {store}\n"
+    assert told(tmp_path / "arguments") == f"-m metta.sweep.worker --launch {NAME} --home {store}\n"
     assert launches.is_alive(NAME)
     assert launches.unfinished() == [NAME]
     assert f"PYTHONPATH={tmp_path}:/elsewhere\n" in told(tmp_path / "environment")

@@ -102,9 +102,9 @@ def test_they_are_handed_on_by_the_name_of_their_sweep(tmp_path: Path) -> None:
     done = Completed(at=2.0, trial=0, metrics={"accuracy": 0.9})
     ledger.commit(Chunk(n=2, writer="w", epoch=1, events=(done,)))
     packed = Results.of("digits", finished()).__pack__()
-    assert Results.__unpack__(packed, tmp_path).best_metric == 0.9
+    assert Results.__unpack__(packed, str(tmp_path)).best_metric == 0.9
     with pytest.raises(SweepNotFound, match="there is no sweep 'digit' here; did you mean digits"):
-        Results.__unpack__("digit", tmp_path)
+        Results.__unpack__("digit", str(tmp_path))
 
 
 def test_a_summary_is_plain_json() -> None:

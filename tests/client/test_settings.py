@@ -18,15 +18,15 @@ def test_the_store_lies_beside_the_nearest_pyproject(tmp_path: Path) -> None:
     write_settings(tmp_path / "project", "[project]\nname = 'mine'")
     below = tmp_path / "project" / "src" / "package"
     below.mkdir(parents=True)
-    assert Settings.load(below).store == tmp_path / "project" / ".metta-sweep"
-    assert Settings.load(tmp_path).store == tmp_path / "far"
+    assert Settings.load(below).home == tmp_path / "project" / ".metta-sweep"
+    assert Settings.load(tmp_path).home == tmp_path / "far"
 
 
 def test_without_a_pyproject_it_lies_in_the_current_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert Settings.load().store == tmp_path / ".metta-sweep"
+    assert Settings.load().home == tmp_path / ".metta-sweep"
 
 
 @pytest.mark.parametrize(
@@ -45,18 +45,35 @@ def test_a_store_is_a_path_or_a_file_address(
 ) -> None:
     expected = Path(store.format(project=tmp_path, home=Path.home()))
     write_settings(tmp_path, f"[tool.metta-sweep]\nstore = '{said}'")
-    assert Settings.load(tmp_path).store == expected
+    assert Settings.load(tmp_path).home == expected
     write_settings(tmp_path, "[tool.metta-sweep]\nstore = 'overruled'")
     monkeypatch.setenv("METTA_SWEEP_STORE", said)
-    assert Settings.load(tmp_path).store == expected
+    assert Settings.load(tmp_path).home == expected
 
 
-@pytest.mark.parametrize("said", ["s3://bucket/sweeps", "file://host/data", "https://example.org"])
+def test_a_store_elsewhere_leaves_the_server_and_the_workers_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_settings(tmp_path, "[tool.metta-sweep]\nstore = 's3://bucket/sweeps'")
+    said = Settings.load(tmp_path)
+    assert (said.home, said.address) == (tmp_path / ".metta-sweep", "s3://bucket/sweeps")
+    assert said.store.address == "s3://bucket/sweeps"
+    monkeypatch.setenv("METTA_SWEEP_STORE", "near")
+    assert (Settings.load(tmp_path).home, Settings.load(tmp_path).address) == (tmp_path / "near", "")
+
+
+@pytest.mark.parametrize(
+    ("said", "problem"),
+    [
+        ("file://host/data", "write file:///folder, with three slashes, got 'file://host/data'"),
+        ("https://example.org", "there is no kind of store for 'https://example.org'; known are folders"),
+    ],
+)
 def test_other_kinds_of_stores_are_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, problem: str
 ) -> None:
     monkeypatch.setenv("METTA_SWEEP_STORE", said)
-    with pytest.raises(DefinitionError, match=f"the store: {said} is not supported; give a path"):
+    with pytest.raises(DefinitionError, match=f"the store: {problem}"):
         Settings.load(tmp_path)
 
 

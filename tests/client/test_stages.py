@@ -16,15 +16,15 @@ from metta.sweep.contracts.experiments import Row
 from metta.sweep.contracts.outcomes import AttemptFailed, Began, Entry, Finished, Line, StageEnded
 from metta.sweep.contracts.plans import At, Outcome, Profile, StageFailure
 from metta.sweep.contracts.values import Value
-from metta.sweep.stores.outcomes import OutcomeLog
+from metta.sweep.stores.outcomes import FileOutcomeLog
 
 
 class Told:
     """An outcome log that somebody else writes while it is followed."""
 
     def __init__(self, path: Path) -> None:
-        self.log = OutcomeLog(path)
-        self._writer = OutcomeLog(path)
+        self.log = FileOutcomeLog(path)
+        self._writer = FileOutcomeLog(path)
         self._n = 0
 
     def write(self, *entries: Entry) -> None:

@@ -14,6 +14,7 @@ from metta.sweep.contracts.attempts import AttemptKey
 from metta.sweep.contracts.chunks import Chunk
 from metta.sweep.contracts.decisions import Retry
 from metta.sweep.contracts.events import AttemptEnded, Event, Opened, Reported
+from metta.sweep.stores.base import Ledger
 from metta.sweep.stores.files import LEDGER, FileStore
 from metta.sweep.stores.trials import TrialTable
 from tests.crash.training import STEPS, audit_of
@@ -54,7 +55,7 @@ class Evidence:
         files = FileStore(store)
         self.name = name
         self.folder = files.sweep_folder(name)
-        self._ledger = files.ledger(name)
+        self._ledger: Ledger = files.ledger(name)
 
     def recorded(self) -> bytes:
         """The finished lines of the ledger."""

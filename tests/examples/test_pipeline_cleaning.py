@@ -11,7 +11,7 @@ from sklearn.datasets import load_diabetes
 from examples import pipeline_cleaning as example
 from examples.pipeline_cleaning import MAX_GAPS, NAMES, Report, Table, gaps_in, pipeline
 from metta.sweep import StageFailed
-from metta.sweep.pipeline.folders import Folder
+from metta.sweep.contracts.shelves import Folder
 from metta.sweep.pipeline.hooks import HOOKS
 from metta.sweep.pipeline.local import LocalRun, run_local
 

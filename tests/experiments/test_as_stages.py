@@ -12,7 +12,6 @@ from metta.sweep.contracts.references import Reference
 from metta.sweep.contracts.sweeps import SweepInput
 from metta.sweep.contracts.values import Value
 from metta.sweep.experiments import SweepExperiment
-from metta.sweep.stores.files import FileStore
 
 X = {"x": Uniform(0, 1)}
 
@@ -58,7 +57,7 @@ def test_what_has_no_name_is_put_into_the_store(project: Path) -> None:
     earlier = sweep.run(2, debug=True)
     again = SweepExperiment(lambda params: {"accuracy": 1.0}, X, metric="accuracy", warm_start=earlier)
     made = SweepInput.model_validate(again.child_input(Value()))
-    store = FileStore(Settings.load().store)
+    store = Settings.load().store
     for value in (made.objective, *made.warm_start):
         assert store.value_path(str(value).split(":")[1]).is_file()
     assert Reference.parse(str(made.objective)).kind == "value"

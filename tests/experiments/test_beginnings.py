@@ -21,7 +21,6 @@ from metta.sweep.client.settings import Settings
 from metta.sweep.executors import LocalExecutor
 from metta.sweep.experiments import SweepExperiment
 from metta.sweep.optimizers import OptunaOptimizer, RandomOptimizer
-from metta.sweep.stores.files import FileStore
 from metta.sweep.stores.trials import TrialTable
 
 SPACE = {"x": Uniform(0, 1), "y": Uniform(0, 1)}
@@ -46,7 +45,7 @@ def params(results: Results) -> list[dict[str, Any]]:
 
 
 def table(name: str) -> TrialTable:
-    return table_of(FileStore(Settings.load().store).ledger(name))
+    return table_of(Settings.load().store.ledger(name))
 
 
 def test_each_way_to_begin_with_an_earlier_sweep_is_the_same(hosted: Path) -> None:

@@ -57,7 +57,7 @@ SHOW = "from metta.sweep.cli.main import main; main(['show'])"
 def test_a_taken_port_is_told_with_the_cure(project: Path) -> None:
     (project / "mine.py").write_text(SCRIPT.rpartition("SweepExperiment")[0], "utf-8")
     settings = Settings.load()
-    info = EmbeddedServer(settings.store / "server").ensure()
+    info = EmbeddedServer(settings.home / "server").ensure()
     stop_dev(settings, Console(quiet=True))
     host, _, port = info.address.rpartition(":")
     with socket.socket() as other:

@@ -87,15 +87,15 @@ class Numbers(RootModel[list[int]]):
 class Own:
     """A class with a form of its own."""
 
-    def __init__(self, name: str, root: Path | None = None) -> None:
-        self.name, self.root = name, root
+    def __init__(self, name: str, store: str = "") -> None:
+        self.name, self.store = name, store
 
     def __pack__(self) -> Any:
         return {"$name": self.name}
 
     @classmethod
-    def __unpack__(cls, packed: Any, root: Path) -> "Own":
-        return cls(packed["$name"], root)
+    def __unpack__(cls, packed: Any, store: str) -> "Own":
+        return cls(packed["$name"], store)
 
 
 class Other:

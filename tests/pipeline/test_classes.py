@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 
 def test_a_class_with_a_form_of_its_own_is_asked_for_it(packer: Packer, store: DataStore) -> None:
     back = there_and_back(packer, [Own("$me")])[0]
-    assert (back.name, back.root) == ("$me", store.root)
+    assert (back.name, back.store) == ("$me", store.store)
 
 
 def test_a_trial_flows(packer: Packer) -> None:

@@ -12,8 +12,8 @@ import pytest
 from metta.sweep import RetryPolicy
 from metta.sweep.contracts.errors import StageFailed
 from metta.sweep.contracts.plans import Outcome
+from metta.sweep.contracts.shelves import Folder
 from metta.sweep.experiments.base import HookSet, Pipeline, Record
-from metta.sweep.pipeline.folders import Folder
 from metta.sweep.pipeline.hooks import HOOKS, OBSERVERS
 from metta.sweep.pipeline.local import LocalRun, run_local
 

@@ -15,9 +15,9 @@ from pydantic import BaseModel
 
 from metta.sweep.contracts.errors import StageFailed, StoreError
 from metta.sweep.contracts.plans import At
+from metta.sweep.contracts.shelves import Folder
 from metta.sweep.experiments.base import Pipeline, Record
 from metta.sweep.pipeline.code import code_of
-from metta.sweep.pipeline.folders import Folder
 from metta.sweep.pipeline.keeping import packer_for
 from metta.sweep.pipeline.local import run_local
 from metta.sweep.pipeline.nodes import Stage

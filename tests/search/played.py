@@ -17,6 +17,7 @@ from metta.sweep.search.search import Search
 from metta.sweep.search.session import Session
 from metta.sweep.stores.ledgers import FileLedger
 from metta.sweep.stores.trials import TrialTable
+from metta.sweep.stores.workplaces import FileWorkplace
 from tests.search.scripted import Script, ScriptedPool
 from tests.stores.stories import spec
 
@@ -49,7 +50,7 @@ class Played:
         self.ledger = Full(self.path)
         self.pool = ScriptedPool(script, slots)
         search = Search(self.ledger, spec(**{"metric": "acc", **definition}), "sweep", f"{id(self)}")
-        self.session = Session(search, self.pool, folder, Resources(cpu=3))
+        self.session = Session(search, self.pool, FileWorkplace(folder), Resources(cpu=3))
         self.thread = ThreadPoolExecutor(1)
 
     def run(self, run: str = "run", **limits: Any) -> SessionResult:

@@ -10,6 +10,7 @@ from metta.sweep.contracts.decisions import Resume
 from metta.sweep.contracts.events import TrialEvent
 from metta.sweep.contracts.records import TrialRecord
 from metta.sweep.search.checkpoints import Checkpoints
+from metta.sweep.stores.workplaces import FileWorkplace
 from tests.search.components import Halving, component
 from tests.search.played import Plays
 from tests.search.scripted import complete, fail, pause, report
@@ -20,7 +21,7 @@ FIRST = AttemptKey(0, 0, 1)
 @contextmanager
 def kept_in(folder: Path, *records: TrialRecord) -> Iterator[Checkpoints]:
     """The checkpoints of a sweep; after it everything that is needless is deleted."""
-    checkpoints = Checkpoints(folder)
+    checkpoints = Checkpoints(FileWorkplace(folder))
     checkpoints.begin(records)
     yield checkpoints
     checkpoints.close()

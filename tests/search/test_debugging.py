@@ -37,7 +37,7 @@ def debug(tmp_path: Path) -> Debugs:
             control=Control(run=run, budget=Budget(**limits)),
             resume=resume,
         )
-        debugged(given, tmp_path, Code(objective=""), objective)
+        debugged(given, FileStore(tmp_path), Code(objective=""), objective)
         return recorded(tmp_path)
 
     return debugs

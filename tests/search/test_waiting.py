@@ -7,12 +7,19 @@ from time import sleep
 import pytest
 
 from metta.sweep.contracts.attempts import Attempt
+from metta.sweep.contracts.budgets import Budget, Control
+from metta.sweep.contracts.chunks import Chunk
+from metta.sweep.contracts.decisions import Start
+from metta.sweep.contracts.errors import StoreAway
 from metta.sweep.contracts.events import TrialEvent
 from metta.sweep.contracts.sweeps import Counts, Progress
 from metta.sweep.search import session as module
+from metta.sweep.search.search import Search
+from metta.sweep.stores.ledgers import FileLedger
 from tests.search.played import PATIENCE_S, Plays
 from tests.search.scripted import complete, hangs, report, succeeds
 from tests.stores.disks import run_on_disk
+from tests.stores.stories import spec
 
 
 @pytest.fixture
@@ -122,3 +129,35 @@ def test_a_session_in_which_nothing_happens_does_not_spin(plays: Plays) -> None:
     played.session.close()
     running.result(PATIENCE_S)
     assert played.pool.waits <= 4
+
+
+class Away(FileLedger):
+    """A ledger whose answers are lost, and which then cannot be read for a while."""
+
+    silent = 0
+
+    def commit(self, chunk: Chunk) -> None:
+        super().commit(chunk)
+        if self.silent:
+            raise StoreAway("the answer is lost")
+
+    def read(self, after: int = -1) -> Iterator[Chunk]:
+        if self.silent:
+            self.silent -= 1
+            raise StoreAway("nobody answers")
+        yield from super().read(after)
+
+
+def test_what_was_committed_before_the_answer_was_lost_is_not_decided_again(tmp_path: Path) -> None:
+    ledger = Away(tmp_path / "ledger.jsonl")
+    search = Search(ledger, spec(metric="acc"), "sweep", "writer")
+    opened = search.open(Control(run="run", budget=Budget(trials=3)))
+    ledger.silent = 2
+    for _ in range(2):
+        before = search.table.progress()
+        with pytest.raises(StoreAway):
+            search.advance(opened.cursor, [], 1)
+        assert search.table.progress().counts.started >= before.counts.started  # people may look meanwhile
+    answer = search.advance(opened.cursor, [], 1)
+    assert [d.trial for d in answer.decisions if isinstance(d, Start)] == [0]
+    assert [chunk.n for chunk in ledger.read()] == [0, 1]

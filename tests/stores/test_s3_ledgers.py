@@ -13,7 +13,7 @@ from metta.sweep.contracts.outcomes import Began
 from metta.sweep.stores.ledgers import FileLedger, line_of
 from metta.sweep.stores.object_logs import S3Ledger, S3OutcomeLog
 from metta.sweep.stores.objects import Objects
-from metta.sweep.stores.outcomes import OutcomeLog, Outcomes
+from metta.sweep.stores.outcomes import FileOutcomeLog, Outcomes
 from metta.sweep.stores.segments import chunk_key
 from tests.stores.asked import Asked
 from tests.stores.chunks import chunk
@@ -99,7 +99,7 @@ def test_large_chunks_are_chunks_too(objects: Objects, ledger: S3Ledger) -> None
 def test_outcomes_are_recorded_in_the_same_way(objects: Objects) -> None:
     began = Began(recorded=1.0, run="run", experiment="module:Class", fingerprint="f")
     # the class asks no more of a log than both have
-    outcomes = Outcomes(cast(OutcomeLog, S3OutcomeLog(objects)))
+    outcomes = Outcomes(cast(FileOutcomeLog, S3OutcomeLog(objects)))
     outcomes.add(began)
     assert outcomes.began == began
     assert list(S3OutcomeLog(objects).entries()) == [began]

@@ -4,12 +4,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
 
-from metta.sweep.contracts.blobs import Blobs, Hashed
+from metta.sweep.contracts.blobs import Hashed
 from metta.sweep.contracts.errors import DefinitionError, StoreError
 from metta.sweep.pipeline.packing import Packer
 from metta.sweep.stores.files import FileStore
@@ -23,8 +23,8 @@ from tests.stores.weed import Weed
 
 
 @pytest.fixture
-def store(objects: Objects) -> S3Store:
-    return S3Store(objects)
+def store(objects: Objects, tmp_path: Path) -> S3Store:
+    return S3Store(objects, tmp_path / "home")
 
 
 def test_every_id_is_kept_apart_and_listed(store: S3Store) -> None:
@@ -35,7 +35,7 @@ def test_every_id_is_kept_apart_and_listed(store: S3Store) -> None:
     for name in NAMES:
         assert [found.writer for found in store.ledger(name).read()] == [name]
     assert store.experiment_names() == []
-    store.sweep_folder("only a checkpoint").put("trials/0/seg-0/try-0/checkpoints/1", b"x")
+    store.objects.put("sweeps/only%20a%20checkpoint/trials/0/seg-0/try-0/checkpoints/1", b"x")
     store.ledger("read only").exists()
     assert store.names() == sorted(NAMES)
 
@@ -51,13 +51,16 @@ def test_an_id_that_cannot_be_is_refused(store: S3Store, name: str, length: int)
 def test_a_value_lies_under_the_hash_of_its_content(store: S3Store) -> None:
     name = store.put_value(b"code")
     assert store.put_value(b"code") == name
-    assert store.value(name) == b"code"
+    copy = store.value_path(name)
+    assert copy.read_bytes() == b"code"
     store.objects.put(f"values/{name}.pkl", b"other code")
+    assert store.value_path(name).read_bytes() == b"code"
+    copy.unlink()
     with pytest.raises(StoreError, match=f"values/{name}.pkl is damaged; restore it"):
-        store.value(name)
+        store.value_path(name)
     store.objects.delete([f"values/{name}.pkl"])
     with pytest.raises(StoreError, match=f"values/{name}.pkl is missing; restore it"):
-        store.value(name)
+        store.value_path(name)
 
 
 # --- data ---
@@ -98,7 +101,7 @@ def test_a_large_blob_is_whole(store: S3Store) -> None:
 
 
 def test_values_and_arrays_are_kept_in_it(store: S3Store) -> None:
-    packer = Packer(cast(Blobs, store.data), pickle=False)  # all but the folder that a bucket has not
+    packer = Packer(store.data, pickle=False)
     array = np.arange(5000.0)
     sent = packer.kept({"array": array, "name": "x" * 5000}, 4096)
     got = packer.unkept(sent)
@@ -151,9 +154,11 @@ def test_a_server_that_ignores_conditions_is_refused(store: S3Store) -> None:
         store.prepare()
 
 
-def test_a_bucket_that_may_not_be_written_to_is_told_at_once(weed: Weed, store: S3Store) -> None:
+def test_a_bucket_that_may_not_be_written_to_is_told_at_once(
+    weed: Weed, store: S3Store, tmp_path: Path
+) -> None:
     with pytest.raises(StoreError, match=r"allow these credentials s3:PutObject there"):
-        S3Store(weed.objects(store.objects.prefix, "reader")).prepare()
+        S3Store(weed.objects(store.objects.prefix, "reader"), tmp_path).prepare()
 
 
 # --- addresses ---
@@ -168,13 +173,13 @@ def test_an_address_leads_to_its_store(weed: Weed, tmp_path: Path) -> None:
     assert isinstance(spaced, FileStore)
     assert spaced.root == Path("/a b")
     for url, uri in [
-        ("s3://artifacts", "s3://artifacts/"),
-        ("s3://artifacts/", "s3://artifacts/"),
-        ("s3://artifacts/team/project/", "s3://artifacts/team/project/"),
+        ("s3://artifacts", "s3://artifacts"),
+        ("s3://artifacts/", "s3://artifacts"),
+        ("s3://artifacts/team/project/", "s3://artifacts/team/project"),
     ]:
-        bucket = store_of(url)
+        bucket = store_of(url, tmp_path)
         assert isinstance(bucket, S3Store)
-        assert bucket.uri == uri
+        assert bucket.address == uri
         bucket.prepare()
         bucket.close()
 

@@ -1,6 +1,7 @@
 """A real S3 server: SeaweedFS, on the disk, from a package of the registry."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -79,6 +80,22 @@ class Weed:
                 stderr=log,
             )
         self._wait()
+
+    def lead_there(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Let the environment lead to it, and to nothing else."""
+        for name in list(os.environ):
+            if name.startswith("AWS_"):
+                monkeypatch.delenv(name)
+        settings = {
+            "ACCESS_KEY_ID": "owner",
+            "SECRET_ACCESS_KEY": SECRETS["owner"],
+            "ENDPOINT_URL_S3": self.url,
+            "CONFIG_FILE": os.devnull,
+            "SHARED_CREDENTIALS_FILE": os.devnull,
+            "EC2_METADATA_DISABLED": "true",
+        }
+        for name, value in settings.items():
+            monkeypatch.setenv(f"AWS_{name}", value)
 
     def kill(self) -> None:
         """End it without a chance to do anything more."""

@@ -27,7 +27,7 @@ async def here(project: Path) -> Rig:
     """The project in which the test stands, with its server, as a rig without a worker."""
     (project / "objectives.py").write_text(OBJECTIVES, "utf-8")
     settings = Settings.load()
-    return Rig(await connect(settings), NAME, project, FileStore(settings.store))
+    return Rig(await connect(settings), NAME, project, FileStore(settings.home))
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from metta.sweep.contracts.errors import StageFailed
 from metta.sweep.contracts.experiments import ExperimentResult
 from metta.sweep.contracts.outcomes import StageEnded
 from metta.sweep.contracts.plans import Outcome, Profile, StageFailure
+from metta.sweep.contracts.shelves import Folder, Shelf
 from metta.sweep.experiments.base import Experiment
-from metta.sweep.pipeline.folders import Folder, Shelf
 from metta.sweep.pipeline.local import run_local
 from metta.sweep.pipeline.packing import Packer
 from metta.sweep.stages.shelves import StoreShelf
@@ -57,7 +57,7 @@ async def ended(rig: Rig, experiment: Experiment, handle: Handle) -> End:
         return End(failure=_failure_of(error))
     packer = Packer(DataStore(rig.store.root), pickle=False, classes=experiment.pipeline().definition.classes)
     entries = [e for e in rig.store.outcome_log(handle.id).entries() if isinstance(e, StageEnded)]
-    shelf = StoreShelf(rig.store.root, rig.store.experiment_folder(handle.id))
+    shelf = StoreShelf(rig.store, handle.id)
     return _end(packer.unkept(result.value), {str(entry.at): entry.outcome for entry in entries}, shelf)
 
 

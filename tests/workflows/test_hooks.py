@@ -7,7 +7,7 @@ from typing import NamedTuple
 import pytest
 from pydantic import JsonValue
 
-from metta.sweep.pipeline.folders import Folder
+from metta.sweep.contracts.shelves import Folder
 from metta.sweep.pipeline.hooks import HOOKS
 from tests.rig import Rig
 from tests.workflows.ends import End, ended, local_end, started

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from pydantic import JsonValue
 
-from metta.sweep.pipeline.folders import Folder
+from metta.sweep.contracts.shelves import Folder
 from tests.pipeline.recipes import Cooked, Recipe, expected, recipes, small
 from tests.rig import Rig
 from tests.workflows.ends import engine_end, local_end

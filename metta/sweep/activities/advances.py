@@ -14,7 +14,7 @@ from metta.sweep.contracts.activities import ADVANCE_SEARCH, MISSING_TRIALS
 from metta.sweep.contracts.advances import Advance, AdvanceOrder, Trials
 from metta.sweep.contracts.errors import LedgerFenced
 from metta.sweep.search.jobs import JobSearch
-from metta.sweep.stores.files import FileStore
+from metta.sweep.stores.base import Store
 
 T = TypeVar("T")
 
@@ -34,7 +34,7 @@ class SearchAdvances:
         store: Where ledgers lie.
     """
 
-    def __init__(self, store: FileStore) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
         self._searches: OrderedDict[str, JobSearch] = OrderedDict()
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)

@@ -10,11 +10,13 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from temporalio.service import RPCError
 
 from metta.sweep.activities.handles import RPC_TIMEOUT, is_over
+from metta.sweep.activities.places import Place
 from metta.sweep.contracts.advances import TrialNews
 from metta.sweep.contracts.attempts import Attempt, AttemptKey
-from metta.sweep.contracts.errors import DefinitionError
+from metta.sweep.contracts.errors import DefinitionError, StoreError
 from metta.sweep.contracts.events import AttemptEnded, Failed
 from metta.sweep.contracts.failures import Failure, shown_failure
+from metta.sweep.executors.reports import Reports
 
 T = TypeVar("T")
 
@@ -66,26 +68,28 @@ class Teller:
 
     Args:
         sweep_id: The sweep.
-        key: The attempt.
+        place: Where the trial works.
     """
 
-    def __init__(self, sweep_id: str, key: AttemptKey) -> None:
+    def __init__(self, sweep_id: str, place: Place) -> None:
         self._handle = activity.client().get_workflow_handle(sweep_id)
-        self._key = key
+        self._place = place
         self._began = self._told_at = self._looked_at = monotonic()
         self._size = 0
 
-    async def tell(self, size: int) -> None:
-        """Tell that so many bytes of reports are there, when it is time to."""
-        now = monotonic()
+    async def tell(self, reports: Reports) -> None:
+        """Tell what is reported by now, when it is time to."""
+        now, size = monotonic(), reports.size
         is_due = now - self._told_at >= max(TELL_S, (now - self._began) / 20)
         if not is_due or size <= self._size:
             return
         self._told_at, self._size = now, size
         try:
-            await self._handle.signal("trial_news", news_of(self._key, size), rpc_timeout=RPC_TIMEOUT)
-        except RPCError as error:  # it is told again with the next report, or at the end
-            activity.logger.info("the workflow of %s does not answer: %s", self._handle.id, error)
+            await asyncio.to_thread(self._place.keep, reports)
+            news = news_of(self._place.attempt.key, size)
+            await self._handle.signal("trial_news", news, rpc_timeout=RPC_TIMEOUT)
+        except (RPCError, StoreError) as error:  # it is told again with the next report, or at the end
+            activity.logger.info("nothing is told to %s: %s", self._handle.id, error)
 
     async def is_unwanted(self) -> bool:
         """Whether the sweep is over, as far as it was looked."""

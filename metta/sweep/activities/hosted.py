@@ -10,7 +10,7 @@ from metta.sweep.contracts.errors import DefinitionError
 from metta.sweep.contracts.sweeps import Progress, SessionInput, SessionResult
 from metta.sweep.search.host import host
 from metta.sweep.search.session import Session
-from metta.sweep.stores.files import FileStore
+from metta.sweep.stores.base import Store
 
 
 class HostedSession:
@@ -23,7 +23,7 @@ class HostedSession:
         code: Where user code is found.
     """
 
-    def __init__(self, run_id: str, input: SessionInput, store: FileStore, code: Code) -> None:
+    def __init__(self, run_id: str, input: SessionInput, store: Store, code: Code) -> None:
         self.run_id = run_id
         self.sweep_id = input.sweep_id
         self.control = input.control
@@ -60,7 +60,7 @@ class HostedSession:
         if self._session:
             self._session.close()
 
-    def _work(self, input: SessionInput, store: FileStore, code: Code) -> None:
+    def _work(self, input: SessionInput, store: Store, code: Code) -> None:
         try:
             result = self._run(input, store, code)
         except Exception as error:
@@ -71,7 +71,7 @@ class HostedSession:
         else:
             self._outcome.set_result(result)
 
-    def _run(self, input: SessionInput, store: FileStore, code: Code) -> SessionResult | None:
+    def _run(self, input: SessionInput, store: Store, code: Code) -> SessionResult | None:
         self._session = host(input, store, code)
         if self._closed:
             self._session.close()

@@ -1,6 +1,7 @@
 """The activity `run_objective`: runs a Python objective in a process of this worker."""
 
 import asyncio
+from functools import partial
 from pathlib import Path
 from time import time
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 from temporalio import activity
 
 from metta.sweep.activities.attending import BEAT_S, Teller, attended, failed_trial, news_of, unusable
+from metta.sweep.activities.places import Place, patiently
 from metta.sweep.contracts.activities import RUN_OBJECTIVE
 from metta.sweep.contracts.advances import TrialNews, TrialOrder
 from metta.sweep.contracts.attempts import Attempt, Code
@@ -17,7 +19,7 @@ from metta.sweep.contracts.references import Reference
 from metta.sweep.executors.protocol import REPORTS
 from metta.sweep.executors.reports import Reports
 from metta.sweep.runners.hosts import ObjectiveHost, Running
-from metta.sweep.stores.files import FileStore
+from metta.sweep.stores.base import Store
 
 
 class ObjectiveRuns:
@@ -29,7 +31,7 @@ class ObjectiveRuns:
         slots: Trials of one sweep that may run at the same time.
     """
 
-    def __init__(self, store: FileStore, code: Code, slots: int) -> None:
+    def __init__(self, store: Store, code: Code, slots: int) -> None:
         self._store, self._code, self._slots = store, code, slots
         self._closing: set[asyncio.Task[None]] = set()
         self._hosts: dict[tuple[str, int], ObjectiveHost] = {}  # a sweep that is resumed may have other code
@@ -46,9 +48,11 @@ class ObjectiveRuns:
         Raises:
             ApplicationError: When it failed; its details are the news.
         """
-        attempt = await asyncio.to_thread(_continued, order.attempt)
-        running = self._started(order, attempt)
-        telling = asyncio.create_task(_told(order, running))
+        place = Place(self._store.workplace(order.sweep_id), order.attempt)
+        code = await patiently(partial(self._prepared, order, place))
+        attempt = place.attempt
+        running = self._started(order, attempt, code)
+        telling = asyncio.create_task(_told(order, running, place))
         try:
             ending = asyncio.wrap_future(running.end)
             end: AttemptEnded = await attended(ending, running.stop, "another one goes on with the trial")
@@ -57,8 +61,10 @@ class ObjectiveRuns:
         finally:
             telling.cancel()
             running.stop()  # where it has not ended, nobody wants to know any more
-        size = await asyncio.to_thread(_size, order.attempt)
-        news = news_of(attempt.key, size, end)
+        reports = Reports(attempt)
+        await asyncio.to_thread(reports.read, time())
+        await place.keep_all(reports)
+        news = news_of(attempt.key, reports.size, end)
         if isinstance(end, Failed):
             raise failed_trial(news, end.failure)
         return news
@@ -77,46 +83,34 @@ class ObjectiveRuns:
                 self._closing.add(task := asyncio.create_task(asyncio.to_thread(host.close)))
                 task.add_done_callback(self._closing.discard)
 
-    def _started(self, order: TrialOrder, attempt: Attempt) -> Running:
+    def _prepared(self, order: TrialOrder, place: Place) -> Code:
+        """Make its place ready; returns where its code is found."""
+        place.go_on()
+        objective = str(order.objective)
+        reference = Reference.parse(objective)
+        value = str(self._store.value_path(reference.target)) if reference.kind == "value" else None
+        return self._code.model_copy(update={"objective": objective, "value": value})
+
+    def _started(self, order: TrialOrder, attempt: Attempt, code: Code) -> Running:
         file = Path(attempt.folder, REPORTS)
         file.parent.mkdir(parents=True, exist_ok=True)
         self._close_before(order)
         host = self._hosts.get((order.sweep_id, order.epoch))
         if host and (running := host.start(attempt, file)):
             return running
-        objective = str(order.objective)
-        reference = Reference.parse(objective)
-        value = str(self._store.value_path(reference.target)) if reference.kind == "value" else None
-        code = self._code.model_copy(update={"objective": objective, "value": value})
         made = self._hosts[order.sweep_id, order.epoch] = ObjectiveHost(code, self._slots, order.timeout_s)
         begun = made.start(attempt, file)
         assert begun is not None
         return begun
 
 
-async def _told(order: TrialOrder, running: Running) -> None:
+async def _told(order: TrialOrder, running: Running, place: Place) -> None:
     """Tell again and again what is reported, and stop what nobody wants any more."""
-    reports = Reports(order.attempt)
-    teller = Teller(order.sweep_id, order.attempt.key)
+    reports = Reports(place.attempt)
+    teller = Teller(order.sweep_id, place)
     while True:
         await asyncio.sleep(BEAT_S)
         await asyncio.to_thread(reports.read, time())
-        await teller.tell(reports.size)
+        await teller.tell(reports)
         if await teller.is_unwanted():
             running.stop()
-
-
-def _size(attempt: Attempt) -> int:
-    reports = Reports(attempt)
-    reports.read(time())
-    return reports.size
-
-
-def _continued(attempt: Attempt) -> Attempt:
-    """The attempt from where a worker that has died had come to."""
-    reports = Reports(attempt)
-    reports.read(time())
-    if reports.step is None:
-        return attempt
-    known = {"step": reports.step, "resume_from": reports.checkpoint or attempt.resume_from}
-    return attempt.model_copy(update=known)

@@ -18,7 +18,7 @@ from metta.sweep.contracts.activities import RUN_SEARCH_SESSION
 from metta.sweep.contracts.attempts import Code
 from metta.sweep.contracts.budgets import Control
 from metta.sweep.contracts.sweeps import Progress, SessionInput, SessionResult, SweepResult
-from metta.sweep.stores.files import FileStore
+from metta.sweep.stores.base import Store
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ class SearchSessions:
         code: Where user code is found; objectives come with each sweep.
     """
 
-    def __init__(self, store: FileStore, code: Code) -> None:
+    def __init__(self, store: Store, code: Code) -> None:
         self._store = store
         self._code = code
         self._hosted: dict[str, HostedSession] = {}

@@ -12,9 +12,10 @@ from typing import Any, TypeVar
 from temporalio import activity
 
 from metta.sweep.activities.attending import Teller, attended, failed_trial, news_of, unusable
+from metta.sweep.activities.places import Place, patiently
 from metta.sweep.contracts.activities import RUN_TRIAL
 from metta.sweep.contracts.advances import TrialNews, TrialOrder
-from metta.sweep.contracts.attempts import Code
+from metta.sweep.contracts.attempts import Attempt, Code
 from metta.sweep.contracts.components import create
 from metta.sweep.contracts.errors import DefinitionError
 from metta.sweep.contracts.events import Failed
@@ -23,11 +24,14 @@ from metta.sweep.executors.base import Executor, JobExecutor
 from metta.sweep.executors.reports import Reports
 from metta.sweep.executors.transcripts import Transcript
 from metta.sweep.executors.verdicts import verdict
+from metta.sweep.stores.base import Store
 
 T = TypeVar("T")
 
 FIRST_LOOK_S, LOOK_S = 0.02, 1.0
 """So soon after it began, and later on so often, it is looked what a job does."""
+
+ELSEWHERE = JobEnd(kind="lost", message="it began on another machine, of whose worker nothing is heard")
 
 GRACE_S = 30.0
 """So long a job that is told to end may take to write a checkpoint, before it is killed."""
@@ -37,11 +41,12 @@ class TrialRuns:
     """The trials that one worker attends.
 
     Args:
+        store: Where sweeps are recorded.
         code: How the program that defined the sweeps was started.
     """
 
-    def __init__(self, code: Code) -> None:
-        self._code = code
+    def __init__(self, store: Store, code: Code) -> None:
+        self._store, self._code = store, code
 
     @property
     def all(self) -> list[Any]:
@@ -56,7 +61,8 @@ class TrialRuns:
             ApplicationError: When it failed; its details are the news.
         """
         try:
-            run = JobRun(order, self._spec(order))
+            place = Place(self._store.workplace(order.sweep_id), order.attempt)
+            run = JobRun(order, self._spec(order, place.attempt), place)
             running = asyncio.create_task(run.news())
             try:
                 news = await attended(running, run.stop, "the job goes on, and another worker attends it")
@@ -68,7 +74,7 @@ class TrialRuns:
             raise failed_trial(news, news.end.failure)
         return news
 
-    def _spec(self, order: TrialOrder) -> JobSpec:
+    def _spec(self, order: TrialOrder, attempt: Attempt) -> JobSpec:
         if isinstance(order.objective, str):
             problem = f"only local processes and workers run Python functions, got {order.objective}"
             raise DefinitionError([problem], "the objective")
@@ -76,7 +82,7 @@ class TrialRuns:
         return JobSpec(
             sweep_id=order.sweep_id,
             job=job,
-            attempt=order.attempt,
+            attempt=attempt,
             timeout_s=order.timeout_s,
             grace_s=GRACE_S,
         )
@@ -88,20 +94,21 @@ class JobRun:
     Args:
         order: What is run.
         spec: The job.
+        place: Where it works.
 
     Raises:
         DefinitionError: When its executor runs no jobs.
     """
 
-    def __init__(self, order: TrialOrder, spec: JobSpec) -> None:
+    def __init__(self, order: TrialOrder, spec: JobSpec, place: Place) -> None:
         executor = create(Executor, order.executor)
         if not isinstance(executor, JobExecutor):
             raise DefinitionError([f"{type(executor).__name__} runs no jobs"], "the executor")
         self._executor: JobExecutor[Any] = executor
         self._request = executor.build_request(spec)
-        self._attempt = spec.attempt
+        self._attempt, self._place = spec.attempt, place
         self._reports, self._transcript = Reports(spec.attempt), Transcript(spec.attempt)
-        self._teller = Teller(spec.sweep_id, spec.attempt.key)
+        self._teller = Teller(spec.sweep_id, place)
         self._is_unwanted = asyncio.Event()
         self._was_unwanted, self._was_missed = order.is_unwanted, False
 
@@ -115,6 +122,8 @@ class JobRun:
         Raises:
             OSError: When it cannot be submitted for now.
         """
+        if not await patiently(self._place.begin):
+            return await self._ended(ELSEWHERE)
         # one that nobody wants is found where it runs, and never begins where it does not
         await self._do(self._executor.stop if self._was_unwanted else self._executor.submit)
         look_s = FIRST_LOOK_S
@@ -125,7 +134,7 @@ class JobRun:
             if self._is_unwanted.is_set():
                 await self._stop()
             look_s = min(LOOK_S, look_s * 1.3)
-        return await asyncio.to_thread(self._ended, end)
+        return await self._ended(end)
 
     async def _stop(self) -> None:
         try:
@@ -162,7 +171,7 @@ class JobRun:
         await asyncio.to_thread(self._read_on)
         until, step = self._attempt.until_step, self._reports.step
         is_paused = until is not None and step is not None and step >= until  # and does not know of pauses
-        await self._teller.tell(self._reports.size)
+        await self._teller.tell(self._reports)
         if is_paused or await self._teller.is_unwanted():
             self.stop()
 
@@ -170,7 +179,12 @@ class JobRun:
         self._transcript.read_on()
         self._reports.read(time())
 
-    def _ended(self, end: JobEnd) -> TrialNews:
+    async def _ended(self, end: JobEnd) -> TrialNews:
+        news = await asyncio.to_thread(self._judged, end)
+        await self._place.keep_all(self._reports)
+        return news
+
+    def _judged(self, end: JobEnd) -> TrialNews:
         self._transcript.finish()
         self._reports.finish(time())
         tail = self._executor.collect(self._request)

@@ -48,7 +48,7 @@ async def connect(settings: Settings, **options: Any) -> Client:
     """
     options = {"data_converter": pydantic_data_converter, **options}
     if settings.is_embedded:
-        return await _when_ready(EmbeddedServer(settings.store / "server"), options)
+        return await _when_ready(EmbeddedServer(settings.home / "server"), options)
     try:
         async with asyncio.timeout(CONNECT_S):
             client = await Client.connect(**{**settings.connect, **options})

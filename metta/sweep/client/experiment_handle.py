@@ -17,8 +17,7 @@ from metta.sweep.contracts.experiments import (
     ExperimentResult,
     ExperimentStatus,
 )
-from metta.sweep.stores.files import FileStore
-from metta.sweep.stores.outcomes import OutcomeLog
+from metta.sweep.stores.base import OutcomeLog, Store
 
 
 class ExperimentHandle(Run[ExperimentResult]):
@@ -39,7 +38,7 @@ class ExperimentHandle(Run[ExperimentResult]):
     def __init__(
         self,
         name: str,
-        store: FileStore,
+        store: Store,
         settings: Settings,
         connect: Callable[[], Awaitable[Client]],
         defined: Callable[[], Definition | None] = lambda: None,

@@ -7,11 +7,11 @@ from metta.sweep.client.settings import Settings
 from metta.sweep.contracts.errors import DefinitionError
 from metta.sweep.contracts.references import Reference
 from metta.sweep.contracts.trials import Observation
-from metta.sweep.stores.files import FileStore
+from metta.sweep.stores.base import Store
 from metta.sweep.stores.observations import VALUE, located, written
 
 
-def handed_over(store: FileStore, reference: str, value: Any) -> str:
+def handed_over(store: Store, reference: str, value: Any) -> str:
     """Put code into the store that has to travel by value.
 
     Args:
@@ -48,17 +48,15 @@ def findable(reference: Reference, value: Any) -> str:
     """
     if reference.kind != "value":
         return str(reference)
-    return handed_over(FileStore(Settings.load().store), str(reference), value)
+    return handed_over(Settings.of_stores().store, str(reference), value)
 
 
 def begun_here(sources: Sequence[str], observations: Sequence[Observation]) -> tuple[str, ...]:
     """The same as ``beginning``, in the store of the current folder's project."""
-    return beginning(FileStore(Settings.load().store), sources, observations)
+    return beginning(Settings.of_stores().store, sources, observations)
 
 
-def beginning(
-    store: FileStore, sources: Sequence[str], observations: Sequence[Observation]
-) -> tuple[str, ...]:
+def beginning(store: Store, sources: Sequence[str], observations: Sequence[Observation]) -> tuple[str, ...]:
     """A warm start in a form that other processes find, wherever they stand.
 
     Args:

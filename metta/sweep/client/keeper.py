@@ -18,8 +18,8 @@ class Keeper:
 
     def __init__(self, settings: Settings) -> None:
         self._embedded = settings.is_embedded
-        self._server = EmbeddedServer(settings.store / "server")
-        self._launches = Launches(settings.store)
+        self._server = EmbeddedServer(settings.home / "server")
+        self._launches = Launches(settings.home)
         self._deaths = 0
 
     async def check(self, sweep_id: str) -> None:

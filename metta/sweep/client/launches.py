@@ -18,8 +18,19 @@ from metta.sweep.contracts.errors import ServerError
 from metta.sweep.contracts.models import Wire
 from metta.sweep.stores.files import write_durably
 
-ENVIRONMENT = ("METTA_SWEEP_", "TEMPORAL_", "PYTHON", "CUDA_", "VIRTUAL_ENV")
-"""Variables that decide how a worker works; another terminal may lack them, or have others."""
+ENVIRONMENT = (
+    *("METTA_SWEEP_", "TEMPORAL_", "PYTHON", "CUDA_", "VIRTUAL_ENV"),
+    *(
+        "AWS_ENDPOINT_URL",
+        "AWS_REGION",
+        "AWS_DEFAULT_REGION",
+        "AWS_PROFILE",
+        "AWS_CONFIG_FILE",
+        "AWS_CA_BUNDLE",
+    ),
+)
+"""What variables that decide how a worker works begin with; another terminal may lack them, or have others.
+Credentials are not recorded."""
 
 SERVING = "serving"
 STOP_S = 20.0
@@ -33,6 +44,7 @@ class Launch(Wire):
         interpreter: Python.
         code: Where user code is found.
         environment: Variables that decide how it works.
+        store: Address of the store; empty when it is the folder in which this is recorded.
         generation: Counts how often somebody launched this name.
         opened_at: When that was, in seconds since 1970.
         closed: Whether its work is done.
@@ -44,27 +56,35 @@ class Launch(Wire):
     environment: dict[str, str] = Field(
         default_factory=lambda: {k: v for k, v in os.environ.items() if k.startswith(ENVIRONMENT)}
     )
+    store: str = ""
     generation: int = 0
     opened_at: float = Field(default_factory=time)
     closed: bool = False
 
 
 class Launches:
-    """All launches of a store.
+    """All launches of a project on this machine.
 
     Args:
-        store: Folder of the store.
+        home: Where they are recorded.
     """
 
-    def __init__(self, store: Path) -> None:
-        self._store = store
-        self._folder = store / "launches"
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self._folder = home / "launches"
 
-    def open(self, name: str, code: Code) -> None:
-        """Record the launch of a worker that serves the queue of this name, and start the worker."""
+    def open(self, name: str, code: Code, store: str = "") -> None:
+        """Record the launch of a worker that serves the queue of this name, and start the worker.
+
+        Args:
+            name: The name.
+            code: Where user code is found.
+            store: Address of the store; empty when it is the home.
+        """
         with self._changing(name):
             before = self.find(name)
-            self._write(Launch(queue=name, code=code, generation=before.generation + 1 if before else 0))
+            generation = before.generation + 1 if before else 0
+            self._write(Launch(queue=name, code=code, store=store, generation=generation))
         self._begin(name, before)
 
     def find(self, name: str) -> Launch | None:
@@ -122,7 +142,7 @@ class Launches:
         here = {k: v for k, v in os.environ.items() if not k.startswith(ENVIRONMENT)}
         worker = [launch.interpreter, "-m", "metta.sweep.worker"]
         spawn_detached(
-            [*worker, "--launch", name, "--store", str(self._store)],
+            [*worker, "--launch", name, "--home", str(self._home)],
             self._log(name),
             Path(launch.code.cwd or "."),
             self.lock(name),

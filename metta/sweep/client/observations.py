@@ -4,9 +4,8 @@ from pathlib import Path
 from threading import Lock
 
 from metta.sweep.client.results import Results
-from metta.sweep.client.settings import store_of
+from metta.sweep.client.settings import Settings
 from metta.sweep.contracts.trials import Observation
-from metta.sweep.stores.files import FileStore
 from metta.sweep.stores.observations import ledger_of, observation_of, observed, trials_in
 from metta.sweep.stores.trials import TrialTable
 
@@ -55,4 +54,4 @@ def _table(source: str | Path | Results) -> TrialTable:
         return source.table
     # a path is never the name of a sweep
     named = str(source.absolute()) if isinstance(source, Path) else source
-    return trials_in(ledger_of(FileStore(store_of()), named))
+    return trials_in(ledger_of(Settings.of_stores().store, named))

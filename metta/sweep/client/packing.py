@@ -6,7 +6,6 @@ from metta.sweep.pipeline.keeping import packer_for
 from metta.sweep.pipeline.packing import Packer
 from metta.sweep.pipeline.packing import Unpackable as Unpackable
 from metta.sweep.pipeline.planning import Definition as Definition
-from metta.sweep.stores.data import DataStore
 
 
 def packer_of(settings: Settings, definition: Definition | None = None) -> Packer:
@@ -16,5 +15,5 @@ def packer_of(settings: Settings, definition: Definition | None = None) -> Packe
         settings: Which project.
         definition: The pipeline in which it flows; None where that is not known.
     """
-    blobs, pickle = DataStore(settings.store), settings.may_pickle
+    blobs, pickle = settings.store.data, settings.may_pickle
     return packer_for(definition, blobs, pickle=pickle) if definition else Packer(blobs, pickle=pickle)

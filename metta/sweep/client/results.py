@@ -2,7 +2,6 @@
 
 from asyncio import wrap_future
 from collections.abc import Callable, Coroutine, Generator
-from pathlib import Path
 from typing import Any
 
 from metta.sweep.client.loop import call, submit
@@ -11,8 +10,8 @@ from metta.sweep.contracts.records import TrialRecord
 from metta.sweep.contracts.sweeps import Progress, Row
 from metta.sweep.contracts.wording import value_text
 from metta.sweep.stores.base import Ledger
-from metta.sweep.stores.files import FileStore
 from metta.sweep.stores.trials import TrialTable
+from metta.sweep.stores.urls import store_of
 
 
 class Results:
@@ -44,20 +43,20 @@ class Results:
         return self.sweep_id
 
     @classmethod
-    def __unpack__(cls, packed: str, root: Path) -> "Results":
+    def __unpack__(cls, packed: str, store: str) -> "Results":
         """The results that were recorded under a name.
 
         Args:
             packed: The name.
-            root: Folder of the store.
+            store: Address of the store.
 
         Raises:
             SweepNotFound: When nothing is recorded under it.
         """
-        store = FileStore(root)
-        ledger = store.ledger(packed)
+        recorded = store_of(store)
+        ledger = recorded.ledger(packed)
         if not ledger.exists():
-            raise SweepNotFound(packed, store.names())
+            raise SweepNotFound(packed, recorded.names())
         return cls.of(packed, table_of(ledger))
 
     def __await__(self) -> Generator[Any, None, "Results"]:

@@ -35,7 +35,7 @@ from metta.sweep.contracts.errors import (
 )
 from metta.sweep.contracts.raised import error_of
 from metta.sweep.contracts.sweeps import SweepState
-from metta.sweep.stores.files import FileStore
+from metta.sweep.stores.base import Store
 
 RPC_TIMEOUT = timedelta(seconds=10)
 
@@ -91,7 +91,7 @@ class Run(ABC, Generic[ResultT]):
     def __init__(
         self,
         name: str,
-        store: FileStore,
+        store: Store,
         settings: Settings,
         connect: Callable[[], Awaitable[Client]],
     ) -> None:
@@ -110,7 +110,7 @@ class Run(ABC, Generic[ResultT]):
     @property
     def code(self) -> Code | None:
         """How the program that started it was started; None where that is not known."""
-        launch = Launches(self._settings.store).find(self.name)
+        launch = Launches(self._settings.home).find(self.name)
         return launch.code if launch else None
 
     async def finished(self) -> ResultT:

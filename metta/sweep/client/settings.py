@@ -2,24 +2,23 @@
 
 import os
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import unquote, urlsplit
 
 from pydantic import Field
 
 from metta.sweep.contracts.defaults import Defaults
 from metta.sweep.contracts.errors import DefinitionError, shown
 from metta.sweep.contracts.models import parse
-
-FOLDER = ".metta-sweep"
+from metta.sweep.stores.base import Store
+from metta.sweep.stores.urls import HOME, folder_of, is_remote, store_of
 
 
 class Configuration(Defaults):
     """What ``[tool.metta-sweep]`` may say: defaults, where the store is, and whether values are pickled."""
 
-    store: str = Field(default=FOLDER, min_length=1)
+    store: str = Field(default=str(HOME), min_length=1)
     pickle: bool | None = None
 
 
@@ -60,14 +59,25 @@ class Settings:
     own configuration (``TEMPORAL_*``, temporal.toml) says which server; without it one is embedded.
 
     Args:
-        store: Folder of the artifact store.
+        home: Folder of this machine: for the server, for workers, and for the store unless it is elsewhere.
         connect: What Temporal's configuration says; empty for the embedded server.
         pickle: Whether values may be pickled; None lets that be where it is safe.
+        address: Where the artifact store is: ``s3://bucket/prefix``; empty when it is the home.
     """
 
-    store: Path
+    home: Path
     connect: dict[str, object] = field(default_factory=dict)
     pickle: bool | None = None
+    address: str = ""
+
+    @property
+    def store(self) -> Store:
+        """The artifact store.
+
+        Raises:
+            DefinitionError: When it needs a library that is not installed.
+        """
+        return store_of(self.address or self.home, self.home)
 
     @property
     def may_pickle(self) -> bool:
@@ -96,18 +106,30 @@ class Settings:
         Raises:
             DefinitionError: With every mistake.
         """
-        return cls(store_of(start), _temporal(), Project.find(start).configuration.pickle)
+        here = cls.of_stores(start)
+        return replace(here, connect=_temporal())
 
+    @classmethod
+    def of_stores(cls, start: Path | None = None) -> "Settings":
+        """The same without those for Temporal, which take half a second to read."""
+        project = Project.find(start)
+        store = os.environ.get("METTA_SWEEP_STORE") or project.configuration.store
+        made = cls(project.folder / HOME, pickle=project.configuration.pickle)
+        return made.with_store(store, project.folder)
 
-def store_of(start: Path | None = None) -> Path:
-    """The artifact store of the project in which a folder lies; None means the current one.
+    def with_store(self, store: str, folder: Path | None = None) -> "Settings":
+        """The same with another store.
 
-    Raises:
-        DefinitionError: With every mistake.
-    """
-    project = Project.find(start)
-    store = os.environ.get("METTA_SWEEP_STORE") or project.configuration.store
-    return project.folder / _path(store)
+        Args:
+            store: Its folder or address.
+            folder: Where paths begin; None means the current folder.
+
+        Raises:
+            DefinitionError: When there can be no such store.
+        """
+        if is_remote(store):
+            return replace(self, address=store)
+        return replace(self, home=(folder or Path.cwd()) / folder_of(store), address="")
 
 
 def _said(file: Path, where: str) -> dict[str, object]:
@@ -118,17 +140,6 @@ def _said(file: Path, where: str) -> dict[str, object]:
     if not isinstance(said, dict):
         raise DefinitionError([f"it has to be a table, got {shown(said)}"], where)
     return said
-
-
-def _path(store: str) -> Path:
-    """A path or ``file://`` address as a path."""
-    url = urlsplit(store)
-    if url.scheme == "file" and url.netloc in ("", "localhost"):
-        return Path(unquote(url.path))
-    if len(url.scheme) > 1:  # one letter is a drive, not a scheme
-        problem = f"{store} is not supported; give a path, or file:// and an absolute path"
-        raise DefinitionError([problem], "the store")
-    return Path(store).expanduser()
 
 
 def _temporal() -> dict[str, object]:

@@ -15,7 +15,7 @@ from metta.sweep.client.live import REFRESH_S, is_live
 from metta.sweep.client.stages import Stages
 from metta.sweep.contracts.experiments import Row
 from metta.sweep.contracts.wording import duration_text
-from metta.sweep.stores.outcomes import OutcomeLog
+from metta.sweep.stores.base import OutcomeLog
 
 LINES_S = 1.0
 """A log gets lines so often at most."""

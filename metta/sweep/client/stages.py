@@ -8,7 +8,7 @@ from metta.sweep.contracts.experiments import ExperimentState, ExperimentStatus,
 from metta.sweep.contracts.outcomes import AttemptFailed, Began, Entry, Finished, StageEnded
 from metta.sweep.contracts.rows import row_of, row_of_failure
 from metta.sweep.contracts.wording import duration_text
-from metta.sweep.stores.outcomes import OutcomeLog
+from metta.sweep.stores.base import OutcomeLog
 
 LATEST = 15
 """So many of the stages that ended last are shown while an experiment runs."""

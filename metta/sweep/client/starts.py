@@ -23,7 +23,6 @@ from metta.sweep.client.settings import Settings
 from metta.sweep.client.sizes import check_size
 from metta.sweep.contracts.attempts import Code
 from metta.sweep.contracts.errors import DefinitionError, ServerError
-from metta.sweep.stores.files import FileStore
 
 T = TypeVar("T")
 
@@ -37,12 +36,12 @@ class Starts:
 
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = settings or Settings.load()
-        self.store = FileStore(self.settings.store)
-        self.launches = Launches(self.settings.store)
+        self.store = self.settings.store
+        self.launches = Launches(self.settings.home)
         self._client: Client | None = None
         if self.launches.unfinished():
             if self.settings.is_embedded:
-                EmbeddedServer(self.settings.store / "server").ensure()
+                EmbeddedServer(self.settings.home / "server").ensure()
             self.launches.revive()
 
     def check_is_local(self, subject: str) -> None:
@@ -51,10 +50,10 @@ class Starts:
         Raises:
             DefinitionError: When it could not.
         """
-        if not self.settings.is_local:
+        if not (self.settings.is_local or self.settings.address):
             raise DefinitionError(
                 [
-                    f"the store {self.settings.store} is on this machine, but Temporal at"
+                    f"the store {self.settings.home} is on this machine, but Temporal at"
                     f" {self.settings.connect['target_host']} is not: workers there could not read it"
                 ],
                 subject,
@@ -77,7 +76,8 @@ class Starts:
         self.store.prepare()
         had_worker = self.launches.is_alive(name)
         # while its worker starts, the connection is made
-        self.launches.open(name, code_here().model_copy(update={"fingerprint": fingerprint}))
+        code = code_here().model_copy(update={"fingerprint": fingerprint})
+        self.launches.open(name, code, self.settings.address)
         try:
             call(self.client())
         except ServerError:

@@ -1,7 +1,6 @@
 """The sweeps of a project: start one, attach to one, list them."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from metta.sweep.client.handle import SweepHandle
 from metta.sweep.client.handovers import beginning, handed_over
@@ -12,6 +11,7 @@ from metta.sweep.contracts.budgets import Budget
 from metta.sweep.contracts.errors import DefinitionChanged, NameInUse, SweepEnded
 from metta.sweep.contracts.sweeps import SweepInput
 from metta.sweep.contracts.trials import Observation
+from metta.sweep.stores.base import Store
 from metta.sweep.stores.observations import prior_of
 from metta.sweep.stores.trials import TrialTable
 
@@ -78,9 +78,9 @@ class Sweeps:
         return [self._handle(name) for name in self._store.names()]
 
     @property
-    def folder(self) -> Path:
-        """Folder of the artifact store."""
-        return self._store.root
+    def store(self) -> Store:
+        """The artifact store."""
+        return self._store
 
     def table(self, name: str) -> TrialTable:
         """What is recorded of a sweep."""

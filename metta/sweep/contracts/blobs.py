@@ -3,7 +3,6 @@
 import io
 from collections.abc import Callable
 from hashlib import sha256
-from pathlib import Path
 from typing import IO, Protocol
 
 
@@ -65,8 +64,8 @@ class Blobs(Protocol):
     """Where blobs are kept."""
 
     @property
-    def root(self) -> Path:
-        """Folder of the store that they belong to."""
+    def store(self) -> str:
+        """Address of the store that they belong to."""
         ...
 
     def put(self, suffix: str, write: Write) -> str:

@@ -13,6 +13,7 @@
     ├── SweepEnded                 a control came after the end of the sweep
     ├── StoreError                 the artifact store cannot do what was asked
     │   ├── StoreFull              no room left; the write can be tried again
+    │   ├── StoreAway              the store does not answer for now
     │   ├── LedgerCorrupt          a recorded line no longer matches its checksum
     │   ├── ChunkTaken             another writer has written this chunk already
     │   └── LedgerFenced           a newer session owns this sweep
@@ -149,6 +150,10 @@ class StoreError(SweepError):
 
 class StoreFull(StoreError):
     """No room is left in the store; nothing was written, and it can be tried again."""
+
+
+class StoreAway(StoreError):
+    """The store does not answer for now; it can be tried again, and what was asked may have been done."""
 
 
 class LedgerCorrupt(StoreError):

@@ -142,7 +142,7 @@ class Trial:
         return {name: value for name, value in vars(self).items() if name != "_report_to"}
 
     @classmethod
-    def __unpack__(cls, packed: dict[str, Any], root: Path) -> Self:
+    def __unpack__(cls, packed: dict[str, Any], store: str) -> Self:
         """The trial that was packed."""
         made = cls({})
         vars(made).update(packed)

@@ -1,8 +1,10 @@
 """Reports: what a job has written down about itself, read as events."""
 
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from pydantic import ValidationError
 
@@ -13,7 +15,10 @@ from metta.sweep.contracts.failures import EVIDENCE_CHARS, MESSAGE_CHARS, Failur
 from metta.sweep.contracts.jobs import ReportLine
 from metta.sweep.contracts.metrics import metrics_from
 from metta.sweep.contracts.reports import LINE_BYTES, finite
+from metta.sweep.contracts.shelves import part_of
 from metta.sweep.executors.protocol import REPORTS
+
+Part: TypeAlias = Callable[[int, int | None], bytes]
 
 
 class Reports:
@@ -24,6 +29,7 @@ class Reports:
 
     Args:
         attempt: Which attempt.
+        part: Reads a part of the reports, from an offset up to a limit; None reads those in its folder.
 
     Attributes:
         size: So many bytes are read, all of whole lines.
@@ -34,9 +40,9 @@ class Reports:
         garbage: So many lines were no reports.
     """
 
-    def __init__(self, attempt: Attempt) -> None:
+    def __init__(self, attempt: Attempt, part: Part | None = None) -> None:
         self._attempt = attempt
-        self._path = Path(attempt.folder) / REPORTS
+        self._part = part or partial(part_of, Path(attempt.folder, REPORTS))
         self._seq = -1
         self.size = 0
         self.step: int | None = None
@@ -56,7 +62,7 @@ class Reports:
         Returns:
             What was reported, in its order.
         """
-        data = self._unread(limit)
+        data = self._part(self.size, limit)
         is_whole = limit is not None and self.size + len(data) >= limit
         whole = data if is_whole else data[: data.rfind(b"\n") + 1]
         return self._taken(whole, at)
@@ -67,15 +73,8 @@ class Reports:
         A last line without an end counts when it is whole JSON.
         """
         events = self.read(at)
-        rest = self._unread(None)
+        rest = self._part(self.size, None)
         return [*events, *(self._taken(rest, at) if _line_of(rest) else [])]
-
-    def _unread(self, limit: int | None) -> bytes:
-        if not self._path.exists():
-            return b""
-        with self._path.open("rb") as file:
-            file.seek(self.size)
-            return file.read(-1 if limit is None else max(0, limit - self.size))
 
     def _taken(self, whole: bytes, at: float) -> list[Reported]:
         self.size += len(whole)

@@ -293,7 +293,7 @@ class SweepExperiment(Checked):
             resume=definition.resume,
         )
         announce(name, "in this process", self._goal_notes())
-        debugged(session, sweeps.folder, code_here(), self.objective)
+        debugged(session, sweeps.store, code_here(), self.objective)
         conclude(table := sweeps.table(name))
         return Results.of(name, table)
 

@@ -250,7 +250,7 @@ class Pipeline(Generic[T]):
             PipelineDefinitionError: With every mistake.
             StageFailed: When a stage failed for good; caused by what it raised.
         """
-        from metta.sweep.pipeline.folders import Folder
+        from metta.sweep.contracts.shelves import Folder
         from metta.sweep.pipeline.local import run_local
 
         value: T = run_local(self.definition, ctx, Folder(Path(folder))).value

@@ -5,18 +5,17 @@ import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from hashlib import blake2b
 from io import BytesIO
-from pathlib import Path
 from typing import IO, Any
 
 from metta.sweep.contracts.blobs import Blobs, Hashed, Write
 from metta.sweep.contracts.errors import SweepError
+from metta.sweep.contracts.shelves import OutsideStore, Shelf
 from metta.sweep.contracts.values import Value
 from metta.sweep.pipeline.annotations import type_text
 from metta.sweep.pipeline.circumstances import Circumstances
 from metta.sweep.pipeline.code import code_of
 from metta.sweep.pipeline.conversion import conform, conform_fields, restored, restored_fields
 from metta.sweep.pipeline.flows import Flow
-from metta.sweep.pipeline.folders import OutsideStore, Shelf
 from metta.sweep.pipeline.packing import Hashes, Packer, Serialized, Unpackable, canonical
 from metta.sweep.pipeline.planning import Definition
 from metta.sweep.pipeline.records import Record, fields_of
@@ -32,7 +31,7 @@ class ShelfBlobs:
         shelf: Where they lie.
     """
 
-    root = Path()  # it has no store
+    store = ""  # it has none
 
     def __init__(self, shelf: Shelf) -> None:
         self._shelf = shelf

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 from metta.sweep.contracts.errors import StageFailed, shown
 from metta.sweep.contracts.plans import At, Outcome, Position, StageFailure, StageFailureKind, StageStep
+from metta.sweep.contracts.shelves import Shelf
 from metta.sweep.contracts.stages import running_stage
 from metta.sweep.pipeline.binding import asked
 from metta.sweep.pipeline.conversion import Mismatch
 from metta.sweep.pipeline.execution import settled
-from metta.sweep.pipeline.folders import Shelf
 from metta.sweep.pipeline.interpreter import Interpreter
 from metta.sweep.pipeline.keeping import ShelfBlobs
 from metta.sweep.pipeline.merging import merge

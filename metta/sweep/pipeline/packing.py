@@ -10,7 +10,6 @@ import io
 import json
 from collections.abc import Iterable, Iterator
 from enum import Enum
-from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from pydantic import BaseModel, JsonValue
@@ -177,7 +176,7 @@ class Packer:
 class Hashes:
     """Takes blobs for the sake of their names alone."""
 
-    root = Path()
+    store = ""
 
     def put(self, suffix: str, write: Write) -> str:
         """The name under which a store would keep it."""

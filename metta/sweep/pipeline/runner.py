@@ -11,6 +11,7 @@ from typing import Any
 from metta.sweep.contracts.errors import StageFailed, SweepError, shown
 from metta.sweep.contracts.failures import RetryPolicy
 from metta.sweep.contracts.plans import At, Outcome, Profile, StageFailureKind, StageStatus
+from metta.sweep.contracts.shelves import Shelf
 from metta.sweep.contracts.values import Value
 from metta.sweep.pipeline.annotations import returned_by, type_text
 from metta.sweep.pipeline.binding import bound, without_iteration
@@ -18,7 +19,6 @@ from metta.sweep.pipeline.circumstances import Circumstances
 from metta.sweep.pipeline.conversion import Mismatch, conform_fields
 from metta.sweep.pipeline.effective import call_with_as_many
 from metta.sweep.pipeline.execution import Overdue, Profiler, called, settled
-from metta.sweep.pipeline.folders import Shelf
 from metta.sweep.pipeline.hooks import OBSERVERS
 from metta.sweep.pipeline.keeping import Keeper
 from metta.sweep.pipeline.nodes import Stage

@@ -107,7 +107,7 @@ class Unpacking:
     def _own(self, content: Any) -> Any:
         name, packed = content
         kind = self._class(name, lambda kind: hasattr(kind, "__unpack__"))
-        return kind.__unpack__(self.value(packed), self._packer.blobs.root)
+        return kind.__unpack__(self.value(packed), self._packer.blobs.store)
 
     def _enum(self, content: Any) -> Any:
         name, member = content

@@ -5,19 +5,19 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path, PurePath
 from queue import SimpleQueue
-from shutil import rmtree
 from threading import Thread
 
 from metta.sweep.contracts.attempts import AttemptKey
 from metta.sweep.contracts.records import TrialRecord
 from metta.sweep.contracts.trials import CHECKPOINTS
+from metta.sweep.stores.base import Workplace
 
 CLOSE_S = 2.0
 """What is not deleted by then, on a file system that hangs, is deleted by the next session."""
 
 
 class Checkpoints:
-    """Deletes checkpoints below a sweep's folder that no trial refers to any more.
+    """Deletes checkpoints of a sweep that no trial refers to any more.
 
     A trial needs the last one that is recorded of it, so that it can go on from there, or because that is
     the trained model; a failed trial needs none. What a trial begins with may be another one's: it is
@@ -25,14 +25,14 @@ class Checkpoints:
     a crash all of it is found again.
 
     Args:
-        folder: The sweep's folder.
+        workplace: Where the sweep's attempts work.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, workplace: Workplace) -> None:
+        self._workplace, self._folder = workplace, workplace.path
         self._needed: dict[int, str] = {}
         self._users: defaultdict[str, Counter[str]] = defaultdict(Counter)  # by attempt and checkpoint
-        self._garbage: SimpleQueue[Iterable[Path] | None] = SimpleQueue()
+        self._garbage: SimpleQueue[Iterable[str] | None] = SimpleQueue()
         self._collector: Thread | None = None
 
     def begin(self, records: Sequence[TrialRecord]) -> None:
@@ -58,12 +58,12 @@ class Checkpoints:
     def outdate(self, checkpoint: str) -> None:
         """Delete one that was recorded, unless a trial refers to it."""
         if not self._is_needed(checkpoint):
-            self._delete([self._folder / checkpoint])
+            self._delete([checkpoint])
 
     def failed(self, attempt: AttemptKey) -> None:
         """Delete what an attempt has left that came to nothing, unless a trial refers to some of it."""
-        if str(attempt) not in self._users and (left := self._folder / str(attempt) / CHECKPOINTS).exists():
-            self._delete([left])
+        if str(attempt) not in self._users:
+            self._delete([f"{attempt}/{CHECKPOINTS}"])
 
     def end(self, records: Sequence[TrialRecord]) -> None:
         """Look once more for what an earlier session has left; its trials may have outlived it a little."""
@@ -100,11 +100,11 @@ class Checkpoints:
         if not users:
             del self._users[attempt]
             if attempt and attempt != str(running):
-                self._delete([self._folder / attempt / CHECKPOINTS])
+                self._delete([f"{attempt}/{CHECKPOINTS}"])
 
     def _left_behind(
         self, last: Sequence[tuple[AttemptKey, bool]], in_use: frozenset[str], elsewhere: Sequence[Path]
-    ) -> Iterator[Path]:
+    ) -> Iterator[str]:
         """Folders of attempts that came to nothing, or whose trial has gone on in another one.
 
         Args:
@@ -113,30 +113,26 @@ class Checkpoints:
             elsewhere: Checkpoints that trials need and that are not named by an attempt. Links may lead
                 there and back.
         """
-        for folder in self._folder.glob(f"trials/*/seg-*/try-*/{CHECKPOINTS}"):
-            attempt = folder.parent.relative_to(self._folder).as_posix()
+        for attempt in self._workplace.attempts(CHECKPOINTS):
+            folder = self._folder / attempt / CHECKPOINTS
             with suppress(ValueError, IndexError):  # somebody else's
                 key = _key_of(attempt)
                 its_last, has_failed = last[key.trial]
                 is_left = key < its_last or (key == its_last and has_failed)
                 if is_left and attempt not in in_use and not _is_among(folder.resolve(), elsewhere):
-                    yield folder
+                    yield f"{attempt}/{CHECKPOINTS}"
 
-    def _delete(self, paths: Iterable[Path]) -> None:
+    def _delete(self, names: Iterable[str]) -> None:
         # beside the search: a file system may take its time for many or large files
         if self._collector is None:
             self._collector = Thread(target=self._collect, name="checkpoints", daemon=True)
             self._collector.start()
-        self._garbage.put(paths)
+        self._garbage.put(names)
 
     def _collect(self) -> None:
-        while (paths := self._garbage.get()) is not None:
-            for path in paths:
-                if path.is_dir() and not path.is_symlink():
-                    rmtree(path, ignore_errors=True)  # what cannot be deleted is left lying
-                else:
-                    with suppress(OSError):
-                        path.unlink()
+        while (names := self._garbage.get()) is not None:
+            for name in names:
+                self._workplace.drop(name)
 
 
 def _attempt_of(checkpoint: str) -> str:

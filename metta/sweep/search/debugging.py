@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 from metta.sweep.contracts.attempts import Code
@@ -12,15 +11,15 @@ from metta.sweep.contracts.objectives import caller_of
 from metta.sweep.contracts.sweeps import SessionInput
 from metta.sweep.runners.inline import InlinePool
 from metta.sweep.search.host import host
-from metta.sweep.stores.files import FileStore
+from metta.sweep.stores.base import Store
 
 
-def debugged(input: SessionInput, folder: Path, code: Code, objective: Callable[..., Any] | str) -> None:
+def debugged(input: SessionInput, store: Store, code: Code, objective: Callable[..., Any] | str) -> None:
     """Run a search here, one trial at a time; its ledger is that of any other sweep.
 
     Args:
         input: Which sweep, and its definition.
-        folder: Folder of the artifact store.
+        store: Where it is recorded.
         code: Where user code is found.
         objective: The function itself, or a reference to it.
 
@@ -29,7 +28,6 @@ def debugged(input: SessionInput, folder: Path, code: Code, objective: Callable[
         NameInUse: When a sweep of that name exists already and is not to be resumed.
         SweepFailed: When no trial succeeded.
     """
-    store = FileStore(folder)
     store.prepare()
     pool = InlinePool(caller_of(load(objective) if isinstance(objective, str) else objective))
     session = host(input, store, code, pool)

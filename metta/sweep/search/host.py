@@ -13,11 +13,11 @@ from metta.sweep.runners.pool import Pool
 from metta.sweep.runners.processes import ProcessPool
 from metta.sweep.search.search import Search
 from metta.sweep.search.session import Session
-from metta.sweep.stores.files import FileStore
+from metta.sweep.stores.base import Store
 from metta.sweep.stores.observations import prior_of
 
 
-def host(input: SessionInput, store: FileStore, code: Code, pool: Pool | None = None) -> Session:
+def host(input: SessionInput, store: Store, code: Code, pool: Pool | None = None) -> Session:
     """A session for a sweep, ready to run.
 
     Args:
@@ -39,12 +39,12 @@ def host(input: SessionInput, store: FileStore, code: Code, pool: Pool | None = 
     return Session(
         search,
         pool or process_pool(input, search, store, code),
-        store.sweep_folder(input.sweep_id),
+        store.workplace(input.sweep_id),
         input.spec.resources,
     )
 
 
-def process_pool(input: SessionInput, search: Search, store: FileStore, code: Code) -> ProcessPool:
+def process_pool(input: SessionInput, search: Search, store: Store, code: Code) -> ProcessPool:
     """The runner processes that a definition asks for."""
     executor = create(LocalExecutor, input.spec.executor)
     objective = str(input.spec.objective)  # no job: those have a lane of their own

@@ -22,11 +22,12 @@ from metta.sweep.contracts.events import (
 )
 from metta.sweep.contracts.failures import Failure
 from metta.sweep.executors.base import Executor
+from metta.sweep.executors.protocol import REPORTS
 from metta.sweep.executors.reports import Reports
 from metta.sweep.search.attempts import attempt_of, portable
 from metta.sweep.search.checkpoints import Checkpoints
 from metta.sweep.search.search import Answer, Search
-from metta.sweep.stores.files import FileStore
+from metta.sweep.stores.base import Store
 from metta.sweep.stores.observations import prior_of
 
 STARTS_BYTES = 400_000
@@ -51,17 +52,17 @@ class JobSearch:
         StoreError: When the ledger is damaged.
     """
 
-    def __init__(self, store: FileStore, order: AdvanceOrder) -> None:
+    def __init__(self, store: Store, order: AdvanceOrder) -> None:
         spec = order.spec
         self.spec = spec
         self._sweep_id, self._resources = order.sweep_id, spec.resources
-        self._folder = store.sweep_folder(order.sweep_id)
+        self._workplace = store.workplace(order.sweep_id)
         prior = partial(prior_of, store, order.sweep_id, spec)
         ledger = store.ledger(order.sweep_id)
         self._search = Search(ledger, spec, order.sweep_id, writer=uuid4().hex, prior=prior)
         parallel = create(Executor, spec.executor).max_parallel
         self._slots = min(parallel, self._search.scheduler.max_parallel or parallel)
-        self._checkpoints = Checkpoints(self._folder)
+        self._checkpoints = Checkpoints(self._workplace)
         self._checkpoints.begin(self._search.table.records)
         self._reports: dict[AttemptKey, Reports] = {}
         self._lock = Lock()
@@ -119,12 +120,13 @@ class JobSearch:
             yield Tick(at=time())
 
     def _events_of(self, news: TrialNews) -> Iterator[Event]:
-        reports = self._reports.setdefault(news.key, Reports(self._attempt(news.trial)))
+        part = partial(self._workplace.part, f"{news.key}/{REPORTS}")
+        reports = self._reports.setdefault(news.key, Reports(self._attempt(news.trial), part))
         for event in self._reported(reports, news.reports):
-            yield portable(event, self._folder)
+            yield portable(event, self._workplace)
         if news.end:
             self._reports.pop(news.key)
-            yield portable(self._end(news.end), self._folder)
+            yield portable(self._end(news.end), self._workplace)
 
     def _reported(self, reports: Reports, size: int) -> Iterator[Reported]:
         """What was promised; a file system that is shared may show it late."""
@@ -206,7 +208,7 @@ class JobSearch:
         return Due(attempt=attempt, delay_s=delay_s, has_begun=True, is_unwanted=is_unwanted)
 
     def _attempt(self, trial: int) -> Attempt:
-        return attempt_of(self._search.table.records[trial], self._folder, self._resources)
+        return attempt_of(self._search.table.records[trial], self._workplace.address, self._resources)
 
 
 def _fitting(due: list[Due]) -> tuple[list[Due], list[Due]]:

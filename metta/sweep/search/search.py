@@ -1,6 +1,7 @@
 """The search: optimizer, scheduler and budget folded over a ledger. All decisions are made here."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from random import Random
 from time import time
 from typing import NamedTuple, TypeVar
@@ -84,6 +85,7 @@ class Search:
         self._clock = clock
         self._prior = prior
         self._epoch = 0
+        self.table, self._is_stale = TrialTable(), False
         self._rebuild()
 
     def open(self, control: Control, chain: str = "") -> Answer:
@@ -100,6 +102,8 @@ class Search:
             StoreError: When it cannot be recorded.
         """
         while True:
+            if self._is_stale:
+                self._rebuild()
             self._check_definition()
             if chain and self.table.chain == chain:
                 self._epoch = self.table.epoch
@@ -137,6 +141,8 @@ class Search:
             StoreError: When it cannot be recorded; the same call can be made again.
         """
         while True:
+            if self._is_stale:
+                self._rebuild()
             if self.table.epoch != self._epoch:
                 raise LedgerFenced(f"session {self._epoch} was replaced by session {self.table.epoch}")
             try:
@@ -183,12 +189,18 @@ class Search:
 
     def _rebuild(self) -> None:
         """Fold the whole ledger: what is recorded is repeated, never decided again."""
+        before, self._is_stale = self.table, True
         self.table = TrialTable()
         self.head = -1
         self.optimizer = create(Optimizer, self._spec.optimizer)
         self.scheduler = create(Scheduler, self._spec.scheduler)
-        for chunk in self.ledger.read():
-            self._repeat(chunk)
+        try:
+            for chunk in self.ledger.read():
+                self._repeat(chunk)
+        except StoreError:
+            self.table = before  # for those who look at it until the ledger can be read
+            raise
+        self._is_stale = False
 
     def _setup(self, begun_with: Budget) -> None:
         """Say what is searched, when the first session opens."""
@@ -224,7 +236,8 @@ class Search:
                 self.head = chunk.n
         except StoreError as error:
             if not isinstance(error, ChunkTaken):
-                self._rebuild()  # the fold holds what was not recorded
+                with suppress(StoreError):  # else it is done before anything else is decided
+                    self._rebuild()  # the fold holds what was not recorded
             raise
         return Answer([*missed, *chunk.decisions], self.head)
 

@@ -2,17 +2,17 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from functools import partial
 from heapq import heapify, heappop, heappush
 from math import inf
-from pathlib import Path
 from threading import Event as Flag
 from time import monotonic, time
-from typing import assert_never
+from typing import TypeVar, assert_never
 
 from metta.sweep.contracts.attempts import Attempt, AttemptKey
 from metta.sweep.contracts.budgets import Control
 from metta.sweep.contracts.decisions import Decision, Finish, Interrupt, Resume, Retry, Start, Stop
-from metta.sweep.contracts.errors import StoreFull
+from metta.sweep.contracts.errors import StoreAway, StoreFull
 from metta.sweep.contracts.events import (
     AttemptEnded,
     ControlChanged,
@@ -25,9 +25,13 @@ from metta.sweep.contracts.events import (
 from metta.sweep.contracts.sweeps import Progress, SessionResult
 from metta.sweep.contracts.trials import Resources
 from metta.sweep.runners.pool import Pool
-from metta.sweep.search.attempts import attempt_of, portable
+from metta.sweep.search.attempts import attempt_of
 from metta.sweep.search.checkpoints import Checkpoints
+from metta.sweep.search.keeping import Keeping
 from metta.sweep.search.search import Answer, Search
+from metta.sweep.stores.base import Workplace
+
+T = TypeVar("T")
 
 FULL_WAIT_S = 1.0
 """After a write that found no room, so long until the next try."""
@@ -48,7 +52,7 @@ class Session:
     Args:
         search: What decides.
         pool: What carries out; the session closes it.
-        folder: The sweep's folder, below which attempts have theirs.
+        workplace: Where attempts work.
         resources: What a trial needs, unless the scheduler says otherwise.
         clock: Tells the time in seconds since 1970; events are given it, nothing waits by it.
     """
@@ -57,13 +61,14 @@ class Session:
         self,
         search: Search,
         pool: Pool,
-        folder: Path,
+        workplace: Workplace,
         resources: Resources,
         clock: Callable[[], float] = time,
     ) -> None:
         self._search = search
         self._pool = pool
-        self._folder = folder
+        self._workplace = workplace
+        self._keeping = Keeping(workplace, pool.wake)
         self._resources = resources
         self._clock = clock
         self._begun: set[int] = set()
@@ -72,7 +77,7 @@ class Session:
         self._stopped: list[Event] = []
         self._controls: deque[Control] = deque()
         self._handover = False
-        self._checkpoints = Checkpoints(folder)
+        self._checkpoints = Checkpoints(workplace)
         self._closed = Flag()
         self._settled = False
         self._note = ""
@@ -101,6 +106,7 @@ class Session:
             self._pool.close()
             self._search.ledger.close()
             self._checkpoints.close()
+            self._keeping.close()
 
     def set_control(self, control: Control) -> None:
         """Tell the search what people want now."""
@@ -141,29 +147,28 @@ class Session:
         self._settled = not answer.decisions
         return answer
 
-    def _durably(self, record: Callable[[], Answer]) -> Answer:
-        """Record, and wait as long as the disk is full: nothing is lost, the runners wait too."""
+    def _durably(self, work: Callable[[], T]) -> T:
+        """Record, and wait as long as the store is full or away: nothing is lost, the runners wait too."""
         while not self._closed.is_set():
             try:
-                answer = record()
-            except StoreFull as error:
+                done = work()
+            except (StoreFull, StoreAway) as error:
                 self._note = str(error)
                 self._publish()
                 self._closed.wait(FULL_WAIT_S)
             else:
                 self._note = ""
-                return answer
+                return done
         raise _Closed
 
     # --- what happened ---
 
     def _next_events(self) -> list[Event]:
         """Wait for something to happen, and return all of it."""
-        told = self._pool.wait(self._patience_s())
+        told = self._keeping.kept(self._pool.wait(self._patience_s()))
         self._requeue()
         self._begun -= {event.trial for event in told if not isinstance(event, Reported)}
-        events: list[Event] = [portable(event, self._folder) for event in told]
-        events += self._stopped
+        events: list[Event] = [*told, *self._stopped]
         self._stopped.clear()
         while self._controls:
             control = self._controls.popleft()
@@ -210,7 +215,7 @@ class Session:
                     assert_never(decision)
 
     def _attempt(self, trial: int) -> Attempt:
-        return attempt_of(self._search.table.records[trial], self._folder, self._resources)
+        return attempt_of(self._search.table.records[trial], str(self._workplace.path), self._resources)
 
     def _waiting(self, trial: int) -> list[Attempt]:
         """Attempts of a trial that have not begun."""
@@ -260,6 +265,7 @@ class Session:
         spare = inf if control.concurrency is None else control.concurrency - len(self._begun)
         while self._queue and spare > 0 and (self._pool.free() or (is_free and self._pool.ahead())):
             attempt = self._queue.popleft()
+            self._durably(partial(self._keeping.fetch, attempt))
             self._begun.add(attempt.trial)
             self._pool.start(attempt)
             spare -= 1
@@ -273,7 +279,7 @@ class Session:
     def _free(self) -> int:
         """So many more trials could run."""
         ahead = self._pool.ahead() if self._search.is_blind else 0
-        free = self._pool.free() + ahead - len(self._queue)
+        free = self._pool.free() + ahead - len(self._queue) - self._keeping.ends
         if (limit := self._search.table.control.concurrency) is not None:
             free = min(free, limit - len(self._begun) - len(self._queue) - len(self._delayed))
         return max(0, free)
@@ -298,7 +304,7 @@ class Session:
 
     def _publish(self) -> None:
         """Tell how far it is: at most each time that the sweep has become 1 % older."""
-        note = self._note or self._pool.waiting_for
+        note = self._note or self._keeping.note or self._pool.waiting_for
         if self._publishing_in_s() > 0 and note == self._progress.note:
             return
         self._published_at = monotonic()

@@ -33,8 +33,8 @@ from metta.sweep.stages.messages import (
     Task,
 )
 from metta.sweep.stages.shelves import StoreShelf
-from metta.sweep.stores.data import DataStore
-from metta.sweep.stores.files import FileStore
+from metta.sweep.stores.base import Store
+from metta.sweep.stores.urls import store_of
 
 RESULTS = "metta.sweep.client.results:Results"
 """What a sweep gives; by its name, for only processes that need it are to import the client."""
@@ -50,10 +50,10 @@ class Case:
         store: Where it is recorded.
     """
 
-    def __init__(self, order: Order, definition: Definition, packer: Packer, store: FileStore) -> None:
+    def __init__(self, order: Order, definition: Definition, packer: Packer, store: Store) -> None:
         self.order, self.definition, self.packer = order, definition, packer
         self.value = packer.unkept(order.value)
-        self._shelf = StoreShelf(store.root, store.experiment_folder(order.name))
+        self._shelf = StoreShelf(store, order.name)
 
     @property
     def node(self) -> Stage:
@@ -93,7 +93,7 @@ class Desk:
     """
 
     def __init__(self, setting: Setting) -> None:
-        self._store = FileStore(setting.store)
+        self._store = store_of(setting.store, setting.home)
         self._pickle = setting.pickle
         self._definition = lru_cache(maxsize=16)(self._loaded)
         self._code = lru_cache(maxsize=256)(self._code_at)
@@ -180,7 +180,7 @@ class Desk:
         if experiment is None or order.child is None:
             return None
         if experiment.child_workflow == "Sweep":
-            return partial(load(RESULTS).__unpack__, order.child, self._store.root)
+            return partial(load(RESULTS).__unpack__, order.child, self._store.address)
         return partial(self._result_of, order.child, case.packer)
 
     def _result_of(self, name: str, packer: Packer) -> Any:
@@ -195,7 +195,7 @@ class Desk:
         return Case(order, definition, self._packer(definition), self._store)
 
     def _packer(self, definition: Definition) -> Packer:
-        return packer_for(definition, DataStore(self._store.root), pickle=self._pickle)
+        return packer_for(definition, self._store.data, pickle=self._pickle)
 
     def _definition_of(self, spec: ExperimentSpec) -> Definition:
         return self._definition(spec.model_dump_json())

@@ -10,10 +10,10 @@ from metta.sweep.contracts.references import Reference
 from metta.sweep.pipeline.builder import Pipeline
 from metta.sweep.pipeline.planning import Definition
 from metta.sweep.runners.objective import by_value
-from metta.sweep.stores.files import FileStore
+from metta.sweep.stores.base import Store
 
 
-def definition_of(spec: ExperimentSpec, store: FileStore) -> Definition:
+def definition_of(spec: ExperimentSpec, store: Store) -> Definition:
     """The definition of an experiment.
 
     Args:

@@ -51,7 +51,7 @@ from metta.sweep.stages.messages import (
     Task,
 )
 from metta.sweep.stages.processes import StageDied, StageProcesses
-from metta.sweep.stores.files import FileStore
+from metta.sweep.stores.base import Store
 from metta.sweep.stores.outcomes import Outcomes
 
 LOGS = "logs"
@@ -84,7 +84,7 @@ class StageHost:
         processes: What runs user code.
     """
 
-    def __init__(self, store: FileStore, processes: StageProcesses) -> None:
+    def __init__(self, store: Store, processes: StageProcesses) -> None:
         self._store, self._processes = store, processes
         self._known: dict[str, Outcomes] = {}
 

@@ -17,12 +17,14 @@ class Setting(Wire):
 
     Args:
         code: Where user code is found.
-        store: Folder of the artifact store.
+        store: Address of the artifact store.
+        home: Folder of this machine, for what it works with.
         pickle: Whether values may be pickled.
     """
 
     code: Code
-    store: Path
+    store: str
+    home: Path
     pickle: bool
 
 

@@ -1,8 +1,7 @@
 """Shelves: where the persistence hooks of a durable experiment leave their bytes."""
 
-from pathlib import Path
-
-from metta.sweep.pipeline.folders import Folder
+from metta.sweep.contracts.shelves import Shelf
+from metta.sweep.stores.base import Store
 
 CACHE = "cache/"
 
@@ -11,20 +10,20 @@ class StoreShelf:
     """Caches are shared by all experiments of a store; checkpoints and archives are an experiment's own.
 
     Args:
-        store: Folder of the store.
-        experiment: Folder of the experiment.
+        store: The store.
+        experiment: Name of the experiment.
     """
 
-    def __init__(self, store: Path, experiment: Path) -> None:
-        self._shared, self._own = Folder(store), Folder(experiment)
+    def __init__(self, store: Store, experiment: str) -> None:
+        self._shared, self._own = store.shelf(), store.shelf(experiment)
 
     def read(self, key: str) -> bytes | None:
         """What lies there; None when nothing does."""
-        return self._folder(key).read(key)
+        return self._shelf(key).read(key)
 
     def write(self, key: str, data: bytes) -> None:
         """Put it there, whole or not at all."""
-        self._folder(key).write(key, data)
+        self._shelf(key).write(key, data)
 
-    def _folder(self, key: str) -> Folder:
+    def _shelf(self, key: str) -> Shelf:
         return self._shared if key.startswith(CACHE) else self._own

@@ -30,6 +30,11 @@ class DataStore:
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
 
+    @property
+    def store(self) -> str:
+        """Address of the store that they belong to."""
+        return str(self.root)
+
     def put(self, suffix: str, write: Write) -> str:
         """Keep what a function writes, durably; nothing else sees it before it is complete.
 

@@ -7,8 +7,12 @@ from tempfile import NamedTemporaryFile
 from urllib.parse import quote, unquote
 
 from metta.sweep.contracts.errors import DefinitionError
+from metta.sweep.contracts.shelves import Folder
+from metta.sweep.stores.base import Store
+from metta.sweep.stores.data import DataStore
 from metta.sweep.stores.ledgers import FileLedger, sync_folder, told
-from metta.sweep.stores.outcomes import OutcomeLog
+from metta.sweep.stores.outcomes import FileOutcomeLog
+from metta.sweep.stores.workplaces import FileWorkplace
 
 LEDGER = "ledger.jsonl"
 OUTCOMES = "outcomes.jsonl"
@@ -17,7 +21,7 @@ NAME_BYTES = 255
 """Longest name of a folder on common file systems."""
 
 
-class FileStore:
+class FileStore(Store):
     """Everything a project's sweeps record, below one folder.
 
     ::
@@ -34,6 +38,11 @@ class FileStore:
     def __init__(self, root: Path) -> None:
         self.root = root.absolute()
 
+    @property
+    def address(self) -> str:
+        """Its path."""
+        return str(self.root)
+
     def names(self) -> list[str]:
         """Sweeps that are recorded here."""
         files = self.root.glob(f"sweeps/*/{LEDGER}")
@@ -42,7 +51,7 @@ class FileStore:
     def experiment_names(self) -> list[str]:
         """Experiments that are recorded here."""
         files = self.root.glob(f"experiments/*/{OUTCOMES}")
-        return sorted(unquote(file.parent.name) for file in files if OutcomeLog(file).exists())
+        return sorted(unquote(file.parent.name) for file in files if FileOutcomeLog(file).exists())
 
     def sweep_folder(self, sweep_id: str) -> Path:
         """Folder of a sweep; it need not exist.
@@ -64,9 +73,22 @@ class FileStore:
         """The ledger of a sweep, which may be empty."""
         return FileLedger(self.sweep_folder(sweep_id) / LEDGER)
 
-    def outcome_log(self, name: str) -> OutcomeLog:
+    def outcome_log(self, name: str) -> FileOutcomeLog:
         """The outcome log of an experiment, which may be empty."""
-        return OutcomeLog(self.experiment_folder(name) / OUTCOMES)
+        return FileOutcomeLog(self.experiment_folder(name) / OUTCOMES)
+
+    def workplace(self, sweep_id: str) -> FileWorkplace:
+        """Where attempts of a sweep work."""
+        return FileWorkplace(self.sweep_folder(sweep_id))
+
+    def shelf(self, experiment: str = "") -> Folder:
+        """Files that stages leave: those of an experiment, or, without a name, of all of them."""
+        return Folder(self.experiment_folder(experiment) if experiment else self.root)
+
+    @property
+    def data(self) -> DataStore:
+        """Values and arrays by the hash of their content."""
+        return DataStore(self.root)
 
     def put_value(self, data: bytes) -> str:
         """Keep bytes under the hash of their content.

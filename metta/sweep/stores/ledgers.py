@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from fcntl import LOCK_EX, LOCK_UN, flock
 from pathlib import Path
-from typing import Generic, TypeVar
 from zlib import crc32
 
 from pydantic import ValidationError
@@ -15,7 +14,7 @@ from metta.sweep.contracts.chunks import Chunk
 from metta.sweep.contracts.errors import ChunkTaken, LedgerCorrupt, StoreError, StoreFull
 from metta.sweep.contracts.failures import NO_ROOM
 from metta.sweep.contracts.models import Numbered
-from metta.sweep.stores.base import Ledger
+from metta.sweep.stores.base import Ledger, LineT, Log
 
 CRC_BYTES = len(',"crc":"00000000"}\n')
 READ_BYTES = 1 << 20
@@ -23,10 +22,7 @@ READ_BYTES = 1 << 20
 FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
-LineT = TypeVar("LineT", bound=Numbered)
-
-
-class FileLog(Generic[LineT]):
+class FileLog(Log[LineT]):
     """One append-only file of chunks, each of which knows its number ``n``.
 
     A line is a chunk as JSON, whose last field ``crc`` is the CRC-32 of the bytes before that field.

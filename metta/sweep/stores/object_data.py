@@ -26,6 +26,11 @@ class ObjectData:
     def __init__(self, objects: Objects) -> None:
         self._objects = objects
 
+    @property
+    def store(self) -> str:
+        """Address of the store that they belong to."""
+        return self._objects.uri()
+
     def put(self, suffix: str, write: Write) -> str:
         """Keep what a function writes; nothing else sees it before it is complete.
 

@@ -4,13 +4,12 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
-from typing import Generic
 
 from metta.sweep.contracts.chunks import Chunk
 from metta.sweep.contracts.errors import ChunkTaken, LedgerCorrupt, StoreError
-from metta.sweep.contracts.outcomes import Entry, Line
-from metta.sweep.stores.base import Ledger
-from metta.sweep.stores.ledgers import Damage, LineT, chunk_of, line_of
+from metta.sweep.contracts.outcomes import Line
+from metta.sweep.stores.base import Ledger, LineT, Log, OutcomeLog
+from metta.sweep.stores.ledgers import Damage, chunk_of, line_of
 from metta.sweep.stores.objects import PAGE, Objects
 from metta.sweep.stores.segments import CHUNKS, FAN, SEGMENTS, Run, Segments, chunk_key, lines_of
 
@@ -43,7 +42,7 @@ class ObjectCorrupt(LedgerCorrupt):
         )
 
 
-class ObjectLog(Generic[LineT]):
+class ObjectLog(Log[LineT]):
     """Chunks below one name, each of which knows its number ``n``.
 
     ::
@@ -99,6 +98,10 @@ class ObjectLog(Generic[LineT]):
                 raise self._corrupt(key, number, offset, damage) from None
             self._known = max(self._known, number + 1)
             yield chunk
+
+    def has_more(self) -> bool:
+        """See ``Log.has_more``. Takes one request."""
+        return self._objects.size(chunk_key(self._known)) is not None
 
     def close(self) -> None:
         """Wait for what is being merged, unless its server is away."""
@@ -159,12 +162,7 @@ class S3Ledger(ObjectLog[Chunk], Ledger):
     model = Chunk
 
 
-class S3OutcomeLog(ObjectLog[Line]):
+class S3OutcomeLog(ObjectLog[Line], OutcomeLog):
     """The outcome log of an experiment."""
 
     model = Line
-
-    def entries(self) -> Iterator[Entry]:
-        """All entries in their order."""
-        for line in self.read():
-            yield from line.entries

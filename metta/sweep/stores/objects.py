@@ -123,6 +123,29 @@ class Objects:
                         raise
         return None
 
+    def get_range(self, key: str, offset: int, limit: int | None) -> bytes:
+        """A part of an object; nothing when there is no such object, or it ends before.
+
+        Args:
+            key: Its name.
+            offset: So many bytes are passed over.
+            limit: Up to so many bytes from its beginning; None reads to its end.
+
+        Raises:
+            StoreError: When it cannot be read.
+        """
+        if limit is not None and limit <= offset:
+            return b""
+        span = f"bytes={offset}-{'' if limit is None else limit - 1}"
+        with refusals(self._place(key)):
+            try:
+                answer = self.client.get_object(Bucket=self.bucket, Key=self.prefix + key, Range=span)
+            except ClientError as error:
+                if code_of(error) in ABSENT | {"InvalidRange", "416"}:
+                    return b""
+                raise
+            return answer["Body"].read()
+
     def get_all(self, keys: Sequence[str]) -> Iterator[bytes | None]:
         """Contents of objects, in their order; some of them are read at the same time.
 

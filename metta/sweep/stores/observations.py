@@ -15,7 +15,8 @@ from metta.sweep.contracts.reports import finite
 from metta.sweep.contracts.sweeps import SweepSpec
 from metta.sweep.contracts.trials import Observation, Result, Trial
 from metta.sweep.contracts.wording import left_out_text
-from metta.sweep.stores.files import LEDGER, FileStore
+from metta.sweep.stores.base import Ledger, Store
+from metta.sweep.stores.files import LEDGER
 from metta.sweep.stores.ledgers import FileLedger
 from metta.sweep.stores.trials import TrialTable
 
@@ -23,7 +24,7 @@ VALUE = "value:"
 """Before the hash of observations that lie in the store, a JSON line each."""
 
 
-def prior_of(store: FileStore, sweep_id: str, spec: SweepSpec) -> list[Known]:
+def prior_of(store: Store, sweep_id: str, spec: SweepSpec) -> list[Known]:
     """What the warm start of a definition comes to, the oldest trial first.
 
     Args:
@@ -47,7 +48,7 @@ def prior_of(store: FileStore, sweep_id: str, spec: SweepSpec) -> list[Known]:
     return _numbered(found)
 
 
-def ledger_of(store: FileStore, source: str) -> FileLedger:
+def ledger_of(store: Store, source: str) -> Ledger:
     """The ledger of a sweep, by its name in the store, its own path or that of its folder.
 
     Raises:
@@ -67,13 +68,13 @@ def ledger_of(store: FileStore, source: str) -> FileLedger:
     raise DefinitionError([f"there is no ledger at {path}"], "the path of a sweep")
 
 
-def located(store: FileStore, source: str) -> str:
+def located(store: Store, source: str) -> str:
     """A warm start that means the same in every folder."""
     path = Path(source).expanduser()
     return str(path.absolute()) if path.exists() and source not in store.names() else source
 
 
-def trials_in(ledger: FileLedger) -> TrialTable:
+def trials_in(ledger: Ledger) -> TrialTable:
     """What a ledger says, which may be any file that somebody named.
 
     Raises:
@@ -157,7 +158,7 @@ def _known(observation: Observation) -> Known:
         raise DefinitionError([*problems_of(error, Known)], f"the observation of {trial}") from None
 
 
-def _found(store: FileStore, sweep_id: str, source: str) -> list[Known]:
+def _found(store: Store, sweep_id: str, source: str) -> list[Known]:
     if source.startswith(VALUE):
         return [known.model_copy(update={"source": source}) for known in _kept(store, source)]
     ledger = store.ledger(sweep_id) if source == sweep_id else ledger_of(store, source)
@@ -167,10 +168,10 @@ def _found(store: FileStore, sweep_id: str, source: str) -> list[Known]:
     return observed(trials_in(ledger).records, source)
 
 
-def _kept(store: FileStore, source: str) -> list[Known]:
+def _kept(store: Store, source: str) -> list[Known]:
     path = store.value_path(source.removeprefix(VALUE))
     if not path.is_file():
-        raise DefinitionError([f"there is no {source} in the store {store.root}"], "the warm start")
+        raise DefinitionError([f"there is no {source} in the store {store.address}"], "the warm start")
     try:
         return [Known.model_validate_json(line) for line in path.read_bytes().splitlines()]
     except ValidationError as error:

@@ -1,7 +1,6 @@
 """The outcome log on a file system, and what is known from it."""
 
 from collections import Counter
-from collections.abc import Iterator
 from threading import Lock
 from typing import TypeAlias
 from uuid import uuid4
@@ -20,6 +19,7 @@ from metta.sweep.contracts.outcomes import (
     StageEnded,
 )
 from metta.sweep.contracts.plans import At, StageFailure
+from metta.sweep.stores.base import OutcomeLog
 from metta.sweep.stores.ledgers import FileLog
 
 Known: TypeAlias = StageEnded | Decided | Merged
@@ -28,15 +28,10 @@ Known: TypeAlias = StageEnded | Decided | Merged
 _known = TypeAdapter[Known](Known)
 
 
-class OutcomeLog(FileLog[Line]):
-    """The outcome log of an experiment."""
+class FileOutcomeLog(FileLog[Line], OutcomeLog):
+    """The outcome log of an experiment, in a file."""
 
     model = Line
-
-    def entries(self) -> Iterator[Entry]:
-        """All entries in their order."""
-        for line in self.read():
-            yield from line.entries
 
 
 class Outcomes:

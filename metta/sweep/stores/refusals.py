@@ -27,7 +27,7 @@ from botocore.exceptions import (
 from botocore.exceptions import ConnectionError as NotConnected
 from s3transfer.exceptions import RetriesExceededError
 
-from metta.sweep.contracts.errors import StoreError, StoreFull
+from metta.sweep.contracts.errors import StoreAway, StoreError, StoreFull
 
 ABSENT = frozenset({"NoSuchKey", "404", "NotFound"})
 """Codes of an object that is not there."""
@@ -110,6 +110,7 @@ def refusals(place: Place) -> Iterator[None]:
 
     Raises:
         StoreFull: When there is no room.
+        StoreAway: When the server does not answer, or not as it should.
         StoreError: When it cannot be done for another reason; says what to do.
     """
     try:
@@ -117,7 +118,8 @@ def refusals(place: Place) -> Iterator[None]:
     except ClientError as error:
         raise _answered(error, place) from error
     except (BotoCoreError, RetriesExceededError) as error:
-        raise StoreError(_unanswered(error, place)) from error
+        kind = StoreAway if isinstance(error, _UNREACHABLE) else StoreError
+        raise kind(_unanswered(error, place)) from error
 
 
 def code_of(error: ClientError) -> str:
@@ -130,7 +132,8 @@ def _answered(error: ClientError, place: Place) -> StoreError:
     code, status = code_of(error), error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
     if code in _FULL or status == 507:
         return StoreFull(f"no room is left for {place.uri} ({code}); free some, and it goes on by itself")
-    return StoreError(_reason(error, code, place))
+    kind = StoreAway if status is not None and status >= 500 and code != "NotImplemented" else StoreError
+    return kind(_reason(error, code, place))
 
 
 def _reason(error: ClientError, code: str, place: Place) -> str:

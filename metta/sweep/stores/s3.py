@@ -2,13 +2,18 @@
 
 from collections.abc import Sequence
 from hashlib import sha256
+from pathlib import Path
 from urllib.parse import unquote
 
 from metta.sweep.contracts.errors import StoreError
+from metta.sweep.stores.base import Store
 from metta.sweep.stores.data import WAY_OUT
-from metta.sweep.stores.files import folder_name
+from metta.sweep.stores.files import folder_name, write_durably
+from metta.sweep.stores.ledgers import told
+from metta.sweep.stores.mirrors import Mirror
 from metta.sweep.stores.object_data import ObjectData
 from metta.sweep.stores.object_logs import S3Ledger, S3OutcomeLog
+from metta.sweep.stores.object_shelves import ObjectShelf
 from metta.sweep.stores.objects import Objects
 from metta.sweep.stores.segments import chunk_key
 
@@ -19,7 +24,7 @@ MARK = "store.json"
 """Object that says that here is a store."""
 
 
-class S3Store:
+class S3Store(Store):
     """Everything a project's sweeps record, below one name in a bucket.
 
     ::
@@ -30,17 +35,22 @@ class S3Store:
         s3://<bucket>/<prefix>/values/<hash>.pkl
         s3://<bucket>/<prefix>/data/<first two digits>/<hash>.<suffix>
 
+    On this machine, attempts work below ``<home>/s3/<bucket>/<prefix>/``, under the same names.
+
     Args:
         objects: Where it lies.
+        home: Folder of this machine, for what its attempts work with.
     """
 
-    def __init__(self, objects: Objects) -> None:
-        self.objects = objects
+    def __init__(self, objects: Objects, home: Path) -> None:
+        self.objects, self._home = objects, home.absolute()
+        self._mirror = self._home / "s3" / objects.bucket / objects.prefix
+        self._workplaces: dict[str, Mirror] = {}
 
     @property
-    def uri(self) -> str:
+    def address(self) -> str:
         """Where it lies."""
-        return self.objects.uri()
+        return self.objects.uri().rstrip("/")
 
     def names(self) -> list[str]:
         """Sweeps that are recorded here."""
@@ -50,29 +60,26 @@ class S3Store:
         """Experiments that are recorded here."""
         return self._recorded("experiments", OUTCOMES)
 
-    def sweep_folder(self, sweep_id: str) -> Objects:
-        """What is kept of a sweep; there may be nothing.
-
-        Raises:
-            DefinitionError: When nothing can have that name.
-        """
-        return self.objects.below("sweeps/" + folder_name(sweep_id, "the sweep's id"))
-
-    def experiment_folder(self, name: str) -> Objects:
-        """What is kept of an experiment; there may be nothing.
-
-        Raises:
-            DefinitionError: When nothing can have that name.
-        """
-        return self.objects.below("experiments/" + folder_name(name, "the experiment's name"))
-
     def ledger(self, sweep_id: str) -> S3Ledger:
         """The ledger of a sweep, which may be empty."""
-        return S3Ledger(self.sweep_folder(sweep_id).below(LEDGER))
+        return S3Ledger(self.objects.below(f"{_sweep(sweep_id)}/{LEDGER}"))
 
     def outcome_log(self, name: str) -> S3OutcomeLog:
         """The outcome log of an experiment, which may be empty."""
-        return S3OutcomeLog(self.experiment_folder(name).below(OUTCOMES))
+        return S3OutcomeLog(self.objects.below(f"{_experiment(name)}/{OUTCOMES}"))
+
+    def workplace(self, sweep_id: str) -> Mirror:
+        """Where attempts of a sweep work; the same one each time."""
+        folder = _sweep(sweep_id)
+        return self._workplaces.setdefault(sweep_id, Mirror(self._home, self.objects.below(folder)))
+
+    def experiment_folder(self, name: str) -> Path:
+        """Folder of an experiment on this machine; it need not exist."""
+        return self._mirror / _experiment(name)
+
+    def shelf(self, experiment: str = "") -> ObjectShelf:
+        """Files that stages leave: those of an experiment, or, without a name, of all of them."""
+        return ObjectShelf(self.objects.below(_experiment(experiment)) if experiment else self.objects)
 
     @property
     def data(self) -> ObjectData:
@@ -92,18 +99,20 @@ class S3Store:
         self.objects.create(_value_key(name), data)
         return name
 
-    def value(self, name: str) -> bytes:
-        """The bytes of a hash.
-
-        Raises:
-            StoreError: When they are missing, damaged or cannot be read.
-        """
+    def value_path(self, name: str) -> Path:
+        """A copy of the bytes of a hash on this machine."""
         key = _value_key(name)
+        path = self._mirror / key
+        if path.exists():
+            return path
         data = self.objects.get(key)
         if data is None or sha256(data).hexdigest() != name:
             state = "missing" if data is None else "damaged"
             raise StoreError(f"{self.objects.uri(key)} is {state}; {WAY_OUT}")
-        return data
+        with told(path, "written"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_durably(path, data)
+        return path
 
     def prepare(self) -> None:
         """See that the store can be used: the bucket is there, may be written to, and keeps its word.
@@ -115,7 +124,7 @@ class S3Store:
         mark = b'{"schema":1}\n'
         if self.objects.create(MARK, mark) and self.objects.create(MARK, mark):
             raise StoreError(
-                f"the server of {self.uri} ignores If-None-Match, so several writers would overwrite each"
+                f"the server of {self.address} ignores If-None-Match, so several writers would overwrite each"
                 " other's records; keep the store on a server with conditional writes"
             )
 
@@ -131,6 +140,14 @@ class S3Store:
         keys = [f"{kind}/{folder}/{log}/{chunk_key(0)}" for folder in folders]
         found = self.objects.get_all(keys) if keys else ()
         return [folder for folder, chunk in zip(folders, found, strict=True) if chunk is not None]
+
+
+def _sweep(sweep_id: str) -> str:
+    return "sweeps/" + folder_name(sweep_id, "the sweep's id")
+
+
+def _experiment(name: str) -> str:
+    return "experiments/" + folder_name(name, "the experiment's name")
 
 
 def _value_key(name: str) -> str:

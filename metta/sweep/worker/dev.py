@@ -33,7 +33,7 @@ def run_dev(settings: Settings, console: Console, as_json: bool = False) -> None
             "sweep dev",
         )
     Starts(settings)  # sets going again what somebody killed
-    server = EmbeddedServer(settings.store / "server")
+    server = EmbeddedServer(settings.home / "server")
     info = server.ensure()
     where = {"ui": info.ui, "address": info.address, "namespace": NAMESPACE, "queue": QUEUE}
     text = (
@@ -61,8 +61,8 @@ def stop_dev(settings: Settings, console: Console, as_json: bool = False) -> Non
     Raises:
         ServerError: When one of them does not end.
     """
-    stopped = Launches(settings.store).stop()
-    had_server = EmbeddedServer(settings.store / "server").stop()
+    stopped = Launches(settings.home).stop()
+    had_server = EmbeddedServer(settings.home / "server").stop()
     workers = f"the workers of {', '.join(stopped)}" if stopped else "no worker"
     text = f"stopped {workers} and {'the server' if had_server else 'no server'}"
     what = {"workers": stopped, "server": had_server}

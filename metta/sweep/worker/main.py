@@ -61,14 +61,17 @@ def main() -> None:
     """Serve the queue of a launch, or without one the queue ``metta-sweep``."""
     parser = argparse.ArgumentParser(prog="python -m metta.sweep.worker", description=__doc__)
     parser.add_argument("--launch", help="the launch whose queue is served, until its work is done")
-    parser.add_argument("--store", type=Path, help="folder of the artifact store")
+    parser.add_argument("--store", help="folder or address of the artifact store")
+    parser.add_argument("--home", type=Path, help="folder of this machine, when the store is elsewhere")
     parser.add_argument("--queue", default=QUEUE, help="the queue that is served without a launch")
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
         settings = Settings.load()
         if given.store:
-            settings = replace(settings, store=given.store.absolute())
+            settings = settings.with_store(given.store)
+        if given.home:
+            settings = replace(settings, home=given.home.absolute())
         if given.launch:
             asyncio.run(serve_launch(settings, given.launch))
         else:
@@ -83,7 +86,7 @@ async def serve(settings: Settings, queue: str, code: Code) -> None:
     Raises:
         ServerError: When there is no server.
     """
-    with Launches(settings.store).present():
+    with Launches(settings.home).present():
         await _served(settings, queue, code, _never)
 
 
@@ -93,8 +96,9 @@ async def serve_launch(settings: Settings, name: str) -> None:
     Raises:
         ServerError: When there is no server and none can be started.
     """
-    launches = Launches(settings.store)
+    launches = Launches(settings.home)
     launch = launches.read(name)
+    settings = replace(settings, address=launch.store)
     buried: set[str] = set()
 
     async def is_done(client: Client) -> bool:
@@ -108,9 +112,10 @@ async def serve_launch(settings: Settings, name: str) -> None:
 
 
 async def _served(settings: Settings, queue: str, code: Code, is_done: _IsDone) -> None:
-    client = await connect(
-        settings, plugins=[MettaSweepPlugin(settings.store, code, pickle=settings.may_pickle)]
+    plugin = MettaSweepPlugin(
+        settings.address or settings.home, code, home=settings.home, pickle=settings.may_pickle
     )
+    client = await connect(settings, plugins=[plugin])
     await ensure_search_attributes(client)
     told = asyncio.Event()
     for sign in (signal.SIGTERM, signal.SIGINT):
@@ -139,7 +144,7 @@ async def _served(settings: Settings, queue: str, code: Code, is_done: _IsDone) 
 
 async def _until_done(settings: Settings, client: Client, is_done: _IsDone) -> None:
     """Return when there is no more work, or no server that this worker could go on with."""
-    server = EmbeddedServer(settings.store / "server")
+    server = EmbeddedServer(settings.home / "server")
     while True:
         try:
             if settings.is_embedded and not await _is_kept(server, client):

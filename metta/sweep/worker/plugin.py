@@ -23,7 +23,7 @@ from metta.sweep.contracts.errors import DefinitionError
 from metta.sweep.stages.host import StageHost
 from metta.sweep.stages.messages import Setting
 from metta.sweep.stages.processes import StageProcesses
-from metta.sweep.stores.files import FileStore
+from metta.sweep.stores.urls import HOME, store_of
 from metta.sweep.workflows.experiment import Experiment
 from metta.sweep.workflows.sweep import Sweep
 from metta.sweep.workflows.trial import Trial
@@ -49,7 +49,8 @@ class MettaSweepPlugin(SimplePlugin):
     derived from pydantic's.
 
     Args:
-        store: Folder of the artifact store.
+        store: Folder or address (``s3://bucket/prefix``) of the artifact store.
+        home: Folder of this machine, for what trials work with when the store is elsewhere.
         code: Where user code is found; None means as in this process.
         pickle: Whether what flows between stages may be pickled into the store, where nothing else can
             keep it. Whoever can write to the store can then run code in the workers.
@@ -60,15 +61,21 @@ class MettaSweepPlugin(SimplePlugin):
     """
 
     def __init__(
-        self, store: Path | str = ".metta-sweep", code: Code | None = None, *, pickle: bool = False
+        self,
+        store: Path | str = HOME,
+        code: Code | None = None,
+        *,
+        home: Path = HOME,
+        pickle: bool = False,
     ) -> None:
-        files, code = FileStore(Path(store)), code or Code(objective="")
+        artifacts, code = store_of(store, home), code or Code(objective="")
+        setting = Setting(code=code, store=artifacts.address, home=home.absolute(), pickle=pickle)
         # shared by all workers of this process: one adopts the session that another has parked
-        self._sessions = SearchSessions(files, code)
-        self._processes = StageProcesses(Setting(code=code, store=files.root, pickle=pickle))
-        stages = StageActivities(StageHost(files, self._processes))
-        self._advances = SearchAdvances(files)
-        self._objectives = ObjectiveRuns(files, code, slots=len(os.sched_getaffinity(0)))
+        self._sessions = SearchSessions(artifacts, code)
+        self._processes = StageProcesses(setting)
+        stages = StageActivities(StageHost(artifacts, self._processes))
+        self._advances = SearchAdvances(artifacts)
+        self._objectives = ObjectiveRuns(artifacts, code, slots=len(os.sched_getaffinity(0)))
         self._workers = 0
         super().__init__(
             "metta.sweep",
@@ -78,7 +85,7 @@ class MettaSweepPlugin(SimplePlugin):
             activities=[
                 self._sessions.run_search_session,
                 *self._advances.all,
-                *TrialRuns(code).all,
+                *TrialRuns(artifacts, code).all,
                 *self._objectives.all,
                 *stages.all,
             ],

@@ -1,4 +1,4 @@
-"""Folders: where the persistence hooks of a pipeline leave their files on this machine."""
+"""Shelves: where the persistence hooks of a pipeline leave their files."""
 
 import os
 from pathlib import Path
@@ -52,7 +52,34 @@ class Folder:
             draft.unlink(missing_ok=True)
 
     def _path(self, key: str) -> Path:
-        path = Path(os.path.normpath(self._root / key))
-        if not key or path == self._root or not path.is_relative_to(os.path.normpath(self._root)):
-            raise OutsideStore(f"{key!r} leads out of the store; give a path relative to it")
-        return path
+        return self._root / inner(key)
+
+
+def part_of(path: Path, offset: int, limit: int | None) -> bytes:
+    """A part of a file that others append to; nothing when there is none.
+
+    Args:
+        path: The file.
+        offset: So many bytes are passed over.
+        limit: Up to so many bytes from its beginning; None reads to its end.
+    """
+    if not path.exists():
+        return b""
+    with path.open("rb") as file:
+        file.seek(offset)
+        return file.read(-1 if limit is None else max(0, limit - offset))
+
+
+def inner(key: str) -> str:
+    """A name as it is written without detours.
+
+    >>> inner("checkpoints/./train")
+    'checkpoints/train'
+
+    Raises:
+        OutsideStore: When it leads out of the shelf.
+    """
+    path = os.path.normpath(key) if key else "."
+    if path == "." or path.startswith("..") or os.path.isabs(path):
+        raise OutsideStore(f"{key!r} leads out of the store; give a path relative to it")
+    return path

@@ -1,0 +1,172 @@
+"""Experiments and functions whose store lies in a bucket, and workers on machines that share nothing else."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from metta.sweep import Uniform
+from metta.sweep.client.results import table_of
+from metta.sweep.client.settings import Settings
+from metta.sweep.executors import WorkerExecutor
+from metta.sweep.experiments import SweepExperiment
+from metta.sweep.stores.s3 import S3Store
+from tests.rig import Rig, standing, until
+from tests.stores.weed import BUCKET, Weed
+
+ROOT = Path(__file__).parents[2]
+
+STEADY = """\
+import os
+from pathlib import Path
+from time import sleep
+
+def train(trial):
+    done = int(trial.resume_from.read_text()) if trial.resume_from else 0
+    for step in range(done + 1, 16):
+        sleep(0.2)
+        with Path(os.environ["NOTES"]).open("a") as notes:
+            notes.write(f"{trial.number} {step}\\n")
+        file = trial.checkpoint_dir / f"{step}.txt"
+        file.write_text(str(step))
+        trial.report(step=step, accuracy=trial.params["x"] * step, checkpoint=file)
+"""
+
+
+NESTED = """\
+import numpy as np
+from metta.sweep import Uniform
+from metta.sweep.experiments import SweepExperiment
+from metta.sweep.experiments.base import Pipeline
+
+def train(params):
+    return {"accuracy": params["x"]}
+
+def grow(results):
+    return np.full(100_000, 1.0 + (results.best_metric > 0))
+
+pipeline = (
+    Pipeline()
+    .stage("search", SweepExperiment(train, {"x": Uniform(0, 1)}, metric="accuracy", budget=2))
+    .stage("grow", grow)
+    .stage("sum", lambda array: float(array[:500].sum()) + 1)
+)
+if __name__ == "__main__":
+    print(pipeline.run())
+"""
+
+
+@pytest.fixture
+def store(weed: Weed, hosted: Path, monkeypatch: pytest.MonkeyPatch) -> S3Store:
+    prefix = f"tests/{uuid4().hex}"
+    monkeypatch.setenv("METTA_SWEEP_STORE", f"s3://{BUCKET}/{prefix}")
+    return S3Store(weed.objects(prefix), hosted / ".metta-sweep")
+
+
+def sweep(*arguments: str) -> str:
+    command = [str(Path(sys.executable).with_name("sweep")), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_all_hooks_keep_in_the_bucket_what_they_keep(store: S3Store, hosted: Path) -> None:
+    example = str(ROOT / "examples/pipeline_cleaning.py")
+    first = sweep("run", example, "--name", "cleaning")
+    kept = [found.key for found in store.objects.listed()]
+    assert "experiments/cleaning/checkpoints/fill.json" in kept
+    assert "experiments/cleaning/diabetes.json" in kept
+    assert [key for key in kept if key.startswith("cache/")]
+    assert not (hosted / ".metta-sweep/experiments").exists()
+    assert sweep("run", example, "--name", "cleaning", "--resume").splitlines()[-1] == first.splitlines()[-1]
+    sweep("run", example, "--name", "again")
+    assert "cached" in sweep("show", "again")
+
+
+def test_sweeps_are_stages_and_arrays_flow_in_the_bucket(store: S3Store, hosted: Path) -> None:
+    (hosted / "nested.py").write_text(NESTED, "utf-8")
+    assert sweep("run", "nested.py", "--name", "nested") == "1001.0\n"
+    assert store.experiment_names() == ["nested"]
+    [inner] = store.names()
+    assert table_of(store.ledger(inner)).counts.completed == 2
+    assert [found for found in store.objects.listed("data/") if found.key.endswith(".npy")]
+
+
+def test_functions_by_value_run_on_workers_and_leave_nothing_but_copies_here(
+    store: S3Store, hosted: Path
+) -> None:
+    scale = 2.0
+    experiment = SweepExperiment(
+        lambda params: {"accuracy": scale * params["x"]},
+        {"x": Uniform(0, 1)},
+        executor=WorkerExecutor(max_parallel=2),
+        seed=1,
+        name="valued",
+    )
+    results = experiment.run(3)
+    assert [t.metrics["accuracy"] for t in results.trials] == [2 * t.params["x"] for t in results.trials]
+    assert store.names() == ["valued"]
+    assert len(store.objects.listed("values/")) == 1
+
+
+@contextmanager
+def worker(rig: Rig, server: Settings, store: S3Store, home: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    """A worker on a machine of its own."""
+    where = {
+        "TEMPORAL_ADDRESS": str(server.connect["target_host"]),
+        "TEMPORAL_NAMESPACE": str(server.connect["namespace"]),
+        "PYTHONPATH": os.pathsep.join([str(rig.folder), *sys.path]),
+        "NOTES": str(home.with_suffix(".notes")),
+    }
+    command = [sys.executable, "-m", "metta.sweep.worker", "--queue", rig.queue]
+    with home.with_suffix(".log").open("ab") as log:
+        process = subprocess.Popen(
+            [*command, "--store", store.address, "--home", str(home)],
+            cwd=rig.folder,
+            env={**os.environ, **where},
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def notes(home: Path) -> list[tuple[int, int]]:
+    file = home.with_suffix(".notes")
+    lines = file.read_text("utf-8").splitlines() if file.exists() else []
+    return [(int(trial), int(step)) for trial, step in map(str.split, lines)]
+
+
+@pytest.mark.timeout(120)
+async def test_a_trial_goes_on_from_its_checkpoint_on_another_machine(
+    store: S3Store, server: Settings, tmp_path: Path
+) -> None:
+    rig = await standing(server, tmp_path / "rig")
+    (rig.folder / "steady.py").write_text(STEADY, "utf-8")
+    definition = {
+        "objective": "steady:train",
+        "search_space": {"x": {"type": "uniform", "low": 0, "high": 1}},
+        "executor": {"type": "worker", "max_parallel": 2},
+        "metric": "accuracy",
+        "goal": "maximize",
+        "budget": 2,
+    }
+    one, other = tmp_path / "one", tmp_path / "other"
+    with worker(rig, server, store, one) as first:
+        handle = await rig.start(definition)
+        await until(lambda: any(step >= 10 for _, step in notes(one)))
+        first.kill()
+        with worker(rig, server, store, other):
+            await handle.result()
+    table = table_of(store.ledger(handle.id))
+    assert [(r.status, r.step) for r in table.records] == [("completed", 15), ("completed", 15)]
+    assert min(step for _, step in notes(other)) > 1, "they began anew"
+    assert not (other / "sweeps").exists()
