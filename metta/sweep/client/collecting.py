@@ -89,7 +89,7 @@ def collected(
     known = [*store.names(), *store.experiment_names()]
     for name in names:
         if name not in known:
-            raise SweepNotFound(name, known)
+            raise SweepNotFound(name, known, "sweep or experiment")
     return _Collection(store, call(underway(starts)), time() - older_than.total_seconds()).collected(
         names, delete
     )

@@ -15,9 +15,6 @@ from metta.sweep.stores.garbage import Kind, Piece
 from metta.sweep.stores.ledgers import READ_BYTES, told
 from metta.sweep.stores.lineage import delete
 
-BATCH = 100
-"""So many files are deleted before others may add some."""
-
 _VALUE = re.compile(r"[0-9a-f]{64}\.pkl", re.ASCII)
 _RANDOM = "[a-z0-9_]{8}"  # as tempfile says it
 
@@ -111,20 +108,28 @@ class FileGarbage:
         """
         gone: list[Piece] = []
         stuck: list[Piece] = []
-        for start in range(0, len(pieces), BATCH):
+        if pieces:
             with told(self._root, "written"), removing(self._root):
-                for piece in pieces[start : start + BATCH]:
-                    path = self._root / piece.key
-                    if not os.path.lexists(path):  # somebody else was faster
-                        continue
-                    if piece.kind != "checkpoints" and _written(path) >= before:
+                pass  # a read-only store is told once, not for each of them
+        for piece in pieces:
+            path = self._root / piece.key
+            if piece.kind == "checkpoints":  # nobody adds to them, and they may take their time
+                if not os.path.lexists(path):  # somebody else was faster
+                    continue
+                delete(path)
+            else:
+                with told(self._root, "written"), removing(self._root):
+                    if not os.path.lexists(path) or _written(path) >= before:
                         continue
                     delete(path)
-                    (stuck if os.path.lexists(path) else gone).append(piece)
+            (stuck if os.path.lexists(path) else gone).append(piece)
         return gone, stuck
 
     def _piece(self, kind: Kind, path: Path, owner: str = "") -> Iterator[Piece]:
-        with suppress(FileNotFoundError):  # somebody else deletes, too, or has finished his draft
+        with (
+            told(path, "read"),
+            suppress(FileNotFoundError),
+        ):  # somebody else deletes, too, or has finished his draft
             key = self._key(path)
             # a link is somebody's own doing
             at = inf if path.is_symlink() and kind != "checkpoints" else path.lstat().st_mtime
@@ -147,11 +152,8 @@ def _has_lines(log: Path) -> bool:
 
 
 def _written(path: Path) -> float:
-    """When a file was last written; never, when it is gone."""
-    try:
-        return path.lstat().st_mtime
-    except FileNotFoundError:
-        return 0.0
+    """When a file was last written."""
+    return path.lstat().st_mtime
 
 
 def _size(path: Path) -> int:

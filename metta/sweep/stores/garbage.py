@@ -5,15 +5,14 @@ checkpoints and archives, or in another value. So all of these are searched for 
 that may keep something in vain, and cannot lose anything.
 """
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 Kind: TypeAlias = Literal["checkpoints", "drafts", "values", "blobs"]
 
-_HASH = re.compile(rb"(?=([0-9a-f]{64}))")  # one may begin within another: neither is to be missed
-_OVERLAP = 63
+_LENGTH = 64
+_DIGITS = bytes(byte if byte in b"0123456789abcdef" else ord(" ") for byte in range(256))
 
 LOOKED_INTO = (".json", ".pkl", ".bin")
 """Ends of names of what may refer to others; arrays and frames hold numbers."""
@@ -42,12 +41,15 @@ class Kept(Protocol):
 
     def pieces(self) -> Iterable[Piece]:
         """Its values and blobs."""
+        ...
 
     def referring(self) -> Iterable[Iterable[bytes]]:
         """The content, block by block, of everything else that may refer to them."""
+        ...
 
     def content(self, piece: Piece) -> Iterable[bytes]:
         """The content of a value or blob, block by block; nothing when it is gone."""
+        ...
 
 
 def unreferenced(kept: Kept, before: float) -> list[Piece]:
@@ -85,8 +87,10 @@ def hashes_in(blocks: Iterable[bytes]) -> Iterator[bytes]:
     rest = b""
     for block in blocks:
         text = rest + block
-        yield from (match[1] for match in _HASH.finditer(text))
-        rest = text[-_OVERLAP:]
+        for word in text.translate(_DIGITS).split():  # faster than a regular expression
+            for start in range(len(word) - _LENGTH + 1):  # one may begin within another
+                yield word[start : start + _LENGTH]
+        rest = text[1 - _LENGTH :]
 
 
 def _hash_of(piece: Piece) -> bytes:
