@@ -12,15 +12,18 @@ from threading import Event, Thread
 from time import monotonic, sleep
 
 import pytest
+from rich.console import Console
 
 from metta.sweep.client.collecting import Collected
 from metta.sweep.client.experiments import Experiments
+from metta.sweep.client.launches import Launches
 from metta.sweep.client.results import table_of
 from metta.sweep.client.settings import Settings
 from metta.sweep.client.sweeps import Sweeps
 from metta.sweep.stores.data import DataStore
 from metta.sweep.stores.files import FileStore
 from metta.sweep.stores.lineage import needed_by
+from metta.sweep.worker.dev import stop_dev
 from tests.cli.commands import ended, running
 from tests.client.gathered import aged, counts, files, packer, paths, recorded, undeleted
 
@@ -217,6 +220,30 @@ def test_an_experiment_that_runs_loses_nothing_however_old_its_values_are(
     assert counts(Sweeps().gc(delete=True))["blobs"] <= 1
     assert not DataStore(store.root).path(str(stray.kept)).exists()
     assert DataStore(store.root).path(kept).exists()
+
+
+def test_a_server_that_has_ended_is_asked_all_the_same(project: Path, store: FileStore) -> None:
+    """What somebody paused, and then ended server and worker of, still runs; nothing else tells it."""
+    (project / "mine.py").write_text(SCRIPT, "utf-8")
+    with running(*run("paused")) as command:
+        until(lambda: store.ledger("paused").exists())
+        Sweeps().attach("paused").pause(now=True)
+        command.kill()
+    stop_dev(Settings.load(project), Console(quiet=True))
+    launch = store.root / "launches/paused.json"
+    launch.write_text(launch.read_text("utf-8").replace('"closed": false', '"closed": true'), "utf-8")
+    assert Launches(store.root).unfinished() == []
+    stray = store.value_path(store.put_value(b"code"))
+    aged(store)
+    found = Sweeps().gc(delete=True)
+    assert found.left == ("paused: it runs",)
+    assert {share.kind for share in found.garbage if share.count} == {"values"}
+    assert not stray.exists()
+    handle = Sweeps().attach("paused")
+    launch.write_text(launch.read_text("utf-8").replace('"closed": true', '"closed": false'), "utf-8")
+    Sweeps()  # brings its worker back
+    handle.resume()
+    assert [trial.status for trial in handle.result().trials].count("failed") == 0
 
 
 def test_while_no_server_answers_what_has_not_ended_is_left(

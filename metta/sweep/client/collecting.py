@@ -116,7 +116,7 @@ class _Collection:
         """What is found among some, or among all."""
         sweeps, experiments = self._store.names(), self._store.experiment_names()
         found: list[Piece] = []
-        for name in names or [*sweeps, *experiments]:
+        for name in dict.fromkeys(names or [*sweeps, *experiments]):
             found += self._checkpoints(name) if name in sweeps else ()
             if name in experiments:
                 self._look_at(name)
