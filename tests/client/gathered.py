@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from time import time
+from typing import Any
 
 import pytest
 
@@ -23,6 +24,7 @@ from metta.sweep.stores.data import DataStore
 from metta.sweep.stores.files import FileStore
 
 STEPS = 9
+BIG = list(range(2000))
 
 
 def train(trial: Trial) -> None:
@@ -62,6 +64,17 @@ def undeleted(store: Path, trials: int, name: str = "s", **more: int) -> None:
 
 def packer(store: FileStore) -> Packer:
     return Packer(DataStore(store.root), pickle=True)
+
+
+def kept(store: FileStore, value: Any) -> Value:
+    """A value that does not travel inline."""
+    found = packer(store).kept(value, 0)
+    assert found.kept
+    return found
+
+
+def blob(store: FileStore, value: Value) -> Path:
+    return DataStore(store.root).path(str(value.kept))
 
 
 def recorded(store: FileStore, name: str, *values: Value) -> None:
