@@ -191,6 +191,30 @@ def stop(name: Name, json: Json = False) -> None:
 
 
 @app.command()
+def gc(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME]...", help="Sweeps and experiments to look at; without any, all."),
+    ] = None,
+    delete: Annotated[bool, typer.Option("--delete", help="Delete it; else it is only shown.")] = False,
+    older_than: Annotated[
+        str,
+        typer.Option(
+            metavar="TIME", help="Age of values, blobs and drafts that may go: 90m, 12h, 7d; at least 1h."
+        ),
+    ] = "1d",
+    json: Json = False,
+) -> int:
+    """Show what nobody needs any more in this project's store, or delete it."""
+    from metta.sweep.cli.garbage import GarbageOutput, age_from
+    from metta.sweep.client.sweeps import Sweeps
+
+    found = Sweeps().gc(*(names or ()), delete=delete, older_than=age_from(older_than))
+    GarbageOutput(json).shown(found, names or (), older_than)
+    return max([_complain(problem) for problem in found.problems], default=0)
+
+
+@app.command()
 def dev(
     stop: Annotated[
         bool, typer.Option("--stop", help="Stop the server and all workers of this project.")

@@ -1,7 +1,9 @@
 """The sweeps of a project: start one, attach to one, list them."""
 
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 
+from metta.sweep.client.collecting import OLD, Collected, collected
 from metta.sweep.client.handle import SweepHandle
 from metta.sweep.client.handovers import beginning, handed_over
 from metta.sweep.client.results import table_of
@@ -76,6 +78,24 @@ class Sweeps:
     def handles(self) -> list[SweepHandle]:
         """All sweeps that are recorded, by name."""
         return [self._handle(name) for name in self._store.names()]
+
+    def gc(self, *names: str, delete: bool = False, older_than: timedelta = OLD) -> Collected:
+        """Find what nobody needs any more of all that lies in the store, and perhaps delete it.
+
+        Records, logs and reports are kept for ever, and so is whatever a record refers to, what belongs to
+        something that runs, and all whose owner cannot be told.
+
+        Args:
+            *names: Sweeps and experiments to look at; without any, everything.
+            delete: Whether it is deleted; else it is only told what would be.
+            older_than: Age of values, blobs and drafts that may be deleted; at least an hour.
+
+        Raises:
+            DefinitionError: When the age is too low, or the store is not a folder.
+            SweepNotFound: When one of the names is unknown.
+            StoreError: When the store cannot be read, or not be written to.
+        """
+        return collected(self._starts, names, delete=delete, older_than=older_than)
 
     @property
     def store(self) -> Store:

@@ -9,6 +9,7 @@ from typing import IO
 
 from metta.sweep.contracts.blobs import Hashed, Write
 from metta.sweep.contracts.errors import StoreError
+from metta.sweep.stores.additions import adding, renewed
 from metta.sweep.stores.ledgers import sync_folder, told
 
 NAME = re.compile(r"([0-9a-f]{64})\.[a-z]+", re.ASCII)
@@ -65,11 +66,14 @@ class DataStore:
         name = stream.name(suffix)
         path = self.path(name)
         _make(path.parent)
-        # one of another size was damaged
-        if not path.is_file() or path.stat().st_size != stream.size:
+        with adding(self.root):
+            # one of another size was damaged
+            is_there = path.is_file() and path.stat().st_size == stream.size and renewed(path)
+        if not is_there:
             with draft.open("rb") as file:
                 os.fsync(file.fileno())
-            draft.replace(path)
+            with adding(self.root):
+                draft.replace(path)
         sync_folder(path.parent)  # also when another process has put it there a moment ago
         return name
 

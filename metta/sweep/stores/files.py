@@ -8,6 +8,7 @@ from urllib.parse import quote, unquote
 
 from metta.sweep.contracts.errors import DefinitionError
 from metta.sweep.contracts.shelves import Folder
+from metta.sweep.stores.additions import adding, renewed
 from metta.sweep.stores.base import Store
 from metta.sweep.stores.data import DataStore
 from metta.sweep.stores.ledgers import FileLedger, sync_folder, told
@@ -102,9 +103,10 @@ class FileStore(Store):
         name = sha256(data).hexdigest()
         path = self.value_path(name)
         with told(path, "written"):
-            if not path.exists():
-                path.parent.mkdir(parents=True, exist_ok=True)
-                write_durably(path, data)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with adding(self.root):
+                if not renewed(path):
+                    write_durably(path, data)
         return name
 
     def value_path(self, name: str) -> Path:

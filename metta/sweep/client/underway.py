@@ -1,0 +1,53 @@
+"""Underway: which sweeps and experiments of a project run now, or may."""
+
+from math import inf
+from typing import NamedTuple
+
+from temporalio.service import RPCError
+
+from metta.sweep.client.runs import RPC_TIMEOUT
+from metta.sweep.client.server import EmbeddedServer
+from metta.sweep.client.starts import Starts
+from metta.sweep.contracts.errors import ServerError
+
+QUERY = "ExecutionStatus = 'Running' AND WorkflowType IN ('Sweep', 'Experiment', 'Trial')"
+
+
+class Underway(NamedTuple):
+    """What runs now.
+
+    Args:
+        names: Names of sweeps and experiments.
+        since: When the first of their workflows began, in seconds since 1970; a workflow that was continued
+            began anew. Infinity when none runs.
+        doubt: Why nobody can tell whether others run, too; empty when it is known.
+    """
+
+    names: frozenset[str] = frozenset()
+    since: float = inf
+    doubt: str = ""
+
+    def concerns(self, name: str) -> bool:
+        """Whether something runs, or an experiment that it is a part of."""
+        parts = name.split("/")
+        return any("/".join(parts[:n]) in self.names for n in range(1, len(parts) + 1))
+
+
+async def underway(starts: Starts) -> Underway:
+    """Ask Temporal what runs; what is launched counts as running in any case.
+
+    Args:
+        starts: Of the project.
+    """
+    names = set(starts.launches.unfinished())
+    if starts.settings.is_embedded and not EmbeddedServer(starts.settings.home / "server").exists():
+        return Underway(frozenset(names))  # nothing was ever started
+    since = inf
+    try:
+        client = await starts.client()
+        async for found in client.list_workflows(QUERY, rpc_timeout=RPC_TIMEOUT):
+            names.add(found.id.rpartition("/trial-")[0] or found.id)
+            since = min(since, found.start_time.timestamp())
+    except (OSError, RPCError, ServerError) as error:
+        return Underway(frozenset(names), since, str(error))
+    return Underway(frozenset(names), since)
