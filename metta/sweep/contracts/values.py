@@ -18,10 +18,18 @@ class Value(Wire):
     Args:
         packed: The packed value; None when it is kept in the store.
         kept: The name there; None when it is not kept.
+        fields: What stages have made of the fields of their experiment, by name, which flows beside it; None
+            when they are as they were given.
     """
 
     packed: JsonValue = None
     kept: str | None = None
+    fields: "Value | None" = None
+
+    @property
+    def alone(self) -> "Value":
+        """The value without the fields."""
+        return self if self.fields is None else self.model_copy(update={"fields": None})
 
 
 def inline_bytes(width: int) -> int:

@@ -1,35 +1,24 @@
 """The experiment: a class with typed fields, and a pipeline made of them."""
 
-import warnings
-from functools import cache
 from inspect import get_annotations
+from pathlib import Path
 from typing import (
     TYPE_CHECKING,
     Any,
-    ClassVar,
     Literal,
     Never,
     dataclass_transform,
-    get_origin,
-    get_type_hints,
 )
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    JsonValue,
-    PydanticUserError,
-    TypeAdapter,
-    ValidationError,
-    create_model,
-)
+from pydantic import Field, JsonValue, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from metta.sweep.contracts.errors import DefinitionError, shown
 from metta.sweep.contracts.models import problems_of, unknown_name
+from metta.sweep.contracts.shelves import Folder
 from metta.sweep.contracts.values import Value
-from metta.sweep.pipeline.builder import Pipeline
+from metta.sweep.experiments.fields import DurableFields, assigned, model_of, plain
+from metta.sweep.pipeline.builder import LOCAL_FOLDER, Pipeline
 
 if TYPE_CHECKING:
     from metta.sweep.client.experiment_handle import ExperimentHandle
@@ -55,6 +44,10 @@ class Experiment:
     has to have a form in JSON, from which it can be made again. Names with a leading underscore and
     ``ClassVar`` are no fields.
 
+    A stage that is a method may change them, by assignment or in place. What it has made of them is recorded
+    with what it gives, and later stages find it there, on whatever worker they run; what an attempt that
+    fails has changed is dropped. ``pipeline`` sees them as they were given.
+
     Raises:
         DefinitionError: At construction, with every mistake in the fields; at the definition of the class,
             when a field is called like something that every experiment has.
@@ -64,7 +57,7 @@ class Experiment:
 
         def __init__(self, *args: object, **fields: object) -> None:
             kind, values = type(self), {}
-            model, problems = _model_of(kind), []
+            model, problems = model_of(kind, Experiment), []
             if args:
                 problems.append(f"give its fields by name, got {shown(args[0])}")
             if kind.pipeline is Experiment.pipeline:
@@ -73,7 +66,7 @@ class Experiment:
             problems += [problem for name in fields if (problem := unknown_name(name, known))]
             try:
                 values = vars(model(**{name: value for name, value in fields.items() if name in known}))
-                _plain(model, values)
+                plain(model, values)
             except ValidationError as error:
                 problems += problems_of(error, model)
             except PydanticSerializationError as error:
@@ -94,14 +87,14 @@ class Experiment:
             raise DefinitionError(problems, cls.__name__)
 
     def pipeline(self) -> Pipeline[Any]:
-        """The stages; depends on nothing but the fields."""
+        """The stages; depends on nothing but the fields as they were given."""
         raise NotImplementedError
 
     @property
     def fields(self) -> dict[str, JsonValue]:
         """The fields as plain JSON; the same arguments make the same experiment again."""
         kind: Any = type(self)
-        return _plain(_model_of(kind), self.__dict__)
+        return plain(model_of(kind, Experiment), self.__dict__)
 
     def run(
         self, input: Any = None, *, name: str | None = None, resume: bool = False, debug: bool = False
@@ -153,8 +146,13 @@ class Experiment:
         return attach(name, (lambda fields: cls(**fields).checked().definition) if is_known else None)
 
     def run_local(self, input: Any = None) -> Any:
-        """Run in this process, with no engine; see ``Pipeline.run_local``."""
-        return self.checked().run_local(input)
+        """Run in this process, with no engine; see ``Pipeline.run_local``. Its fields stay as they are."""
+        from metta.sweep.pipeline.local import run_local
+
+        kind: Any = type(self)
+        twin: Experiment = kind(**self.fields)
+        shelf = Folder(Path(LOCAL_FOLDER))
+        return run_local(twin.checked().definition, input, shelf, twin.__state__()).value
 
     def checked(self) -> Pipeline[Any]:
         """Its pipeline, after all checks.
@@ -215,61 +213,15 @@ class Experiment:
     def __hash__(self) -> int:
         return hash(type(self))  # some fields have no hash of their own
 
-    if not TYPE_CHECKING:  # else assignments would seem to be allowed
+    def __state__(self) -> DurableFields:
+        """Its fields, while its stages run."""
+        kind: Any = type(self)
+        return DurableFields(self.__dict__, model_of(kind, Experiment), id(self))
 
-        def __setattr__(self, name: str, value: object) -> Never:
-            raise AttributeError(_read_only(self, name))
+    if not TYPE_CHECKING:  # else assignments to what is not declared would seem to be allowed
+
+        def __setattr__(self, name: str, value: object) -> None:
+            self.__dict__[name] = assigned(self, model_of(type(self), Experiment), name, value)
 
         def __delattr__(self, name: str) -> Never:
-            raise AttributeError(_read_only(self, name))
-
-
-def _read_only(experiment: Experiment, name: str) -> str:
-    return (
-        f"{type(experiment).__name__}.{name} cannot be changed: the fields of an experiment are read-only in"
-        " this version; return the value from the stage instead"
-    )
-
-
-@cache
-def _model_of(kind: type[Experiment]) -> type[BaseModel]:
-    """A model that validates the fields of a class.
-
-    Raises:
-        DefinitionError: When a field has no type that can be validated.
-    """
-    hints = _hints_of(kind)
-    config = ConfigDict(extra="forbid", validate_default=True, allow_inf_nan=False, protected_namespaces=())
-    fields: dict[str, Any] = {name: (hint, getattr(kind, name, ...)) for name, hint in hints.items()}
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a field may be called like a method of pydantic's: `json`
-            return create_model(kind.__name__, __config__=config, __module__=kind.__module__, **fields)
-    except PydanticUserError as error:
-        first, *_ = str(error).splitlines()
-        wrong = [f"{n}: pydantic cannot validate {shown(h)}" for n, h in hints.items() if not _is_known(h)]
-        raise DefinitionError(wrong or [first], kind.__name__) from error
-
-
-def _hints_of(kind: type[Experiment]) -> dict[str, Any]:
-    """Types of the fields, those of base classes first."""
-    homes = [home for home in reversed(kind.__mro__) if issubclass(home, Experiment)]
-    names = [name for home in homes[1:] for name in get_annotations(home) if not name.startswith("_")]
-    try:
-        hints = get_type_hints(kind, include_extras=True)
-    except Exception as error:  # annotations may name what only type checkers import, or be no code at all
-        problem = f"its annotations cannot be read: {error}; define or import that at the top of the module"
-        raise DefinitionError([problem], kind.__name__) from error
-    return {n: hints[n] for n in names if ClassVar not in (hints[n], get_origin(hints[n]))}
-
-
-def _is_known(hint: Any) -> bool:
-    try:
-        TypeAdapter(hint)
-    except PydanticUserError:
-        return False
-    return True
-
-
-def _plain(model: type[BaseModel], values: dict[str, Any]) -> dict[str, JsonValue]:
-    return BaseModel.model_dump(model.model_construct(**values), mode="json")
+            raise AttributeError(f"{type(self).__name__}.{name} cannot be deleted: it is a field")

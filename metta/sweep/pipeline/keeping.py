@@ -7,6 +7,8 @@ from hashlib import blake2b
 from io import BytesIO
 from typing import IO, Any
 
+from pydantic import JsonValue
+
 from metta.sweep.contracts.blobs import Blobs, Hashed, Write
 from metta.sweep.contracts.errors import SweepError
 from metta.sweep.contracts.shelves import OutsideStore, Shelf
@@ -101,14 +103,19 @@ class Keeper:
         function: Callable[..., Any] | None = self._run.hooks.nearest("serialize")
         return function
 
-    async def cache_key(self) -> str | None:
-        """Where the output of this input is kept; None when the stage is not cached."""
+    async def cache_key(self, fields: Mapping[str, JsonValue]) -> str | None:
+        """Where the output of this input is kept; None when the stage is not cached.
+
+        Args:
+            fields: Those of the experiment that are not as they were given.
+        """
         if not self._run.hooks.nearest("cache") and not self._run.hooks.nearest("cache_key"):
             return None
         value, function = self._run.value, self._run.hooks.nearest("cache_key")
         said = await self._run.hook("cache_key", function, value) if function else None
         try:
             parts = [said] if function else [code_of(self._run.stage.run), self._contract_text(), value]
+            parts += [fields] if fields and not function else []
             turns = () if function else self._run.at.turns
             told = self._packer.with_blobs(Hashes()).pack([*parts, turns, self._serialize is not None])
         except Exception as error:  # looking at what code holds runs the user's

@@ -4,8 +4,11 @@ import asyncio
 import contextvars
 import copy
 import threading
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
+
+from pydantic import JsonValue
 
 from metta.sweep.contracts.errors import StageFailed, shown
 from metta.sweep.contracts.plans import At, Outcome, Position, StageFailure, StageFailureKind, StageStep
@@ -21,6 +24,7 @@ from metta.sweep.pipeline.nodes import Conditional, Loop, Parallel, Stage
 from metta.sweep.pipeline.packing import Packer
 from metta.sweep.pipeline.planning import Definition
 from metta.sweep.pipeline.runner import StageRun
+from metta.sweep.pipeline.state import Conflict, Fields, State, Unfit, held, joined
 
 
 class LocalOperations:
@@ -30,13 +34,16 @@ class LocalOperations:
         definition: What to run.
         shelf: Where persistence hooks keep their bytes.
         name: Name of the experiment, from which seeds are derived.
+        state: Its fields, as they flow.
 
     Attributes:
         outcomes: How each stage ended, in the order of their ends.
     """
 
-    def __init__(self, definition: Definition, shelf: Shelf, name: str = "") -> None:
-        self._nodes, self._shelf, self._name = definition.nodes, shelf, name
+    def __init__(
+        self, definition: Definition, shelf: Shelf, name: str = "", state: State | None = None
+    ) -> None:
+        self._nodes, self._shelf, self._name, self._state = definition.nodes, shelf, name, state
         self._packer = Packer(ShelfBlobs(shelf), pickle=False, classes=definition.classes)
         self._failed: dict[At, tuple[StageRun, StageFailed]] = {}
         self.outcomes: dict[str, Outcome] = {}
@@ -45,7 +52,7 @@ class LocalOperations:
         """Run a stage with its hooks."""
         stage = self._nodes[at.path]
         assert isinstance(stage, Stage)
-        run = StageRun(stage, at, value, self._shelf, self._packer, debugging=True)
+        run = StageRun(stage, at, value, self._shelf, self._packer, debugging=True, state=self._state)
         try:
             with running_stage(self._name, at):
                 output = await run.value()
@@ -89,28 +96,107 @@ class LocalOperations:
         except Exception as error:  # rules of merging are the user's
             raise _failed(at, "hook", f"merging: {type(error).__name__}: {error}") from error
 
+    def joined(self, at: At, before: Fields, results: Sequence[Fields]) -> Fields:
+        """What flows on of fields behind parallel branches.
+
+        Raises:
+            StageFailed: When two of them have changed the same one.
+        """
+        node = self._nodes[at.path]
+        assert isinstance(node, Parallel)
+        try:
+            return joined(before, dict(zip(node.branches, results, strict=True)))
+        except Conflict as error:
+            raise _failed(at, "contract", str(error)) from error
+
+
+class Held(NamedTuple):
+    """What flows in a local run of an experiment.
+
+    Args:
+        value: What flows.
+        fields: Its fields that are not as they were given.
+    """
+
+    value: Any
+    fields: Fields
+
+
+class StatefulOperations:
+    """The interpreter's port for experiments: fields flow beside the values.
+
+    Args:
+        operations: What carries out each step.
+        state: The fields.
+    """
+
+    def __init__(self, operations: LocalOperations, state: State) -> None:
+        self._operations, self._state = operations, state
+        self._alone = asyncio.Lock()  # branches beside each other share the experiment
+
+    async def run_stage(self, step: StageStep, at: At, value: Held) -> Held:
+        """Run a stage with its hooks; its fields are as they flow."""
+        async with self._alone:
+            with held(self._state, value.fields, opened=True):
+                output = await self._operations.run_stage(step, at, value.value)
+                return Held(output, self._changed(at))
+
+    async def recover(self, at: At, value: Held, failure: StageFailure) -> Held:
+        """Ask the stage's ``on_error``."""
+        async with self._alone:
+            with held(self._state, value.fields, opened=True):
+                output = await self._operations.recover(at, value.value, failure)
+                return Held(output, self._changed(at))
+
+    async def decide(self, at: At, value: Held) -> bool:
+        """Ask a predicate."""
+        async with self._alone:
+            with held(self._state, value.fields, opened=False):
+                return await self._operations.decide(at, value.value)
+
+    async def merge(self, at: At, value: Held, results: Sequence[Held]) -> Held:
+        """Merge the results of parallel branches, and what they have made of the fields."""
+        output = await self._operations.merge(at, value.value, [result.value for result in results])
+        return Held(output, self._operations.joined(at, value.fields, [result.fields for result in results]))
+
+    def _changed(self, at: At) -> Fields:
+        try:
+            return self._state.changed()
+        except Unfit as error:
+            raise _failed(at, "contract", f"its fields: {error}") from error
+
 
 def _failed(at: At, kind: StageFailureKind, message: str) -> StageFailed:
     return StageFailed(StageFailure(stage=str(at), kind=kind, message=message))
 
 
 class LocalRun(NamedTuple):
-    """What a local run gave, and how each stage ended."""
+    """What a local run gave, how each stage ended, and fields that are not as they were given."""
 
     value: Any
     outcomes: dict[str, Outcome]
+    fields: Mapping[str, JsonValue] = MappingProxyType({})
 
 
-def run_local(definition: Definition, value: Any, shelf: Shelf) -> LocalRun:
+def run_local(definition: Definition, value: Any, shelf: Shelf, state: State | None = None) -> LocalRun:
     """Run a pipeline in this process, also where an event loop is running already.
+
+    Args:
+        definition: The pipeline.
+        value: What flows into the first stage.
+        shelf: Where persistence hooks keep their bytes.
+        state: Fields of the experiment that it belongs to.
 
     Raises:
         StageFailed: When a stage failed for good.
     """
-    operations = LocalOperations(definition, shelf)
-    position = Position[Any](value=copy.deepcopy(value))
-    result = _completed(Interpreter(operations).run(definition.plan, position))
-    return LocalRun(result, operations.outcomes)
+    operations, value = LocalOperations(definition, shelf, state=state), copy.deepcopy(value)
+    if state is None:
+        result = _completed(Interpreter(operations).run(definition.plan, Position[Any](value=value)))
+        return LocalRun(result, operations.outcomes)
+    begin = Position[Any](value=Held(value, {}))
+    last: Held = _completed(Interpreter(StatefulOperations(operations, state)).run(definition.plan, begin))
+    return LocalRun(last.value, operations.outcomes, last.fields)
 
 
 def _completed(coroutine: Coroutine[Any, Any, Any]) -> Any:

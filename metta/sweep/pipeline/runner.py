@@ -24,6 +24,7 @@ from metta.sweep.pipeline.keeping import Keeper
 from metta.sweep.pipeline.nodes import Stage
 from metta.sweep.pipeline.packing import Packer
 from metta.sweep.pipeline.records import Record, fields_of, merged, replaced
+from metta.sweep.pipeline.state import State
 from metta.sweep.pipeline.verdicts import Verdicts
 
 log = logging.getLogger("metta.sweep.pipeline")
@@ -42,6 +43,7 @@ class StageRun:
         failed: So many attempts have failed before: somebody else counts them and keeps their time, and
             one more is made here. None: all attempts are made here.
         work: What is done in place of the stage's own code.
+        state: Fields of the experiment, as they flow.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class StageRun:
         debugging: bool,
         failed: int | None = None,
         work: Callable[[], Any] | None = None,
+        state: State | None = None,
     ) -> None:
         self._stage, self._at, self._value, self._debugging = stage, at, value, debugging
         self._failed = failed
@@ -63,6 +66,7 @@ class StageRun:
         self._hooks = self._run.hooks
         self._returned = returned_by(stage.run) if stage.run else Any
         self._keeper = Keeper(self._run, shelf, packer, self._returned)
+        self._state, self._before = state, state.changed() if state else {}
         self._metrics: dict[str, float] = {}
         self._failed_hooks: Counter[str] = Counter()
         self._profile: Profile | None = None
@@ -89,13 +93,15 @@ class StageRun:
         """
         if not self._failed and (skipped := await self.skipped()):
             return skipped[0]
-        key = await self._keeper.cache_key()
+        key = await self._keeper.cache_key(self._before)
         if key and (found := self._keeper.cached(key)):
             self._status, (output,) = "cached", found
         else:
             output = await self._transformed(await self._passed(self._concluded(await self._ran())))
         for name in OBSERVERS:
             await self._observe(name, output)
+        if key:
+            self._check_fields_are_kept()
         await self._keeper.keep(output, key if self._status == "done" else None)
         return output
 
@@ -119,6 +125,14 @@ class StageRun:
                 return (self._passed_on(),)
         await self._observe("before", self._value)
         return None
+
+    def _check_fields_are_kept(self) -> None:
+        """A cached output is all that a later run gets."""
+        changed = self._state.changed() if self._state else {}
+        names = sorted(n for n in {*changed, *self._before} if changed.get(n) != self._before.get(n))
+        if names:
+            problem = f"{', '.join(names)} changed, and what is cached would not do that; leave `cache` out"
+            raise self._run.failure("contract", SweepError(problem), "its fields")
 
     async def _passed(self, output: Any) -> Any:
         boundary = self._stage.boundary
@@ -184,6 +198,8 @@ class StageRun:
                 gives_up = not is_retried(policy, failed.failure.kind, self._run.attempts)
                 if gives_up or self._failed is not None:
                     raise
+                if self._state:  # what it has made of them is dropped
+                    self._state.restore(self._before)
             await asyncio.sleep(policy.delay_s(self._run.attempts))
 
     async def _attempt(self, timeout_s: float | None) -> Any:

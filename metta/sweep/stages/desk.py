@@ -1,5 +1,6 @@
 """The desk: carries out tasks with the user's code, in a stage process."""
 
+from contextlib import AbstractContextManager
 from functools import lru_cache, partial
 from typing import Any
 
@@ -8,7 +9,7 @@ from metta.sweep.contracts.errors import DefinitionError, StageFailed, SweepErro
 from metta.sweep.contracts.experiments import ExperimentSpec, MergeOrder, Order, RecoverOrder, StageOrder
 from metta.sweep.contracts.fingerprints import fingerprint_of
 from metta.sweep.contracts.outcomes import Finished
-from metta.sweep.contracts.plans import At, width_of
+from metta.sweep.contracts.plans import At, StageFailure, width_of
 from metta.sweep.contracts.stages import running_stage
 from metta.sweep.contracts.values import Value, inline_bytes
 from metta.sweep.pipeline.errors import kept_error, raised_again
@@ -19,7 +20,8 @@ from metta.sweep.pipeline.packing import Packer
 from metta.sweep.pipeline.pictures import description
 from metta.sweep.pipeline.planning import Definition
 from metta.sweep.pipeline.runner import StageRun
-from metta.sweep.stages.experiments import definition_of
+from metta.sweep.pipeline.state import Fields, Unfit, held
+from metta.sweep.stages.experiments import Loaded, loaded
 from metta.sweep.stages.messages import (
     ChildTask,
     DecideTask,
@@ -45,14 +47,16 @@ class Case:
 
     Args:
         order: What is to be done.
-        definition: The experiment's.
+        experiment: What it is about.
         packer: Its packer.
         store: Where it is recorded.
     """
 
-    def __init__(self, order: Order, definition: Definition, packer: Packer, store: Store) -> None:
-        self.order, self.definition, self.packer = order, definition, packer
+    def __init__(self, order: Order, experiment: Loaded, packer: Packer, store: Store) -> None:
+        self.order, self.packer = order, packer
+        self.definition, self._state = experiment
         self.value = packer.unkept(order.value)
+        self._fields: Fields = self.fields_of(order.value)
         self._shelf = StoreShelf(store, order.name)
 
     @property
@@ -78,7 +82,40 @@ class Case:
             debugging=False,
             failed=failed,
             work=work,
+            state=self._state,
         )
+
+    def held(self, *, opened: bool) -> AbstractContextManager[None]:
+        """Within it the experiment's fields are as they flow."""
+        return held(self._state, self._fields, opened=opened)
+
+    def fields_of(self, value: Value) -> Fields:
+        """What flows of the fields beside a value."""
+        fields: Fields = self.packer.unkept(value.fields) if value.fields else {}
+        return fields
+
+    def with_fields(self, value: Value, fields: Fields | None = None) -> Value:
+        """A value with the fields as they flow on.
+
+        Args:
+            value: The value.
+            fields: The fields; None takes what a stage has made of them just now.
+
+        Raises:
+            StageFailed: When it has made something of them that is no value of theirs.
+        """
+        if fields is None:
+            fields = self._changed()
+        if fields == self._fields:
+            return value.model_copy(update={"fields": self.order.value.fields})
+        return value.model_copy(update={"fields": self.kept(fields) if fields else None})
+
+    def _changed(self) -> Fields:
+        try:
+            return self._state.changed() if self._state else {}
+        except Unfit as error:
+            failure = StageFailure(stage=str(self.order.at), kind="contract", message=f"its fields: {error}")
+            raise StageFailed(failure) from error
 
     def kept(self, value: Any) -> Value:
         """A value as it travels."""
@@ -95,7 +132,7 @@ class Desk:
     def __init__(self, setting: Setting) -> None:
         self._store = store_of(setting.store, setting.home)
         self._pickle = setting.pickle
-        self._definition = lru_cache(maxsize=16)(self._loaded)
+        self._experiment = lru_cache(maxsize=16)(self._loaded)
         self._code = lru_cache(maxsize=256)(self._code_at)
 
     async def carried_out(self, task: Task) -> Reply:
@@ -109,7 +146,7 @@ class Desk:
             case PlanTask():
                 return self._planned(task)
             case LoadTask():
-                self._definition_of(task.spec)
+                self._experiment_of(task.spec)
                 return Reply()
             case StageTask():
                 return await self._stage(task.order, task.failed)
@@ -119,12 +156,13 @@ class Desk:
                 return await self._recovered(task.order)
             case DecideTask():
                 case = self._case(task.order)
-                return Reply(answer=await case.operations.decide(task.order.at, case.value))
+                with case.held(opened=False):
+                    return Reply(answer=await case.operations.decide(task.order.at, case.value))
             case MergeTask():
                 return await self._merged(task.order)
 
     def _planned(self, task: PlanTask) -> Reply:
-        definition = self._definition_of(task.spec)
+        definition = self._experiment_of(task.spec).definition
         packer = self._packer(definition)
         value = packer.unkept(task.given) if task.given else definition.input_from(task.input)
         return Reply(
@@ -135,40 +173,44 @@ class Desk:
 
     async def _stage(self, order: StageOrder, failed: int) -> Reply:
         case = self._case(order)
-        run = case.run(failed, self._work(order, case))
-        with running_stage(order.name, order.at):
+        with case.held(opened=True), running_stage(order.name, order.at):
+            run = case.run(failed, self._work(order, case))
             try:
                 output = await run.value()
             except StageFailed as error:
                 kept = kept_error(error.__cause__, case.kept)
                 raise StageFailed(error.failure.model_copy(update={"error": kept})) from error.__cause__
-        return await self._ended(case, run, output)
+            return await self._ended(case, run, output)
 
     async def _child(self, order: Order) -> Reply:
         case = self._case(order)
-        run, experiment = case.run(), case.node.experiment
+        experiment = case.node.experiment
         assert experiment is not None
-        with running_stage(order.name, order.at):
+        with case.held(opened=True), running_stage(order.name, order.at):
+            run = case.run()
             if skipped := await run.skipped():
                 return await self._ended(case, run, skipped[0])
-        return Reply(child=experiment.child_input(order.value), summary=experiment.child_summary())
+        return Reply(child=experiment.child_input(order.value.alone), summary=experiment.child_summary())
 
     async def _recovered(self, order: RecoverOrder) -> Reply:
         case = self._case(order)
-        run = case.run(order.failure.attempts)
-        with running_stage(order.name, order.at):
+        with case.held(opened=True), running_stage(order.name, order.at):
+            run = case.run(order.failure.attempts)
             output = await run.recovered(raised_again(order.failure, case.packer))
-        return await self._ended(case, run, output)
+            return await self._ended(case, run, output)
 
     async def _merged(self, order: MergeOrder) -> Reply:
         case = self._case(order)
         results = [case.packer.unkept(value) for value in order.results]
-        return Reply(value=case.kept(await case.operations.merge(order.at, case.value, results)))
+        merged = case.kept(await case.operations.merge(order.at, case.value, results))
+        fields = [case.fields_of(value) for value in order.results]
+        joined = case.operations.joined(order.at, case.fields_of(order.value), fields)
+        return Reply(value=case.with_fields(merged, joined))
 
     async def _ended(self, case: Case, run: StageRun, output: Any) -> Reply:
         order = case.order
         return Reply(
-            value=await run.sent(output, order.inline_bytes),
+            value=case.with_fields(await run.sent(output, order.inline_bytes)),
             outcome=run.outcome,
             decided=await _decided(case, output),
             code=self._code(order.spec.model_dump_json(), order.at.path),
@@ -190,22 +232,22 @@ class Desk:
     # --- code ---
 
     def _case(self, order: Order) -> Case:
-        definition = self._definition_of(order.spec)
-        _check_unchanged(order, definition)
-        return Case(order, definition, self._packer(definition), self._store)
+        experiment = self._experiment_of(order.spec)
+        _check_unchanged(order, experiment.definition)
+        return Case(order, experiment, self._packer(experiment.definition), self._store)
 
     def _packer(self, definition: Definition) -> Packer:
         return packer_for(definition, self._store.data, pickle=self._pickle)
 
-    def _definition_of(self, spec: ExperimentSpec) -> Definition:
-        return self._definition(spec.model_dump_json())
+    def _experiment_of(self, spec: ExperimentSpec) -> Loaded:
+        return self._experiment(spec.model_dump_json())
 
-    def _loaded(self, spec: str) -> Definition:
-        return definition_of(ExperimentSpec.model_validate_json(spec), self._store)
+    def _loaded(self, spec: str) -> Loaded:
+        return loaded(ExperimentSpec.model_validate_json(spec), self._store)
 
     def _code_at(self, spec: str, path: str) -> str:
         """What changes with a stage's code; finding that out takes a millisecond."""
-        node = self._definition(spec).nodes[path]
+        node = self._experiment(spec).definition.nodes[path]
         return fingerprint_of(node.run) if isinstance(node, Stage) and node.run else ""
 
 

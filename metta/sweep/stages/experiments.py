@@ -1,6 +1,6 @@
 """Experiments in a stage process: from a reference to a definition."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from metta.sweep.contracts.components import load
 from metta.sweep.contracts.errors import DefinitionError, shown
@@ -9,12 +9,25 @@ from metta.sweep.contracts.importing import importing
 from metta.sweep.contracts.references import Reference
 from metta.sweep.pipeline.builder import Pipeline
 from metta.sweep.pipeline.planning import Definition
+from metta.sweep.pipeline.state import State, state_of
 from metta.sweep.runners.objective import by_value
 from metta.sweep.stores.base import Store
 
 
-def definition_of(spec: ExperimentSpec, store: Store) -> Definition:
-    """The definition of an experiment.
+class Loaded(NamedTuple):
+    """An experiment as it was loaded.
+
+    Args:
+        definition: Its pipeline.
+        state: Its fields; None when it is a bare pipeline.
+    """
+
+    definition: Definition
+    state: State | None
+
+
+def loaded(spec: ExperimentSpec, store: Store) -> Loaded:
+    """An experiment.
 
     Args:
         spec: A class with a method ``pipeline``, or a pipeline.
@@ -26,22 +39,24 @@ def definition_of(spec: ExperimentSpec, store: Store) -> Definition:
     reference = Reference.parse(spec.experiment)
     value = store.value_path(reference.target) if reference.kind == "value" else None
     found = by_value(value, "the experiment") if value else load(spec.experiment)
-    pipeline = _pipeline_of(found, spec)
+    experiment, pipeline = _pipeline_of(found, spec)
     if not isinstance(pipeline, Pipeline):
         problem = f"{reference.name} has to be an Experiment or a Pipeline, got {shown(pipeline)}"
         raise DefinitionError([problem], "the experiment")
-    return pipeline.definition
+    return Loaded(pipeline.definition, state_of(experiment))
 
 
-def _pipeline_of(found: Any, spec: ExperimentSpec) -> Any:
+def _pipeline_of(found: Any, spec: ExperimentSpec) -> tuple[Any, Any]:
+    """The experiment, and its pipeline."""
     if not isinstance(found, type) or not hasattr(found, "pipeline"):
         if spec.fields:
             problem = f"a pipeline has no fields, got {', '.join(spec.fields)}"
             raise DefinitionError([problem], "the experiment")
-        return found
+        return None, found
     try:
         with importing("experiment"):  # a run() that is met here is not to run, but what it runs is checked
-            return found(**spec.fields).pipeline()
+            experiment = found(**spec.fields)
+            return experiment, experiment.pipeline()
     except DefinitionError:
         raise
     except Exception as error:  # it is the user's code

@@ -1,0 +1,140 @@
+"""Fields: what the class of an experiment declares, and what its stages make of it."""
+
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cache
+from inspect import get_annotations
+from typing import Any, ClassVar, get_origin, get_type_hints
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    JsonValue,
+    PydanticUserError,
+    TypeAdapter,
+    ValidationError,
+    create_model,
+)
+from pydantic_core import PydanticSerializationError
+
+from metta.sweep.contracts.errors import DefinitionError, shown
+from metta.sweep.contracts.models import problems_of, unknown_name
+from metta.sweep.pipeline.state import Fields, Unfit
+
+_open: set[int] = set()
+"""Experiments whose stages run at this moment, by their identity."""
+
+
+class DurableFields:
+    """The fields of one experiment, which its stages may change.
+
+    Args:
+        values: The values by name, where the experiment keeps them.
+        model: What validates them.
+        root: The class whose annotations are no fields.
+        identity: Tells the experiment from others.
+    """
+
+    def __init__(self, values: dict[str, Any], model: type[BaseModel], identity: int) -> None:
+        self._values, self._model, self._identity = values, model, identity
+        self._given = plain(model, values)
+
+    def changed(self) -> Fields:
+        """See ``State.changed``."""
+        try:
+            now = plain(self._model, vars(self._model.model_validate(dict(self._values))))
+        except ValidationError as error:
+            raise Unfit("; ".join(problems_of(error, self._model))) from None
+        except PydanticSerializationError as error:
+            raise Unfit(f"its fields need a form in JSON: {error}") from None
+        return {name: value for name, value in now.items() if value != self._given[name]}
+
+    def restore(self, changed: Mapping[str, JsonValue]) -> None:
+        """See ``State.restore``."""
+        self._values.update(vars(self._model.model_validate({**self._given, **changed})))
+
+    @contextmanager
+    def opened(self) -> Iterator[None]:
+        """See ``State.opened``."""
+        _open.add(self._identity)
+        try:
+            yield
+        finally:
+            _open.discard(self._identity)
+
+
+def assigned(experiment: object, model: type[BaseModel], name: str, value: object) -> object:
+    """What a field becomes that a stage assigns to.
+
+    Raises:
+        AttributeError: When no stage runs, or it is no field.
+        ValueError: When its type does not allow the value.
+    """
+    kind = type(experiment).__name__
+    if id(experiment) not in _open:
+        raise AttributeError(
+            f"{kind}.{name} cannot be changed here: only stages change the fields of their experiment"
+        )
+    if name not in model.model_fields:
+        problem = unknown_name(name, [*model.model_fields]) or f"{name} is no field"
+        raise AttributeError(f"{kind}: {problem}; declare it in the class: what is not declared is not kept")
+    try:
+        made = model.__pydantic_validator__.validate_assignment(model.model_construct(), name, value)
+    except ValidationError as error:
+        problems = [p for p in problems_of(error, model) if p.startswith(name)]
+        raise ValueError("; ".join(problems) or str(error)) from None
+    return vars(made)[name]
+
+
+@cache
+def model_of(kind: type, root: type) -> type[BaseModel]:
+    """A model that validates the fields of a class.
+
+    Args:
+        kind: The class.
+        root: The class that all experiments derive from, which has none.
+
+    Raises:
+        DefinitionError: When a field has no type that can be validated.
+    """
+    hints = _hints_of(kind, root)
+    config = ConfigDict(extra="forbid", validate_default=True, allow_inf_nan=False, protected_namespaces=())
+    fields: dict[str, Any] = {name: (hint, getattr(kind, name, ...)) for name, hint in hints.items()}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a field may be called like a method of pydantic's: `json`
+            return create_model(kind.__name__, __config__=config, __module__=kind.__module__, **fields)
+    except PydanticUserError as error:
+        first, *_ = str(error).splitlines()
+        wrong = [f"{n}: pydantic cannot validate {shown(h)}" for n, h in hints.items() if not _is_known(h)]
+        raise DefinitionError(wrong or [first], kind.__name__) from error
+
+
+def _hints_of(kind: type, root: type) -> dict[str, Any]:
+    """Types of the fields, those of base classes first."""
+    homes = [home for home in reversed(kind.__mro__) if issubclass(home, root)]
+    names = [name for home in homes[1:] for name in get_annotations(home) if not name.startswith("_")]
+    try:
+        hints = get_type_hints(kind, include_extras=True)
+    except Exception as error:  # annotations may name what only type checkers import, or be no code at all
+        problem = f"its annotations cannot be read: {error}; define or import that at the top of the module"
+        raise DefinitionError([problem], kind.__name__) from error
+    return {n: hints[n] for n in names if ClassVar not in (hints[n], get_origin(hints[n]))}
+
+
+def _is_known(hint: Any) -> bool:
+    try:
+        TypeAdapter(hint)
+    except PydanticUserError:
+        return False
+    return True
+
+
+def plain(model: type[BaseModel], values: dict[str, Any]) -> dict[str, JsonValue]:
+    """Values of fields as plain JSON.
+
+    Raises:
+        PydanticSerializationError: When one has no such form.
+    """
+    return BaseModel.model_dump(model.model_construct(**values), mode="json")

@@ -1,0 +1,98 @@
+"""What stages make of the fields of their experiment, in local runs."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from metta.sweep import StageFailed
+from metta.sweep.experiments import Experiment
+from tests.experiments.durable import (
+    Branching,
+    Cached,
+    Counting,
+    Large,
+    Mistaken,
+    Outer,
+    Predicted,
+    Rescued,
+    Unsteady,
+)
+
+RESULTS: list[tuple[Experiment, Any]] = [
+    (Counting(), {"total": 10, "seen": [0, 1, 2, 3]}),
+    (Counting(base=3), {"total": 13, "seen": [0, 1, 2, 3]}),
+    (Unsteady(), [2, 1]),
+    (Rescued(), [7, 0, 1]),
+    (Branching(), [1, 2]),
+    (Large(), 1 + sum(range(5000))),
+    (Predicted(), "high"),
+    (Outer(), [6, 11]),
+]
+
+MISTAKES = {
+    "undeclared": "Mistaken: there is no totall, did you mean total",
+    "type": "total: input should be a valid integer",
+    "in place": "its fields: names.0: input should be a valid string",
+    "deleted": "Mistaken.total cannot be deleted: it is a field",
+}
+
+
+@pytest.fixture(autouse=True)
+def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize(("experiment", "expected"), RESULTS)
+def test_later_stages_find_what_earlier_ones_have_made_of_them(
+    experiment: Experiment, expected: object
+) -> None:
+    before = experiment.fields
+    assert experiment.run_local() == expected
+    assert experiment.fields == before, "the experiment itself stays as it was defined"
+    assert type(experiment)(**before).run_local() == expected or isinstance(experiment, Unsteady)
+
+
+def test_two_branches_cannot_change_the_same_field() -> None:
+    with pytest.raises(StageFailed) as caught:
+        Branching(same=True).run_local()
+    assert caught.value.failure.kind == "contract"
+    assert "the branches one and two have both changed the field left; let one of them" in str(caught.value)
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_what_cannot_be_kept_fails_the_stage(mistake: str) -> None:
+    with pytest.raises(StageFailed) as caught:
+        Mistaken(mistake=mistake).run_local()
+    assert MISTAKES[mistake] in str(caught.value)
+    assert caught.value.failure.stage == "err"
+
+
+def test_what_is_cached_depends_on_the_fields_and_cannot_change_them() -> None:
+    runs = Path("slow")
+    for level, expected in ((1, 2), (1, 2), (5, 6)):
+        assert Cached(level=level).run_local().n == expected
+    assert runs.read_text("utf-8") == "run\n" * 2
+    with pytest.raises(StageFailed, match="its fields: level changed, and what is cached would not do that"):
+        Cached(changes=True).run_local()
+    with pytest.raises(StageFailed):  # nothing was cached
+        Cached(changes=True).run_local()
+
+
+def test_outside_of_its_stages_nothing_changes_them() -> None:
+    experiment: Any = Counting()
+    with pytest.raises(AttributeError, match=r"Counting.total cannot be changed here: only stages change"):
+        experiment.total = 1
+    assert experiment.total == 0
+
+
+class Impure(Experiment):
+    total: int = 0
+
+    def pipeline(self) -> Any:
+        self.total = 1
+
+
+def test_a_pipeline_does_not_depend_on_what_it_changes() -> None:
+    with pytest.raises(AttributeError, match="only stages change the fields of their experiment"):
+        Impure().run_local()
