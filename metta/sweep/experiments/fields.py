@@ -32,7 +32,6 @@ class DurableFields:
     Args:
         values: The values by name, where the experiment keeps them.
         model: What validates them.
-        root: The class whose annotations are no fields.
         identity: Tells the experiment from others.
     """
 
@@ -77,8 +76,8 @@ def assigned(experiment: object, model: type[BaseModel], name: str, value: objec
             f"{kind}.{name} cannot be changed here: only stages change the fields of their experiment"
         )
     if name not in model.model_fields:
-        problem = unknown_name(name, [*model.model_fields]) or f"{name} is no field"
-        raise AttributeError(f"{kind}: {problem}; declare it in the class: what is not declared is not kept")
+        problem = unknown_name(name, model.model_fields)
+        raise AttributeError(f"what {kind} does not declare as a field is not kept: {problem}")
     try:
         made = model.__pydantic_validator__.validate_assignment(model.model_construct(), name, value)
     except ValidationError as error:
