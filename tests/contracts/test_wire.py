@@ -349,7 +349,7 @@ wire(
     progress=PROGRESS,
     ledger=NAMES,
 )
-wire(Trials, sweep_id=NAMES, keys=KEYS)
+wire(Trials, sweep_id=NAMES, keys=KEYS, ledger_id=NAMES)
 wire(
     LaneState,
     epoch=COUNTS,

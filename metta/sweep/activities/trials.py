@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from temporalio import activity
 
 from metta.sweep.activities.attending import Teller, attended, failed_trial, news_of, unusable
+from metta.sweep.activities.folders import take_folder
 from metta.sweep.activities.places import Place, patiently
 from metta.sweep.contracts.activities import RUN_TRIAL
 from metta.sweep.contracts.advances import TrialNews, TrialOrder
@@ -85,6 +86,7 @@ class TrialRuns:
             attempt=attempt,
             timeout_s=order.timeout_s,
             grace_s=GRACE_S,
+            ledger_id=order.ledger_id,
         )
 
 
@@ -106,9 +108,9 @@ class JobRun:
             raise DefinitionError([f"{type(executor).__name__} runs no jobs"], "the executor")
         self._executor: JobExecutor[Any] = executor
         self._request = executor.build_request(spec)
-        self._attempt, self._place = spec.attempt, place
+        self._order, self._attempt, self._place = order, spec.attempt, place
         self._reports, self._transcript = Reports(spec.attempt), Transcript(spec.attempt)
-        self._teller = Teller(spec.sweep_id, place)
+        self._teller = Teller(order, place)
         self._is_unwanted = asyncio.Event()
         self._was_unwanted, self._was_missed = order.is_unwanted, False
 
@@ -125,7 +127,7 @@ class JobRun:
         if not await patiently(self._place.begin):
             return await self._ended(ELSEWHERE)
         # one that nobody wants is found where it runs, and never begins where it does not
-        await self._do(self._executor.stop if self._was_unwanted else self._executor.submit)
+        await (self._do(self._executor.stop) if self._was_unwanted else self._submit())
         look_s = FIRST_LOOK_S
         while (end := await self._seen()) is None:
             with suppress(TimeoutError):
@@ -164,8 +166,12 @@ class JobRun:
         if self._was_missed:
             return JobEnd(kind="lost", message="it was submitted twice, and nothing is known of it")
         self._was_missed = True
-        await self._do(self._executor.submit)
+        await self._submit()
         return None
+
+    async def _submit(self) -> None:
+        await asyncio.to_thread(take_folder, self._order, self._attempt)
+        await self._do(self._executor.submit)
 
     async def _go_on(self) -> None:
         await asyncio.to_thread(self._read_on)
