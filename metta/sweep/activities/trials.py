@@ -10,6 +10,7 @@ from time import time
 from typing import Any, TypeVar
 
 from temporalio import activity
+from temporalio.exceptions import ApplicationError
 
 from metta.sweep.activities.attending import Teller, attended, failed_trial, news_of, unusable
 from metta.sweep.activities.folders import take_folder
@@ -127,9 +128,9 @@ class JobRun:
         if not await patiently(self._place.begin):
             return await self._ended(ELSEWHERE)
         # one that nobody wants is found where it runs, and never begins where it does not
-        await (self._do(self._executor.stop) if self._was_unwanted else self._submit())
+        end = await (self._revoke() if self._was_unwanted else self._submit())
         look_s = FIRST_LOOK_S
-        while (end := await self._seen()) is None:
+        while end is None and (end := await self._seen()) is None:
             with suppress(TimeoutError):
                 async with asyncio.timeout(look_s):
                     await self._is_unwanted.wait()
@@ -166,12 +167,33 @@ class JobRun:
         if self._was_missed:
             return JobEnd(kind="lost", message="it was submitted twice, and nothing is known of it")
         self._was_missed = True
-        await self._submit()
+        return await self._submit()
+
+    async def _submit(self) -> JobEnd | None:
+        """Let it begin, unless it has before; what its executor refuses for good has ended so."""
+        try:
+            await asyncio.to_thread(take_folder, self._order, self._attempt)
+            await self._do(self._executor.submit)
+        except OSError as error:
+            told = "the job could not be submitted for now, and is tried again until it can be"
+            raise OSError(f"{told}: {error}; mend that, or stop the sweep") from error
+        except ApplicationError as error:
+            if not error.non_retryable:
+                raise
+            told = "the job could not be submitted, and its executor does not want it to be tried again"
+            advice = "mend that, and go on with resume=True (`--resume`)"
+            return JobEnd(kind="infra", message=f"{told}: {error.message}; {advice}")
         return None
 
-    async def _submit(self) -> None:
-        await asyncio.to_thread(take_folder, self._order, self._attempt)
-        await self._do(self._executor.submit)
+    async def _revoke(self) -> JobEnd | None:
+        """Let it end where it runs; one that cannot begin, and cannot be told so for the same reason, has."""
+        try:
+            await self._do(self._executor.stop)
+        except OSError:
+            if (await self._do(self._executor.observe)).status != "unknown":
+                raise
+            return JobEnd(kind="cancelled")
+        return None
 
     async def _go_on(self) -> None:
         await asyncio.to_thread(self._read_on)
