@@ -12,6 +12,7 @@ from temporalio.worker import Worker
 from metta.sweep.activities import leftovers
 from metta.sweep.client.settings import Settings
 from metta.sweep.contracts.advances import TrialNews
+from metta.sweep.contracts.attempts import AttemptKey
 from metta.sweep.contracts.events import Completed
 from tests.rig import Handle, Rig, definition, standing, until
 from tests.workflows.faults import AT_ONCE, brisk, child_of, cleared, ended, is_deserted, serving
@@ -19,7 +20,7 @@ from tests.workflows.jobs import GATED, TRAIN, X, job
 from tests.workflows.test_job_lane import notes, started
 
 RAN = WorkflowExecutionStatus.COMPLETED
-ONE = {"trial": 0, "segment": 0, "attempt": 1}
+ONE = AttemptKey(trial=0, segment=0, attempt=1)._asdict()
 
 
 @pytest.fixture
