@@ -62,9 +62,6 @@ class Search:
         writer: Name of this writer, unlike all others.
         clock: Tells the time in seconds since 1970.
         prior: Trials of earlier sweeps to begin with; called when nothing is recorded yet.
-
-    Attributes:
-        ledger_id: Who has begun the ledger, unlike those of all others; empty before.
     """
 
     table: TrialTable
@@ -194,7 +191,7 @@ class Search:
         """Fold the whole ledger: what is recorded is repeated, never decided again."""
         before, self._is_stale = self.table, True
         self.table = TrialTable()
-        self.head, self.ledger_id = -1, ""
+        self.head, self.ledger_id = -1, ""  # the id is the first writer's: no other ledger has it
         self.optimizer = create(Optimizer, self._spec.optimizer)
         self.scheduler = create(Scheduler, self._spec.scheduler)
         try:
