@@ -308,11 +308,11 @@ JOBS = wire(Job, command=st.lists(NAMES, min_size=1), env=st.dictionaries(NAMES,
 JOB_ENDS = wire(
     JobEnd, code=maybe(COUNTS), signal=maybe(COUNTS), kind=maybe(KINDS), message=NAMES, seconds=FLOATS
 )
-wire(JobSpec, sweep_id=NAMES, job=JOBS, attempt=ATTEMPTS, timeout_s=maybe(ABOVE_0))
+wire(JobSpec, sweep_id=NAMES, job=JOBS, attempt=ATTEMPTS, timeout_s=maybe(ABOVE_0), ledger_id=NAMES)
 wire(JobState, status=st.just("ended"), end=maybe(JOB_ENDS), note=NAMES)
 wire(ReportLine, attempt=maybe(COUNTS), step=maybe(COUNTS), metrics=maybe(METRICS), result=JSON)
 KEYS = tuples(st.builds(AttemptKey, COUNTS, COUNTS, COUNTS))
-NEWS = wire(TrialNews, **ATTEMPT, reports=COUNTS, end=maybe(st.one_of(EVENTS[-4:])))
+NEWS = wire(TrialNews, **ATTEMPT, reports=COUNTS, end=maybe(st.one_of(EVENTS[-4:])), ledger_id=NAMES)
 DUE = wire(Due, attempt=ATTEMPTS, delay_s=FLOATS, at=FLOATS)
 wire(
     TrialOrder,
@@ -323,6 +323,8 @@ wire(
     timeout_s=maybe(FLOATS),
     queue=maybe(NAMES),
     is_unwanted=st.booleans(),
+    has_begun=st.booleans(),
+    ledger_id=NAMES,
 )
 wire(
     AdvanceOrder,
@@ -348,8 +350,9 @@ wire(
     tick_s=maybe(FLOATS),
     progress=PROGRESS,
     ledger=NAMES,
+    ledger_id=NAMES,
 )
-wire(Trials, sweep_id=NAMES, keys=KEYS)
+wire(Trials, sweep_id=NAMES, keys=KEYS, ledger_id=NAMES)
 wire(
     LaneState,
     epoch=COUNTS,
@@ -361,6 +364,7 @@ wire(
     news=tuples(NEWS),
     settled=st.booleans(),
     tick_at=maybe(FLOATS),
+    ledger_id=NAMES,
 )
 wire(
     Chunk,

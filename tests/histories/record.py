@@ -176,6 +176,14 @@ async def jobs_reconciled(rig: Rig) -> Handle:
     return handle
 
 
+async def jobs_left(rig: Rig) -> Handle:
+    """A sweep whose name another one had that was deleted while its trial ran."""
+    former = await jobs_running(rig, budget=1)
+    await former.terminate()
+    rig.store.sweep_folder(former.id).rename(rig.folder / "deleted")
+    return await rig.start(job(TRAIN, budget=1), former.id)
+
+
 def trial_of(rig: Rig, handle: Handle) -> Handle:
     return rig.client.get_workflow_handle(f"{handle.id}/trial-0/seg-0/try-1")
 
@@ -232,6 +240,7 @@ STORIES: list[Callable[[Rig], Awaitable[Handle]]] = [
     jobs_stopped,
     jobs_cancelled,
     jobs_reconciled,
+    jobs_left,
     trial_ended,
     trial_failed,
     trial_stopped,

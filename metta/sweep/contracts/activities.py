@@ -49,6 +49,9 @@ RUN_OBJECTIVE = ActivityReference("run_objective", TrialOrder, TrialNews)
 MISSING_TRIALS = ActivityReference("missing_trials", Trials, Trials)
 """Looks which workflows of trials are over."""
 
+END_LEFTOVERS = ActivityReference("end_leftovers", Trials, Trials)
+"""Ends trials that a deleted sweep of the same name has left; returns which those were."""
+
 PLAN_EXPERIMENT = ActivityReference("plan_experiment", PlanInput, Beginning)
 """Imports an experiment, checks it, and says where its run begins."""
 

@@ -15,6 +15,9 @@ from metta.sweep.contracts.jobs import Job
 from metta.sweep.contracts.models import Wire
 from metta.sweep.contracts.sweeps import Progress, SweepSpec
 
+LEDGER = "ledger"
+"""The field of a trial's memo that says which ledger wants it."""
+
 
 class TrialOrder(Wire):
     """Input of the workflow ``Trial``: one attempt of one segment.
@@ -28,6 +31,8 @@ class TrialOrder(Wire):
         epoch: The epoch of the sweep that has begun it.
         queue: Task queue of the workers that run it; None means that of its workflow.
         is_unwanted: Whether it is only to be stopped where it runs.
+        has_begun: Whether it may run already, and is only to be attended again.
+        ledger_id: Which ledger wants it: a sweep that was deleted may have left trials of the same name.
     """
 
     sweep_id: str
@@ -38,6 +43,8 @@ class TrialOrder(Wire):
     epoch: int = 0
     queue: str | None = None
     is_unwanted: bool = False
+    has_begun: bool = False
+    ledger_id: str = ""
 
 
 class TrialNews(Wire):
@@ -46,6 +53,7 @@ class TrialNews(Wire):
     Args:
         reports: So many bytes of its reports are known to be whole.
         end: How it ended; None while it goes on.
+        ledger_id: Which ledger wanted it; empty when nobody said.
     """
 
     trial: int
@@ -53,6 +61,7 @@ class TrialNews(Wire):
     attempt: int
     reports: int = 0
     end: AttemptEnded | None = None
+    ledger_id: str = ""
 
     @property
     def key(self) -> AttemptKey:
@@ -128,6 +137,7 @@ class Advance(Wire):
         progress: How far it is.
         ledger: Where it is recorded.
         settled: Whether the search has nothing to do for free slots.
+        ledger_id: Which ledger it is: another one of the same name has another one.
     """
 
     epoch: int
@@ -142,13 +152,19 @@ class Advance(Wire):
     progress: Progress = Progress()
     ledger: str = ""
     settled: bool = False
+    ledger_id: str = ""
 
 
 class Trials(Wire):
-    """Some attempts of a sweep."""
+    """Some attempts of a sweep.
+
+    Args:
+        ledger_id: Which ledger asks for them.
+    """
 
     sweep_id: str
     keys: Keys = ()
+    ledger_id: str = ""
 
 
 class LaneState(Wire):
@@ -165,6 +181,7 @@ class LaneState(Wire):
         more: Attempts that are to begin, and were not handed out yet.
         settled: Whether the search has nothing to do for free slots.
         tick_at: When time has to be judged, in seconds since 1970.
+        ledger_id: Which ledger it is.
     """
 
     epoch: int = 0
@@ -177,3 +194,4 @@ class LaneState(Wire):
     more: Keys = ()
     settled: bool = False
     tick_at: float | None = None
+    ledger_id: str = ""

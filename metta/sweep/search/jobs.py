@@ -183,6 +183,7 @@ class JobSearch:
             ledger=self._search.ledger.uri,
             # decisions that are carried out already have taken slots, too: it is to be asked once more
             settled=bool(order.epoch) and not answer.decisions,
+            ledger_id=self._search.ledger_id,
         )
 
     def _decided(self, decisions: Iterable[Decision]) -> Iterator[Due]:

@@ -191,7 +191,7 @@ class Search:
         """Fold the whole ledger: what is recorded is repeated, never decided again."""
         before, self._is_stale = self.table, True
         self.table = TrialTable()
-        self.head = -1
+        self.head, self.ledger_id = -1, ""  # the id is the first writer's: no other ledger has it
         self.optimizer = create(Optimizer, self._spec.optimizer)
         self.scheduler = create(Scheduler, self._spec.scheduler)
         try:
@@ -209,6 +209,7 @@ class Search:
 
     def _repeat(self, chunk: Chunk) -> None:
         if chunk.n == 0:
+            self.ledger_id = chunk.writer
             self._setup(next(e.control.budget for e in chunk.events if isinstance(e, Opened)))
         retried = {d.trial for d in chunk.decisions if isinstance(d, Retry)}
         for event in chunk.events:
@@ -233,7 +234,7 @@ class Search:
             # an ask that found nothing has changed an optimizer that is rebuilt by asking again
             if chunk.events or chunk.decisions or (chunk.asks and not self.optimizer.stateless):
                 self.ledger.commit(chunk)
-                self.head = chunk.n
+                self.head, self.ledger_id = chunk.n, self.ledger_id or chunk.writer
         except StoreError as error:
             if not isinstance(error, ChunkTaken):
                 with suppress(StoreError):  # else it is done before anything else is decided

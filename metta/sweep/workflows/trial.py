@@ -110,7 +110,8 @@ class Trial:
     async def _tell(self, news: TrialNews) -> None:
         sweep = workflow.get_external_workflow_handle(self._order.sweep_id)
         try:
-            await sweep.signal("trial_news", news)
+            known = news.model_copy(update={"ledger_id": self._order.ledger_id})
+            await sweep.signal("trial_news", known)
         except FailureError as error:  # it is over; whoever resumes it finds what the job has left
             workflow.logger.info("%s is not told: %s", self._order.sweep_id, error)
 
