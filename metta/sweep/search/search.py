@@ -12,12 +12,7 @@ from metta.sweep.contracts.budgets import Budget, Control
 from metta.sweep.contracts.chunks import Chunk
 from metta.sweep.contracts.components import create
 from metta.sweep.contracts.decisions import Decision, Resume, Retry, Start, Stop
-from metta.sweep.contracts.errors import (
-    ChunkTaken,
-    DefinitionChanged,
-    LedgerFenced,
-    StoreError,
-)
+from metta.sweep.contracts.errors import ChunkTaken, DefinitionChanged, LedgerFenced, StoreError
 from metta.sweep.contracts.events import AttemptEnded, Created, Event, Known, Opened, Stopped
 from metta.sweep.contracts.records import TrialRecord
 from metta.sweep.contracts.seeds import derived_seed
