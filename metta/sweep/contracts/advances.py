@@ -11,9 +11,12 @@ from metta.sweep.contracts.budgets import Control
 from metta.sweep.contracts.components import Component
 from metta.sweep.contracts.decisions import Finish
 from metta.sweep.contracts.events import AttemptEnded
-from metta.sweep.contracts.jobs import Job
 from metta.sweep.contracts.models import Wire
+from metta.sweep.contracts.objective_specs import ObjectiveSpec
 from metta.sweep.contracts.sweeps import Progress, SweepSpec
+from metta.sweep.contracts.values import Value
+
+SUMMARY_BYTES = 200
 
 
 class TrialOrder(Wire):
@@ -28,16 +31,24 @@ class TrialOrder(Wire):
         epoch: The epoch of the sweep that has begun it.
         queue: Task queue of the workers that run it; None means that of its workflow.
         is_unwanted: Whether it is only to be stopped where it runs.
+        metric: The metric that counts, where the sweep says it.
     """
 
     sweep_id: str
-    objective: str | Job
+    objective: ObjectiveSpec
     executor: Component
     attempt: Attempt
     timeout_s: float | None = None
     epoch: int = 0
     queue: str | None = None
     is_unwanted: bool = False
+    metric: str | None = None
+
+    @property
+    def summary(self) -> str:
+        """One line on it for people."""
+        params = ", ".join(f"{name}={value}" for name, value in self.attempt.params.items())
+        return params.encode()[:SUMMARY_BYTES].decode(errors="ignore")
 
 
 class TrialNews(Wire):
@@ -58,6 +69,34 @@ class TrialNews(Wire):
     def key(self) -> AttemptKey:
         """Which attempt."""
         return AttemptKey(self.trial, self.segment, self.attempt)
+
+
+class SweepWatch(Wire):
+    """Input and result of ``watch_sweep``: the sweep that is watched."""
+
+    sweep_id: str
+
+
+class ExperimentEnd(Wire):
+    """Input and result of ``end_experiment``: the workflow that is to be over."""
+
+    name: str
+
+
+class Measuring(Wire):
+    """Input of ``measure_trial``: what a trial that is an experiment has given.
+
+    Args:
+        attempt: Which attempt.
+        value: What its last stage gave.
+        metric: The metric that counts, where the sweep says it.
+        seconds: How long the attempt ran.
+    """
+
+    attempt: AttemptKey
+    value: Value
+    metric: str | None = None
+    seconds: float = 0.0
 
 
 class Due(Wire):

@@ -14,6 +14,7 @@ from temporalio.worker import WorkerConfig, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from metta.sweep.activities.advances import SearchAdvances
+from metta.sweep.activities.experiments import ExperimentTrials
 from metta.sweep.activities.objectives import ObjectiveRuns
 from metta.sweep.activities.search_session import SearchSessions
 from metta.sweep.activities.stages import StageActivities
@@ -87,6 +88,7 @@ class MettaSweepPlugin(SimplePlugin):
                 *self._advances.all,
                 *TrialRuns(artifacts, code).all,
                 *self._objectives.all,
+                *ExperimentTrials(artifacts).all,
                 *stages.all,
             ],
             run_context=self._attended,

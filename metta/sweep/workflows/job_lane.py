@@ -172,6 +172,7 @@ class JobLane:
             epoch=self._epoch,
             queue=self._queue(),
             is_unwanted=due.is_unwanted,
+            metric=self._spec.metric,
         )
         try:
             handle = await workflow.start_child_workflow(
