@@ -24,8 +24,9 @@ from temporalio.worker import Worker
 from metta.sweep.client.settings import Settings
 from metta.sweep.contracts.sweeps import SEARCH_ATTRIBUTES
 from tests.rig import TEMPORAL, Handle, Rig, definition, standing, until
-from tests.workflows import pipelines
+from tests.workflows import pipelines, trials
 from tests.workflows.jobs import GATED, TRAIN, job
+from tests.workflows.trials import tried
 
 HERE = Path(__file__).parent
 SUGGESTED = 30
@@ -208,6 +209,70 @@ async def trial_cancelled(rig: Rig) -> Handle:
     return trial_of(rig, handle)
 
 
+async def experiments(rig: Rig, experiment: str, /, **changes: object) -> Handle:
+    """A sweep whose trials are experiments."""
+    copyfile(trials.__file__, rig.folder / "trials.py")
+    return await rig.start(tried(experiment, module="trials", **changes))
+
+
+async def experiments_scoring(rig: Rig) -> Handle:
+    handle = await experiments(rig, "Trained", fields={"gate": "gate"}, budget=1)
+    notes = rig.folder / "notes"
+    await until(lambda: notes.exists() and "score" in notes.read_text("utf-8"))
+    return handle
+
+
+async def trial_experiment_ended(rig: Rig) -> Handle:
+    handle = await experiments(rig, "Trained", budget=1)
+    await handle.result()
+    return trial_of(rig, handle)
+
+
+async def trial_experiment_failed(rig: Rig) -> Handle:
+    handle = await experiments(rig, "One", fields={"does": "raising"}, budget=1)
+    with suppress(WorkflowFailureError):
+        await handle.result()
+    return trial_of(rig, handle)
+
+
+async def trial_experiment_unmeasured(rig: Rig) -> Handle:
+    handle = await experiments(rig, "One", fields={"does": "nothing"}, budget=1)
+    with suppress(WorkflowFailureError):
+        await handle.result()
+    return trial_of(rig, handle)
+
+
+async def trial_experiment_stopped(rig: Rig) -> Handle:
+    handle = await experiments_scoring(rig)
+    await handle.execute_update("stop")
+    await handle.result()
+    return trial_of(rig, handle)
+
+
+async def trial_experiment_cancelled(rig: Rig) -> Handle:
+    handle = await experiments_scoring(rig)
+    await trial_of(rig, handle).cancel()
+    with suppress(WorkflowFailureError):
+        await handle.result()
+    return trial_of(rig, handle)
+
+
+async def trial_experiment_overdue(rig: Rig) -> Handle:
+    handle = await experiments(rig, "Trained", fields={"gate": "gate"}, budget=1, timeout=1)
+    with suppress(WorkflowFailureError):
+        await handle.result()
+    return trial_of(rig, handle)
+
+
+async def trial_experiment_taken_up(rig: Rig) -> Handle:
+    handle = await experiments_scoring(rig)
+    await trial_of(rig, handle).terminate("by hand")
+    await asyncio.sleep(2.5)
+    rig.open_gate()
+    await handle.result()
+    return trial_of(rig, handle)
+
+
 STORIES: list[Callable[[Rig], Awaitable[Handle]]] = [
     finished,
     budget_changed,
@@ -236,6 +301,13 @@ STORIES: list[Callable[[Rig], Awaitable[Handle]]] = [
     trial_failed,
     trial_stopped,
     trial_cancelled,
+    trial_experiment_ended,
+    trial_experiment_failed,
+    trial_experiment_unmeasured,
+    trial_experiment_stopped,
+    trial_experiment_cancelled,
+    trial_experiment_overdue,
+    trial_experiment_taken_up,
 ]
 
 

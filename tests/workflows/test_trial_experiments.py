@@ -4,34 +4,340 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError
+from temporalio.exceptions import CancelledError
+from temporalio.worker import Worker
 
+from metta.sweep.activities import attending
 from metta.sweep.client.settings import Settings
 from metta.sweep.contracts.attempts import Code
-from tests.rig import Rig, definition, working
+from metta.sweep.contracts.outcomes import Began, StageEnded
+from metta.sweep.contracts.records import TrialRecord
+from metta.sweep.contracts.seeds import derived_seed
+from metta.sweep.pipeline.numbers import WAY_OUT
+from tests.rig import Handle, Rig, failure_of, standing, status_of, until, working
 from tests.workflows.conftest import ROOT
+from tests.workflows.faults import child_of, ended
 from tests.workflows.test_job_lane import BEAT, notes
+from tests.workflows.trials import tried
+
+GATED = {"gate": "gate"}
 
 
 @pytest.fixture
 async def trying(server: Settings, tmp_path: Path) -> AsyncIterator[Rig]:
     """A rig whose stage processes find the experiments, and whose worker soon hears of cancellations."""
     folder = tmp_path / "rig"
-    code = Code(objective="", cwd=str(folder), path=(str(ROOT),))
-    async with working(server, folder, code, max_heartbeat_throttle_interval=BEAT) as made:
+    async with working(server, folder, code_of(folder), max_heartbeat_throttle_interval=BEAT) as made:
         yield made
 
 
-def tried(
-    experiment: str = "Trained", /, fields: dict[str, object] | None = None, **changes: object
-) -> dict[str, object]:
-    """A sweep of an experiment, as people write it."""
-    objective = {"experiment": f"tests.workflows.trials:{experiment}", "fields": fields or {}}
-    return definition("a:b", **{"metric": "accuracy", **changes}) | {"objective": objective}
+def code_of(folder: Path) -> Code:
+    return Code(objective="", cwd=str(folder), path=(str(ROOT),))
+
+
+def experiment_of(rig: Rig, handle: Handle, trial: int = 0) -> Handle:
+    return rig.client.get_workflow_handle(f"{handle.id}/trial-{trial}/experiment")
+
+
+async def status(handle: Handle) -> WorkflowExecutionStatus | None:
+    return (await handle.describe()).status
+
+
+def first(rig: Rig, handle: Handle) -> TrialRecord:
+    return rig.table(handle.id).records[0]
+
+
+def noted(rig: Rig, word: str) -> int:
+    return sum(line.startswith(word) for line in notes(rig))
+
+
+def stages(rig: Rig, handle: Handle, trial: int = 0) -> list[str]:
+    """Stages that are recorded of a trial's experiment, one for each time."""
+    log = rig.store.outcome_log(experiment_of(rig, handle, trial).id)
+    return [str(entry.at) for entry in log.entries() if isinstance(entry, StageEnded)]
+
+
+async def scoring(rig: Rig, trials: int = 1, **changes: object) -> Handle:
+    """Start a sweep, and wait until so many of its trials are in their second stage, where they wait."""
+    changes.setdefault("executor", {"type": "local", "max_parallel": trials})
+    handle = await rig.start(tried(fields=GATED, **changes))
+    await until(lambda: noted(rig, "score") == trials)
+    return handle
 
 
 async def test_each_trial_is_an_experiment_below_its_own_workflow(trying: Rig) -> None:
     handle = await trying.start(tried(fields={"scale": 2.0}, budget=3))
-    assert (await handle.result())["reason"] == "budget"
-    table = trying.table(handle.id)
-    assert [r.metrics for r in table.records] == [{"accuracy": r.params["x"] * 2} for r in table.records]
+    assert await ended(handle) == "budget"
+    records = trying.table(handle.id).records
+    assert [r.metrics for r in records] == [{"accuracy": r.params["x"] * 2} for r in records]
+    assert all(0 < r.seconds < 30 for r in records)
     assert len(notes(trying)) == 6
+    description = await experiment_of(trying, handle, 2).describe()
+    assert description.status is WorkflowExecutionStatus.COMPLETED
+    assert description.parent_id == f"{handle.id}/trial-2/seg-0/try-1"
+    assert await description.static_summary() == f"x={records[2].params['x']}"
+    [began] = [e for e in trying.store.outcome_log(description.id).entries() if isinstance(e, Began)]
+    assert began.fields == {"scale": 2.0, "x": records[2].params["x"]}
+
+
+async def test_stages_are_seeded_by_their_trial_and_not_by_the_names_of_sweeps(trying: Rig) -> None:
+    for _ in range(2):
+        handle = await trying.start(tried(budget=1))
+        await ended(handle)
+    first_score, second_score = (line for line in notes(trying) if line.startswith("score"))
+    assert first_score == second_score
+    assert first_score.endswith(f" {derived_seed(first(trying, handle).seed, 0, 'score')}")
+
+
+@pytest.mark.parametrize("does", ["form", "large", "number"])
+async def test_models_large_results_and_bare_numbers_have_metrics(trying: Rig, does: str) -> None:
+    handle = await trying.start(tried("One", {"does": does}, budget=1))
+    await ended(handle)
+    record = first(trying, handle)
+    assert record.metrics == {"accuracy": record.params["x"]}
+
+
+@pytest.mark.parametrize(
+    ("does", "more", "kind", "message"),
+    [
+        ("nothing", {}, "no_result", f"its experiment gave nothing; {WAY_OUT}"),
+        ("text", {}, "bad_metric", f"its result is 'good', which is no number; {WAY_OUT}"),
+        ("nan", {}, "bad_metric", "metric 'accuracy' is nan; a metric has to be finite"),
+        ("words", {}, "bad_metric", f"metric 'accuracy' is 'high', which is no number; {WAY_OUT}"),
+        ("other", {}, "bad_metric", "the trial gave loss, but not 'accuracy', the metric that counts"),
+        ("raising", {}, "user", "stage it failed: KeyError: 'no luck today'"),
+        ("hungry", {}, "oom", "stage it failed: MemoryError: too much"),
+        ("senseless", {}, "infeasible", "stage it failed: Infeasible: x is not for this"),
+        ("slow", {"timeout": 0.3}, "timeout", "stage it failed: it took longer than 0.3 s"),
+    ],
+)
+async def test_a_trial_without_a_result_fails_with_kind_and_reason(
+    trying: Rig, does: str, more: dict[str, object], kind: str, message: str
+) -> None:
+    handle = await trying.start(tried("One", {"does": does, **more}, budget=1, max_failures=1))
+    assert (await failure_of(handle)).type == "SweepFailed"
+    failure = first(trying, handle).failure
+    assert failure
+    assert (failure.kind, failure.message) == (kind, message)
+    if does != "other":  # which is for the search to judge, and the attempt has come to its end
+        told = await failure_of(child_of(trying, handle))
+        assert (told.type, told.message) == (kind, message)
+
+
+@pytest.mark.parametrize(
+    ("experiment", "fields", "message"),
+    [
+        ("Trained", {"scael": 2}, "scael is unknown; did you mean scale?"),
+        ("One", {}, "does is missing"),
+        ("Traind", {}, "there is no 'Traind' in"),
+    ],
+)
+async def test_an_experiment_that_cannot_be_made_fails_its_trial_with_the_mistake(
+    trying: Rig, experiment: str, fields: dict[str, object], message: str
+) -> None:
+    handle = await trying.start(tried(experiment, fields, budget=1, max_failures=1))
+    assert message in (await failure_of(handle)).message
+    failure = first(trying, handle).failure
+    assert failure
+    assert failure.kind == "user"
+    assert message in failure.message
+
+
+async def test_a_sweep_whose_executor_runs_no_experiments_is_refused_with_all_mistakes(trying: Rig) -> None:
+    handle = await trying.start(tried(executor={"type": "worker"}, resources={"cpu": 2}))
+    failure = await failure_of(handle)
+    assert failure.type == "DefinitionError"
+    assert "executor: the objective is an experiment" in failure.message
+    assert "resources: the objective is an experiment" in failure.message
+
+
+async def test_an_attempt_after_a_failure_goes_on_with_what_is_recorded(trying: Rig) -> None:
+    retry = {"max_attempts": 2, "initial": 0.1}
+    handle = await trying.start(tried("Lucky", budget=1, retry=retry))
+    assert await ended(handle) == "budget"
+    record = first(trying, handle)
+    assert (record.status, record.attempt, record.failed) == ("completed", 2, 1)
+    assert notes(trying) == ["prepare", "luck", "luck"]
+
+
+async def test_a_stopped_sweep_ends_its_experiments(trying: Rig) -> None:
+    handle = await scoring(trying, 2, budget=5)
+    await handle.execute_update("stop")
+    assert await ended(handle) == "stopped"
+    assert trying.table(handle.id).counts.stopped == 2
+    assert await status(experiment_of(trying, handle, 1)) is WorkflowExecutionStatus.CANCELED
+    assert await status(child_of(trying, handle)) is WorkflowExecutionStatus.COMPLETED
+
+
+async def test_a_cancelled_sweep_ends_its_experiments_and_says_so(trying: Rig) -> None:
+    handle = await scoring(trying, 2, budget=5)
+    await trying.workflow(handle.id, "cancel")
+    with pytest.raises(WorkflowFailureError) as caught:
+        await handle.result()
+    assert isinstance(caught.value.cause, CancelledError)
+    assert trying.table(handle.id).counts.stopped == 2
+    for trial in range(2):
+        assert await status(experiment_of(trying, handle, trial)) is WorkflowExecutionStatus.CANCELED
+    assert (await status_of(handle)).state == "cancelled"
+
+
+async def test_a_sweep_that_is_paused_now_goes_on_with_recorded_stages(trying: Rig) -> None:
+    handle = await scoring(trying, budget=1)
+    await handle.execute_update("pause", "now")
+    await until(lambda: first(trying, handle).attempt == 2)
+    assert await status(experiment_of(trying, handle)) is WorkflowExecutionStatus.CANCELED
+    trying.open_gate()
+    await handle.execute_update("resume")
+    assert await ended(handle) == "budget"
+    assert (noted(trying, "train"), noted(trying, "score")) == (1, 2)
+    assert stages(trying, handle) == ["train", "score"]
+
+
+async def test_a_trial_that_takes_too_long_is_ended(trying: Rig) -> None:
+    handle = await trying.start(tried(fields=GATED, budget=1, timeout=2.5, max_failures=1))
+    assert "it took longer than 2.5 s" in (await failure_of(handle)).message
+    failure = first(trying, handle).failure
+    assert failure
+    assert (failure.kind, failure.message) == ("timeout", "it took longer than 2.5 s")
+    assert await status(experiment_of(trying, handle)) is WorkflowExecutionStatus.CANCELED
+
+
+async def test_an_experiment_that_somebody_cancels_is_a_cancelled_trial(trying: Rig) -> None:
+    handle = await scoring(trying, budget=2)
+    await trying.workflow(experiment_of(trying, handle).id, "cancel")
+    await until(lambda: noted(trying, "score") == 2)
+    trying.open_gate()
+    assert await ended(handle) == "budget"
+    failure = first(trying, handle).failure
+    assert failure
+    assert (failure.kind, failure.message) == ("cancelled", "somebody has cancelled its experiment")
+    assert trying.table(handle.id).records[1].status == "completed"
+
+
+async def test_an_experiment_that_somebody_stops_is_a_cancelled_trial(trying: Rig) -> None:
+    handle = await trying.start(tried(fields={"door": "gate"}, budget=1, max_failures=1))
+    await until(lambda: noted(trying, "train"))
+    await experiment_of(trying, handle).execute_update("stop")
+    trying.open_gate()
+    await failure_of(handle)
+    failure = first(trying, handle).failure
+    assert failure
+    assert (failure.kind, failure.message) == ("cancelled", "somebody has stopped its experiment")
+
+
+async def test_an_experiment_that_somebody_terminates_goes_on_with_what_is_recorded(trying: Rig) -> None:
+    handle = await scoring(trying, budget=1)
+    await experiment_of(trying, handle).terminate("by hand")
+    await until(lambda: first(trying, handle).attempt == 2)
+    trying.open_gate()
+    assert await ended(handle) == "budget"
+    record = first(trying, handle)
+    assert (record.status, record.failed, record.free) == ("completed", 0, 1)
+    assert noted(trying, "train") == 1
+
+
+async def test_a_trial_that_somebody_cancels_is_over_with_its_experiment(trying: Rig) -> None:
+    handle = await scoring(trying, budget=1, max_failures=1)
+    await trying.workflow(child_of(trying, handle).id, "cancel")
+    await failure_of(handle)
+    failure = first(trying, handle).failure
+    assert failure
+    assert failure.kind == "cancelled"
+    assert await status(experiment_of(trying, handle)) is WorkflowExecutionStatus.CANCELED
+    assert await status(child_of(trying, handle)) is WorkflowExecutionStatus.CANCELED
+
+
+async def test_a_trial_that_somebody_terminates_is_taken_up_again(trying: Rig) -> None:
+    handle = await scoring(trying, budget=1)
+    await child_of(trying, handle).terminate("by hand")
+    await until(lambda: _is_again(trying, handle))
+    trying.open_gate()
+    assert await ended(handle) == "budget"
+    record = first(trying, handle)
+    assert (record.status, record.attempt) == ("completed", 1)
+    assert noted(trying, "train") == 1
+    assert stages(trying, handle) == ["train", "score"]
+
+
+async def _is_again(rig: Rig, handle: Handle) -> bool:
+    return await status(child_of(rig, handle)) is WorkflowExecutionStatus.RUNNING
+
+
+async def test_a_trial_that_is_terminated_while_it_is_stopped_ends_stopped(trying: Rig) -> None:
+    handle = await scoring(trying, budget=1)
+    await trying.workflow(child_of(trying, handle).id, "terminate")
+    await handle.execute_update("stop")
+    assert await ended(handle) == "stopped"
+    assert trying.table(handle.id).counts.stopped == 1
+    assert await status(experiment_of(trying, handle)) is WorkflowExecutionStatus.CANCELED
+
+
+async def test_trials_of_a_sweep_that_is_no_more_end_by_themselves(
+    trying: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attending, "CLOSED_S", 0.5)
+    handle = await scoring(trying, budget=1)
+    await handle.terminate("by hand")
+    await until(lambda: _is_over(child_of(trying, handle)))
+    assert await status(experiment_of(trying, handle)) is WorkflowExecutionStatus.CANCELED
+
+
+async def _is_over(handle: Handle) -> bool:
+    return await status(handle) is not WorkflowExecutionStatus.RUNNING
+
+
+async def test_a_closed_sweep_that_is_resumed_goes_on_with_its_experiments(trying: Rig) -> None:
+    handle = await scoring(trying, budget=1)
+    await handle.terminate("by hand")
+    again = await trying.start(tried(fields=GATED, budget=1, resume=True), handle.id)
+    trying.open_gate()
+    assert await ended(again) == "budget"
+    assert noted(trying, "train") == 1
+    assert first(trying, handle).status == "completed"
+
+
+async def test_schedulers_that_pause_trials_see_nothing_but_the_end(trying: Rig) -> None:
+    asha = {"type": "asha", "options": {"max_epochs": 9}}
+    handle = await trying.start(tried(scheduler=asha, budget=4))
+    assert await ended(handle) == "budget"
+    counts = trying.table(handle.id).counts
+    assert (counts.completed, counts.started) == (4, 4)
+
+
+async def test_a_dead_stage_process_is_no_failure_of_the_trial(trying: Rig) -> None:
+    handle = await trying.start(tried("Mortal", budget=1))
+    assert await ended(handle) == "budget"
+    record = first(trying, handle)
+    assert (record.status, record.failed, record.attempt) == ("completed", 0, 1)
+
+
+async def test_an_experiment_goes_on_with_another_worker_and_is_counted_once(
+    server: Settings, tmp_path: Path
+) -> None:
+    folder = tmp_path / "rig"
+    rig = await standing(server, folder, code_of(folder))
+    async with Worker(rig.client, task_queue=rig.queue):
+        handle = await scoring(rig, budget=2)
+    async with (
+        working(server, folder, code_of(folder)) as other,
+        Worker(other.client, task_queue=rig.queue),
+    ):
+        rig.open_gate()
+        assert await ended(handle) == "budget"
+    assert [record.attempt for record in rig.table(handle.id).records] == [1, 1]
+    assert stages(rig, handle) == ["train", "score"]
+    assert noted(rig, "train") == 2
+
+
+async def test_all_of_it_runs_when_every_workflow_task_replays_its_history(
+    server: Settings, tmp_path: Path
+) -> None:
+    folder = tmp_path / "rig"
+    async with working(server, folder, code_of(folder), max_cached_workflows=0) as rig:
+        handle = await scoring(rig, budget=1)
+        await handle.execute_update("stop")
+        assert await ended(handle) == "stopped"
+        handle = await rig.start(tried(budget=2))
+        assert await ended(handle) == "budget"
+        assert rig.table(handle.id).counts.completed == 2

@@ -1,5 +1,8 @@
 """Experiments that the tests of trials try, in stage processes; each notes what it does where it stands."""
 
+import os
+import signal
+from collections.abc import Mapping
 from pathlib import Path
 from time import sleep
 from typing import Any, NamedTuple
@@ -8,6 +11,19 @@ from pydantic import BaseModel
 
 from metta.sweep import Infeasible, current_stage
 from metta.sweep.experiments.base import Experiment, Pipeline
+from tests.rig import definition
+
+
+def tried(
+    experiment: str = "Trained",
+    /,
+    fields: Mapping[str, object] | None = None,
+    module: str = "tests.workflows.trials",
+    **changes: object,
+) -> dict[str, object]:
+    """A sweep of one of the experiments below, as people write it."""
+    objective = {"experiment": f"{module}:{experiment}", "fields": fields or {}}
+    return definition("a:b", **{"metric": "accuracy", **changes}) | {"objective": objective}
 
 
 class Score(NamedTuple):
@@ -24,21 +40,27 @@ def noted(text: str) -> None:
         notes.write(f"{text}\n")
 
 
+def wait_for(file: str) -> None:
+    while file and not Path(file).exists():
+        sleep(0.02)
+
+
 class Trained(Experiment):
-    """Two stages, the second of which can be held up."""
+    """Two stages, each of which waits for a file, where one is named."""
 
     x: float
     scale: float = 1.0
+    door: str = ""
     gate: str = ""
 
     def train(self) -> float:
         noted(f"train {self.x:.3f}")
+        wait_for(self.door)
         return self.x * self.scale
 
     def score(self, value: float) -> Score:
         noted(f"score {self.x:.3f} {current_stage().seed}")
-        while self.gate and not Path(self.gate).exists():
-            sleep(0.02)
+        wait_for(self.gate)
         return Score(value, "a model")
 
     def pipeline(self) -> Pipeline[Score]:
@@ -107,3 +129,37 @@ class One(Experiment):
 
     def pipeline(self) -> Pipeline[Any]:
         return Pipeline().stage("it", self.run_it).through(timeout=self.timeout)
+
+
+class Lucky(Experiment):
+    """Its second stage has luck the second time."""
+
+    x: float
+
+    def prepare(self) -> float:
+        noted("prepare")
+        return self.x
+
+    def luck(self, value: float) -> float:
+        noted("luck")
+        if Path("notes").read_text("utf-8").count("luck") < 2:
+            raise ValueError("not yet")
+        return value
+
+    def pipeline(self) -> Pipeline[float]:
+        return Pipeline().stage("prepare", self.prepare).stage("luck", self.luck).through(float)
+
+
+class Mortal(Experiment):
+    """Somebody kills its process the first time."""
+
+    x: float
+
+    def live(self) -> float:
+        if not Path("killed").exists():
+            Path("killed").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self.x
+
+    def pipeline(self) -> Pipeline[float]:
+        return Pipeline().stage("live", self.live).through(float)
