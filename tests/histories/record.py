@@ -10,7 +10,7 @@ import argparse
 import asyncio
 import json
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from shutil import copyfile
@@ -72,8 +72,8 @@ async def failed(rig: Rig) -> Handle:
 
 async def handed_over(rig: Rig) -> Handle:
     handle = await rig.started(budget=2)
-    for trials in range(2, 2 + SUGGESTED // 3):
-        await handle.signal("set_budget", trials)
+    for budget in range(2, 2 + SUGGESTED // 3):
+        await handle.signal("set_budget", budget)
     await until(lambda: rig.table(handle.id).control.version > 1)
     rig.open_gate()
     return handle
@@ -209,34 +209,34 @@ async def trial_cancelled(rig: Rig) -> Handle:
     return trial_of(rig, handle)
 
 
-async def experiments(rig: Rig, experiment: str, /, **changes: object) -> Handle:
-    """A sweep whose trials are experiments."""
+async def experiments(rig: Rig, experiment: str, fields: Mapping[str, object], **changes: object) -> Handle:
+    """A sweep whose trial is an experiment."""
     copyfile(trials.__file__, rig.folder / "trials.py")
-    return await rig.start(tried(experiment, module="trials", **changes))
+    return await rig.start(tried(experiment, fields, "trials", budget=1, **changes))
 
 
 async def experiments_scoring(rig: Rig) -> Handle:
-    handle = await experiments(rig, "Trained", fields={"gate": "gate"}, budget=1)
+    handle = await experiments(rig, "Trained", {"gate": "gate"})
     notes = rig.folder / "notes"
     await until(lambda: notes.exists() and "score" in notes.read_text("utf-8"))
     return handle
 
 
 async def trial_experiment_ended(rig: Rig) -> Handle:
-    handle = await experiments(rig, "Trained", budget=1)
+    handle = await experiments(rig, "Trained", {})
     await handle.result()
     return trial_of(rig, handle)
 
 
 async def trial_experiment_failed(rig: Rig) -> Handle:
-    handle = await experiments(rig, "One", fields={"does": "raising"}, budget=1)
+    handle = await experiments(rig, "One", {"does": "raising"})
     with suppress(WorkflowFailureError):
         await handle.result()
     return trial_of(rig, handle)
 
 
 async def trial_experiment_unmeasured(rig: Rig) -> Handle:
-    handle = await experiments(rig, "One", fields={"does": "nothing"}, budget=1)
+    handle = await experiments(rig, "One", {"does": "nothing"})
     with suppress(WorkflowFailureError):
         await handle.result()
     return trial_of(rig, handle)
@@ -258,17 +258,28 @@ async def trial_experiment_cancelled(rig: Rig) -> Handle:
 
 
 async def trial_experiment_overdue(rig: Rig) -> Handle:
-    handle = await experiments(rig, "Trained", fields={"gate": "gate"}, budget=1, timeout=1)
+    handle = await experiments(rig, "Trained", {"gate": "gate"}, timeout=1)
     with suppress(WorkflowFailureError):
         await handle.result()
     return trial_of(rig, handle)
 
 
 async def trial_experiment_taken_up(rig: Rig) -> Handle:
+    name, spec = f"sweep-{uuid4()}", {"experiment": "trials:Trained", "fields": {"x": 1, "gate": "gate"}}
+    copyfile(trials.__file__, rig.folder / "trials.py")
+    other = f"{name}/trial-0/experiment"
+    await rig.client.start_workflow("Experiment", spec, id=other, task_queue=rig.queue)
+    await until((rig.folder / "notes").exists)
+    handle = await rig.start(tried("Trained", {"gate": "gate"}, "trials", budget=1), name)
+    with suppress(WorkflowFailureError):  # it was another one
+        await handle.result()
+    return trial_of(rig, handle)
+
+
+async def trial_experiment_unwanted(rig: Rig) -> Handle:
     handle = await experiments_scoring(rig)
     await trial_of(rig, handle).terminate("by hand")
-    await asyncio.sleep(2.5)
-    rig.open_gate()
+    await handle.execute_update("stop")
     await handle.result()
     return trial_of(rig, handle)
 
@@ -308,6 +319,7 @@ STORIES: list[Callable[[Rig], Awaitable[Handle]]] = [
     trial_experiment_cancelled,
     trial_experiment_overdue,
     trial_experiment_taken_up,
+    trial_experiment_unwanted,
 ]
 
 

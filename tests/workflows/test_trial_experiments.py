@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError
@@ -21,6 +22,7 @@ from tests.workflows.faults import child_of, ended
 from tests.workflows.test_job_lane import BEAT, notes
 from tests.workflows.trials import tried
 
+X = 0.5
 GATED = {"gate": "gate"}
 
 
@@ -61,13 +63,13 @@ def stages(rig: Rig, handle: Handle, trial: int = 0) -> list[str]:
 async def scoring(rig: Rig, trials: int = 1, **changes: object) -> Handle:
     """Start a sweep, and wait until so many of its trials are in their second stage, where they wait."""
     changes.setdefault("executor", {"type": "local", "max_parallel": trials})
-    handle = await rig.start(tried(fields=GATED, **changes))
+    handle = await rig.start(tried("Trained", GATED, **changes))
     await until(lambda: noted(rig, "score") == trials)
     return handle
 
 
 async def test_each_trial_is_an_experiment_below_its_own_workflow(trying: Rig) -> None:
-    handle = await trying.start(tried(fields={"scale": 2.0}, budget=3))
+    handle = await trying.start(tried("Trained", {"scale": 2.0}, budget=3))
     assert await ended(handle) == "budget"
     records = trying.table(handle.id).records
     assert [r.metrics for r in records] == [{"accuracy": r.params["x"] * 2} for r in records]
@@ -195,7 +197,7 @@ async def test_a_sweep_that_is_paused_now_goes_on_with_recorded_stages(trying: R
 
 
 async def test_a_trial_that_takes_too_long_is_ended(trying: Rig) -> None:
-    handle = await trying.start(tried(fields=GATED, budget=1, timeout=2.5, max_failures=1))
+    handle = await trying.start(tried("Trained", GATED, budget=1, timeout=2.5, max_failures=1))
     assert "it took longer than 2.5 s" in (await failure_of(handle)).message
     failure = first(trying, handle).failure
     assert failure
@@ -216,7 +218,7 @@ async def test_an_experiment_that_somebody_cancels_is_a_cancelled_trial(trying: 
 
 
 async def test_an_experiment_that_somebody_stops_is_a_cancelled_trial(trying: Rig) -> None:
-    handle = await trying.start(tried(fields={"door": "gate"}, budget=1, max_failures=1))
+    handle = await trying.start(tried("Trained", {"door": "gate"}, budget=1, max_failures=1))
     await until(lambda: noted(trying, "train"))
     await experiment_of(trying, handle).execute_update("stop")
     trying.open_gate()
@@ -273,6 +275,36 @@ async def test_a_trial_that_is_terminated_while_it_is_stopped_ends_stopped(tryin
     assert await status(experiment_of(trying, handle)) is WorkflowExecutionStatus.CANCELED
 
 
+async def test_what_runs_under_the_name_of_a_trial_is_ended_first(trying: Rig) -> None:
+    name, objective = f"sweep-{uuid4()}", {"experiment": "tests.workflows.trials:Trained"}
+    other = await trying.client.start_workflow(
+        "Experiment",
+        objective | {"fields": {"x": X, "door": "gate"}},
+        id=f"{name}/trial-0/experiment",
+        task_queue=trying.queue,
+    )
+    await until(lambda: noted(trying, "train"))
+    handle = await trying.start(tried("Trained", {"door": "gate"}, budget=1, initial_points=[{"x": X}]), name)
+    await until(
+        lambda: _is_over(trying.client.get_workflow_handle(other.id, run_id=other.first_execution_run_id))
+    )
+    trying.open_gate()
+    assert await ended(handle) == "budget"
+    assert noted(trying, "train") == 2
+    assert stages(trying, handle) == ["train", "score"]
+
+
+async def test_resetting_the_workflow_of_a_trial_does_no_harm(trying: Rig) -> None:
+    handle = await scoring(trying, budget=1)
+    reset = ("reset", "--type", "FirstWorkflowTask", "--reason", "by hand")
+    await trying.workflow(child_of(trying, handle).id, *reset)
+    trying.open_gate()
+    assert await ended(handle) == "budget"
+    record = first(trying, handle)
+    assert (record.status, record.attempt) == ("completed", 1)
+    assert noted(trying, "train") == 1
+
+
 async def test_trials_of_a_sweep_that_is_no_more_end_by_themselves(
     trying: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -290,7 +322,7 @@ async def _is_over(handle: Handle) -> bool:
 async def test_a_closed_sweep_that_is_resumed_goes_on_with_its_experiments(trying: Rig) -> None:
     handle = await scoring(trying, budget=1)
     await handle.terminate("by hand")
-    again = await trying.start(tried(fields=GATED, budget=1, resume=True), handle.id)
+    again = await trying.start(tried("Trained", GATED, budget=1, resume=True), handle.id)
     trying.open_gate()
     assert await ended(again) == "budget"
     assert noted(trying, "train") == 1

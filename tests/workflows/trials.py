@@ -16,9 +16,9 @@ from tests.rig import definition
 
 def tried(
     experiment: str = "Trained",
-    /,
     fields: Mapping[str, object] | None = None,
     module: str = "tests.workflows.trials",
+    /,
     **changes: object,
 ) -> dict[str, object]:
     """A sweep of one of the experiments below, as people write it."""
