@@ -50,6 +50,13 @@ def test_mistakes_in_it_are_told_without_tags(objective: object, expected: str) 
     assert problem.startswith(expected)
 
 
+def test_fields_that_are_too_large_to_be_sent_along_are_refused() -> None:
+    assert problems({"experiment": "a:B", "fields": {"data": "x" * 60_000}}) == (
+        "objective: its fields have 60,041 bytes, and are sent along with each trial, where 50,000 are allowed:"
+        " put what is large into a file, and give its path",
+    )
+
+
 def test_what_only_jobs_have_is_refused_with_what_to_do() -> None:
     executor, resources = problems(REFINE, executor={"type": "worker"}, resources={"cpu": 2})
     assert executor == (

@@ -2,11 +2,25 @@
 
 from typing import Annotated, Any, TypeAlias
 
-from pydantic import BeforeValidator, Discriminator, JsonValue, Tag
+from pydantic import AfterValidator, BeforeValidator, Discriminator, JsonValue, Tag
 
 from metta.sweep.contracts.experiments import ExperimentSpec
 from metta.sweep.contracts.jobs import PYTHON, Job, objective_from
 from metta.sweep.contracts.references import Reference
+
+FIELDS_BYTES = 50_000
+"""So large the fields of an experiment may be: they are sent along with each of the trials that begin at once."""
+
+
+def _sized(objective: Any) -> Any:
+    if isinstance(objective, ExperimentSpec):
+        size = len(objective.model_dump_json())
+        if size > FIELDS_BYTES:
+            raise ValueError(
+                f"its fields have {size:,} bytes, and are sent along with each trial, where {FIELDS_BYTES:,} are"
+                " allowed: put what is large into a file, and give its path"
+            )
+    return objective
 
 
 def _tag(data: Any) -> str:
@@ -21,6 +35,7 @@ ObjectiveSpec: TypeAlias = Annotated[
     | Annotated[ExperimentSpec, Tag("<experiment>")],
     Discriminator(_tag),
     BeforeValidator(objective_from),
+    AfterValidator(_sized),
 ]
 """What is tried."""
 
