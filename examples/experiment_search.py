@@ -47,13 +47,9 @@ class Forest(Experiment):
         seen, unseen, known, unknown = train_test_split(
             values, diagnoses, test_size=0.25, random_state=0, stratify=diagnoses
         )
-        model = RandomForestClassifier(
-            n_estimators=self.trees,
-            max_depth=self.max_depth,
-            max_features=self.max_features,
-            random_state=0,
-        ).fit(seen, known)
-        return Trained(model.predict(unseen).tolist(), unknown.tolist())
+        settings: dict[str, Any] = {"max_depth": self.max_depth, "max_features": self.max_features}
+        model = RandomForestClassifier(n_estimators=self.trees, random_state=0, **settings).fit(seen, known)
+        return Trained([*map(int, model.predict(unseen))], [*map(int, unknown)])
 
     def score(self, trained: Trained) -> Score:
         (_, missed), (_, right) = confusion_matrix(trained.diagnosed, trained.predicted)

@@ -84,12 +84,12 @@ async def test_each_trial_is_an_experiment_below_its_own_workflow(trying: Rig) -
 
 
 async def test_stages_are_seeded_by_their_trial_and_not_by_the_names_of_sweeps(trying: Rig) -> None:
-    for _ in range(2):
-        handle = await trying.start(tried(budget=1))
+    handles = [await trying.start(tried(budget=1)) for _ in range(2)]
+    for handle in handles:
         await ended(handle)
-    first_score, second_score = (line for line in notes(trying) if line.startswith("score"))
-    assert first_score == second_score
-    assert first_score.endswith(f" {derived_seed(first(trying, handle).seed, 0, 'score')}")
+    one, other = (line for line in notes(trying) if line.startswith("score"))
+    assert one == other
+    assert one.endswith(f" {derived_seed(first(trying, handles[0]).seed, 0, 'score')}")
 
 
 @pytest.mark.parametrize("does", ["form", "large", "number"])

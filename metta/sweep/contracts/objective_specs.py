@@ -9,7 +9,7 @@ from metta.sweep.contracts.jobs import PYTHON, Job, objective_from
 from metta.sweep.contracts.references import Reference
 
 FIELDS_BYTES = 50_000
-"""So large the fields of an experiment may be: they are sent along with each of the trials that begin at once."""
+"""So large an experiment's fields may be: they are sent along with each trial, and many begin at once."""
 
 
 def _sized(objective: Any) -> Any:
@@ -17,8 +17,8 @@ def _sized(objective: Any) -> Any:
         size = len(objective.model_dump_json())
         if size > FIELDS_BYTES:
             raise ValueError(
-                f"its fields have {size:,} bytes, and are sent along with each trial, where {FIELDS_BYTES:,} are"
-                " allowed: put what is large into a file, and give its path"
+                f"its fields have {size:,} bytes, and are sent along with each trial, where {FIELDS_BYTES:,}"
+                " are allowed: put what is large into a file, and give its path"
             )
     return objective
 
