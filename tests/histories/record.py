@@ -26,7 +26,7 @@ from metta.sweep.contracts.sweeps import SEARCH_ATTRIBUTES
 from tests.rig import TEMPORAL, Handle, Rig, definition, standing, until
 from tests.workflows import pipelines, trials
 from tests.workflows.jobs import GATED, TRAIN, job
-from tests.workflows.trials import tried
+from tests.workflows.trying import tried
 
 HERE = Path(__file__).parent
 SUGGESTED = 30

@@ -1,41 +1,27 @@
 """Trials that are experiments, on a real server, with real stage processes."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError
 from temporalio.exceptions import CancelledError
+from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
 from metta.sweep.activities import attending
 from metta.sweep.client.settings import Settings
-from metta.sweep.contracts.attempts import Code
 from metta.sweep.contracts.outcomes import Began, StageEnded
-from metta.sweep.contracts.records import TrialRecord
 from metta.sweep.contracts.seeds import derived_seed
-from metta.sweep.pipeline.numbers import WAY_OUT
-from tests.rig import Handle, Rig, failure_of, standing, status_of, until, working
-from tests.workflows.conftest import ROOT
-from tests.workflows.faults import child_of, ended
-from tests.workflows.test_job_lane import BEAT, notes
-from tests.workflows.trials import tried
+from tests.rig import TEMPORAL, Handle, Rig, failure_of, standing, status_of, until, working
+from tests.workflows.faults import child_of, ended, settings_of
+from tests.workflows.test_job_lane import notes
+from tests.workflows.test_sweep_runs import SOON
+from tests.workflows.trying import code_of, first, tried
+from tests.workflows.trying import trying as trying
 
 X = 0.5
 GATED = {"gate": "gate"}
-
-
-@pytest.fixture
-async def trying(server: Settings, tmp_path: Path) -> AsyncIterator[Rig]:
-    """A rig whose stage processes find the experiments, and whose worker soon hears of cancellations."""
-    folder = tmp_path / "rig"
-    async with working(server, folder, code_of(folder), max_heartbeat_throttle_interval=BEAT) as made:
-        yield made
-
-
-def code_of(folder: Path) -> Code:
-    return Code(objective="", cwd=str(folder), path=(str(ROOT),))
 
 
 def experiment_of(rig: Rig, handle: Handle, trial: int = 0) -> Handle:
@@ -44,10 +30,6 @@ def experiment_of(rig: Rig, handle: Handle, trial: int = 0) -> Handle:
 
 async def status(handle: Handle) -> WorkflowExecutionStatus | None:
     return (await handle.describe()).status
-
-
-def first(rig: Rig, handle: Handle) -> TrialRecord:
-    return rig.table(handle.id).records[0]
 
 
 def noted(rig: Rig, word: str) -> int:
@@ -98,52 +80,6 @@ async def test_models_large_results_and_bare_numbers_have_metrics(trying: Rig, d
     await ended(handle)
     record = first(trying, handle)
     assert record.metrics == {"accuracy": record.params["x"]}
-
-
-@pytest.mark.parametrize(
-    ("does", "more", "kind", "message"),
-    [
-        ("nothing", {}, "no_result", f"its experiment gave nothing; {WAY_OUT}"),
-        ("text", {}, "bad_metric", f"its result is 'good', which is no number; {WAY_OUT}"),
-        ("nan", {}, "bad_metric", "metric 'accuracy' is nan; a metric has to be finite"),
-        ("words", {}, "bad_metric", f"metric 'accuracy' is 'high', which is no number; {WAY_OUT}"),
-        ("other", {}, "bad_metric", "the trial gave loss, but not 'accuracy', the metric that counts"),
-        ("raising", {}, "user", "stage it failed: KeyError: 'no luck today'"),
-        ("hungry", {}, "oom", "stage it failed: MemoryError: too much"),
-        ("senseless", {}, "infeasible", "stage it failed: Infeasible: x is not for this"),
-        ("slow", {"timeout": 0.3}, "timeout", "stage it failed: it took longer than 0.3 s"),
-    ],
-)
-async def test_a_trial_without_a_result_fails_with_kind_and_reason(
-    trying: Rig, does: str, more: dict[str, object], kind: str, message: str
-) -> None:
-    handle = await trying.start(tried("One", {"does": does, **more}, budget=1, max_failures=1))
-    assert (await failure_of(handle)).type == "SweepFailed"
-    failure = first(trying, handle).failure
-    assert failure
-    assert (failure.kind, failure.message) == (kind, message)
-    if does != "other":  # which is for the search to judge, and the attempt has come to its end
-        told = await failure_of(child_of(trying, handle))
-        assert (told.type, told.message) == (kind, message)
-
-
-@pytest.mark.parametrize(
-    ("experiment", "fields", "message"),
-    [
-        ("Trained", {"scael": 2}, "scael is unknown; did you mean scale?"),
-        ("One", {}, "does is missing"),
-        ("Traind", {}, "there is no 'Traind' in"),
-    ],
-)
-async def test_an_experiment_that_cannot_be_made_fails_its_trial_with_the_mistake(
-    trying: Rig, experiment: str, fields: dict[str, object], message: str
-) -> None:
-    handle = await trying.start(tried(experiment, fields, budget=1, max_failures=1))
-    assert message in (await failure_of(handle)).message
-    failure = first(trying, handle).failure
-    assert failure
-    assert failure.kind == "user"
-    assert message in failure.message
 
 
 async def test_a_sweep_whose_executor_runs_no_experiments_is_refused_with_all_mistakes(trying: Rig) -> None:
@@ -335,6 +271,35 @@ async def test_schedulers_that_pause_trials_see_nothing_but_the_end(trying: Rig)
     assert await ended(handle) == "budget"
     counts = trying.table(handle.id).counts
     assert (counts.completed, counts.started) == (4, 4)
+
+
+async def test_a_trial_may_hold_a_sweep_of_its_own(trying: Rig) -> None:
+    handle = await trying.start(tried("Nested", budget=2))
+    assert await ended(handle) == "budget"
+    assert noted(trying, "refine") == 4
+    for record in trying.table(handle.id).records:
+        inner = trying.table(f"{experiment_of(trying, handle, record.number).id}/refine")
+        assert inner.spec
+        assert inner.spec.seed == derived_seed(record.seed, 0, "refine")
+        assert inner.best
+        assert record.metrics == {"accuracy": record.params["x"] - inner.best.metrics["loss"]}
+
+
+async def test_history_begins_anew_while_experiments_run(tmp_path: Path) -> None:
+    folder = tmp_path / "rig"
+    async with (
+        await WorkflowEnvironment.start_local(
+            dev_server_existing_path=TEMPORAL, dev_server_extra_args=SOON
+        ) as environment,
+        working(settings_of(environment), folder, code_of(folder)) as rig,
+    ):
+        handle = await rig.start(tried(budget=6, executor={"type": "local", "max_parallel": 2}))
+        assert await ended(handle) == "budget"
+        table = rig.table(handle.id)
+        assert (table.counts.completed, table.epoch) == (6, 1)
+        assert len(notes(rig)) == 12
+        runs = [run async for run in rig.client.list_workflows(f"WorkflowId = '{handle.id}'")]
+        assert len(runs) > 1
 
 
 async def test_a_dead_stage_process_is_no_failure_of_the_trial(trying: Rig) -> None:

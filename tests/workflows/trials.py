@@ -2,28 +2,16 @@
 
 import os
 import signal
-from collections.abc import Mapping
 from pathlib import Path
 from time import sleep
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
-from metta.sweep import Infeasible, current_stage
+from metta.sweep import Infeasible, Uniform, current_stage
+from metta.sweep.executors import LocalExecutor
+from metta.sweep.experiments import Results, SweepExperiment
 from metta.sweep.experiments.base import Experiment, Pipeline
-from tests.rig import definition
-
-
-def tried(
-    experiment: str = "Trained",
-    fields: Mapping[str, object] | None = None,
-    module: str = "tests.workflows.trials",
-    /,
-    **changes: object,
-) -> dict[str, object]:
-    """A sweep of one of the experiments below, as people write it."""
-    objective = {"experiment": f"{module}:{experiment}", "fields": fields or {}}
-    return definition("a:b", **{"metric": "accuracy", **changes}) | {"objective": objective}
 
 
 class Score(NamedTuple):
@@ -163,3 +151,22 @@ class Mortal(Experiment):
 
     def pipeline(self) -> Pipeline[float]:
         return Pipeline().stage("live", self.live).through(float)
+
+
+def refine(params: dict[str, float]) -> dict[str, float]:
+    noted("refine")
+    return {"loss": params["y"]}
+
+
+class Nested(Experiment):
+    """A sweep within a trial of a sweep."""
+
+    x: float
+
+    def best(self, found: Results) -> dict[str, float]:
+        return {"accuracy": self.x - found.best_metric}
+
+    def pipeline(self) -> Pipeline[dict[str, float]]:
+        one = LocalExecutor(max_parallel=1)
+        sweep = SweepExperiment(refine, {"y": Uniform(0, 1)}, metric="loss", executor=one, budget=2)
+        return Pipeline().stage("refine", sweep).stage("best", self.best).through(dict[str, float])
