@@ -81,7 +81,7 @@ class TrialExperiment:
             result = await (_cut_off(child) if why else child)
         except ChildWorkflowError as error:
             return self._ended_by(error, why)
-        except asyncio.CancelledError:
+        except (ActivityError, asyncio.CancelledError):  # it has not begun
             if why != "timeout":
                 raise
             return self._overdue()
