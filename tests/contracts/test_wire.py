@@ -16,7 +16,10 @@ from metta.sweep.contracts.advances import (
     Advance,
     AdvanceOrder,
     Due,
+    ExperimentEnd,
     LaneState,
+    Measuring,
+    SweepWatch,
     TrialNews,
     TrialOrder,
     Trials,
@@ -317,7 +320,7 @@ DUE = wire(Due, attempt=ATTEMPTS, delay_s=FLOATS, at=FLOATS)
 wire(
     TrialOrder,
     sweep_id=NAMES,
-    objective=NAMES | JOBS,
+    objective=NAMES | JOBS | IDENTITY,
     executor=COMPONENTS,
     attempt=ATTEMPTS,
     timeout_s=maybe(FLOATS),
@@ -325,6 +328,16 @@ wire(
     is_unwanted=st.booleans(),
     has_begun=st.booleans(),
     ledger_id=NAMES,
+    metric=maybe(NAMES),
+)
+wire(SweepWatch, sweep_id=NAMES)
+wire(ExperimentEnd, name=NAMES)
+wire(
+    Measuring,
+    attempt=st.builds(AttemptKey, COUNTS, COUNTS, COUNTS),
+    value=VALUES,
+    metric=maybe(NAMES),
+    seconds=FLOATS,
 )
 wire(
     AdvanceOrder,

@@ -21,7 +21,7 @@ from metta.sweep.contracts.attempts import Attempt, Code
 from metta.sweep.contracts.components import create
 from metta.sweep.contracts.errors import DefinitionError
 from metta.sweep.contracts.events import Failed
-from metta.sweep.contracts.jobs import JobEnd, JobSpec
+from metta.sweep.contracts.jobs import Job, JobEnd, JobSpec
 from metta.sweep.executors.base import Executor, JobExecutor
 from metta.sweep.executors.reports import Reports
 from metta.sweep.executors.transcripts import Transcript
@@ -77,7 +77,7 @@ class TrialRuns:
         return news
 
     def _spec(self, order: TrialOrder, attempt: Attempt) -> JobSpec:
-        if isinstance(order.objective, str):
+        if not isinstance(order.objective, Job):
             problem = f"only local processes and workers run Python functions, got {order.objective}"
             raise DefinitionError([problem], "the objective")
         job = order.objective.model_copy(update={"cwd": order.objective.cwd or self._code.cwd})

@@ -11,9 +11,12 @@ from metta.sweep.contracts.budgets import Control
 from metta.sweep.contracts.components import Component
 from metta.sweep.contracts.decisions import Finish
 from metta.sweep.contracts.events import AttemptEnded
-from metta.sweep.contracts.jobs import Job
 from metta.sweep.contracts.models import Wire
+from metta.sweep.contracts.objective_specs import ObjectiveSpec
 from metta.sweep.contracts.sweeps import Progress, SweepSpec
+from metta.sweep.contracts.values import Value
+
+SUMMARY_BYTES = 200
 
 LEDGER = "ledger"
 """The field of a trial's memo that says which ledger wants it."""
@@ -33,10 +36,11 @@ class TrialOrder(Wire):
         is_unwanted: Whether it is only to be stopped where it runs.
         has_begun: Whether it may run already, and is only to be attended again.
         ledger_id: Which ledger wants it: a sweep that was deleted may have left trials of the same name.
+        metric: The metric that counts, where the sweep says it.
     """
 
     sweep_id: str
-    objective: str | Job
+    objective: ObjectiveSpec
     executor: Component
     attempt: Attempt
     timeout_s: float | None = None
@@ -45,6 +49,13 @@ class TrialOrder(Wire):
     is_unwanted: bool = False
     has_begun: bool = False
     ledger_id: str = ""
+    metric: str | None = None
+
+    @property
+    def summary(self) -> str:
+        """One line on it for people."""
+        params = ", ".join(f"{name}={value}" for name, value in self.attempt.params.items())
+        return params.encode()[:SUMMARY_BYTES].decode(errors="ignore")
 
 
 class TrialNews(Wire):
@@ -67,6 +78,34 @@ class TrialNews(Wire):
     def key(self) -> AttemptKey:
         """Which attempt."""
         return AttemptKey(self.trial, self.segment, self.attempt)
+
+
+class SweepWatch(Wire):
+    """Input and result of ``watch_sweep``: the sweep that is watched."""
+
+    sweep_id: str
+
+
+class ExperimentEnd(Wire):
+    """Input and result of ``end_experiment``: the workflow that is to be over."""
+
+    name: str
+
+
+class Measuring(Wire):
+    """Input of ``measure_trial``: what a trial that is an experiment has given.
+
+    Args:
+        attempt: Which attempt.
+        value: What its last stage gave.
+        metric: The metric that counts, where the sweep says it.
+        seconds: How long the attempt ran.
+    """
+
+    attempt: AttemptKey
+    value: Value
+    metric: str | None = None
+    seconds: float = 0.0
 
 
 class Due(Wire):

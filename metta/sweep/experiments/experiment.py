@@ -231,6 +231,15 @@ def _read_only(experiment: Experiment, name: str) -> str:
     )
 
 
+def field_names(kind: Any) -> dict[str, bool]:
+    """Names of the fields of a class of experiments, and whether each has to be given.
+
+    Raises:
+        DefinitionError: When a field has no type that can be validated.
+    """
+    return {name: field.is_required() for name, field in _model_of(kind).model_fields.items()}
+
+
 @cache
 def _model_of(kind: type[Experiment]) -> type[BaseModel]:
     """A model that validates the fields of a class.

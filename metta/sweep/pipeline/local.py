@@ -29,14 +29,15 @@ class LocalOperations:
     Args:
         definition: What to run.
         shelf: Where persistence hooks keep their bytes.
-        name: Name of the experiment, from which seeds are derived.
+        name: Name of the experiment.
+        seed: Seed of the stages' seeds; None derives them from the name.
 
     Attributes:
         outcomes: How each stage ended, in the order of their ends.
     """
 
-    def __init__(self, definition: Definition, shelf: Shelf, name: str = "") -> None:
-        self._nodes, self._shelf, self._name = definition.nodes, shelf, name
+    def __init__(self, definition: Definition, shelf: Shelf, name: str = "", seed: int | None = None) -> None:
+        self._nodes, self._shelf, self._name, self._seed = definition.nodes, shelf, name, seed
         self._packer = Packer(ShelfBlobs(shelf), pickle=False, classes=definition.classes)
         self._failed: dict[At, tuple[StageRun, StageFailed]] = {}
         self.outcomes: dict[str, Outcome] = {}
@@ -47,7 +48,7 @@ class LocalOperations:
         assert isinstance(stage, Stage)
         run = StageRun(stage, at, value, self._shelf, self._packer, debugging=True)
         try:
-            with running_stage(self._name, at):
+            with running_stage(self._name, at, self._seed):
                 output = await run.value()
         except StageFailed as error:
             self._failed[at] = run, error
@@ -58,7 +59,7 @@ class LocalOperations:
     async def recover(self, at: At, value: Any, failure: StageFailure) -> Any:
         """Ask the stage's ``on_error``, with the exception itself."""
         run, error = self._failed.pop(at)
-        with running_stage(self._name, at):
+        with running_stage(self._name, at, self._seed):
             output = await run.recovered(error)
         self.outcomes[str(at)] = run.outcome
         return output
@@ -69,7 +70,7 @@ class LocalOperations:
         assert isinstance(node, Conditional | Loop)
         try:
             call = asked(node.predicate, copy.deepcopy(value), at.turns)
-            with running_stage(self._name, at):
+            with running_stage(self._name, at, self._seed):
                 answer = await settled(node.predicate(*call.args, **call.named))
         except Exception as error:
             raise _failed(at, "hook", f"its predicate: {type(error).__name__}: {error}") from error

@@ -65,7 +65,7 @@ class Case:
     @property
     def operations(self) -> LocalOperations:
         """What asks predicates and merges branches."""
-        return LocalOperations(self.definition, self._shelf, self.order.name)
+        return LocalOperations(self.definition, self._shelf, self.order.name, self.order.seed)
 
     def run(self, failed: int = 0, work: Any = None) -> StageRun:
         """A run of the stage; see ``StageRun``."""
@@ -136,7 +136,7 @@ class Desk:
     async def _stage(self, order: StageOrder, failed: int) -> Reply:
         case = self._case(order)
         run = case.run(failed, self._work(order, case))
-        with running_stage(order.name, order.at):
+        with running_stage(order.name, order.at, order.seed):
             try:
                 output = await run.value()
             except StageFailed as error:
@@ -148,7 +148,7 @@ class Desk:
         case = self._case(order)
         run, experiment = case.run(), case.node.experiment
         assert experiment is not None
-        with running_stage(order.name, order.at):
+        with running_stage(order.name, order.at, order.seed):
             if skipped := await run.skipped():
                 return await self._ended(case, run, skipped[0])
         return Reply(child=experiment.child_input(order.value), summary=experiment.child_summary())
@@ -156,7 +156,7 @@ class Desk:
     async def _recovered(self, order: RecoverOrder) -> Reply:
         case = self._case(order)
         run = case.run(order.failure.attempts)
-        with running_stage(order.name, order.at):
+        with running_stage(order.name, order.at, order.seed):
             output = await run.recovered(raised_again(order.failure, case.packer))
         return await self._ended(case, run, output)
 

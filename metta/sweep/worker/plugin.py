@@ -14,6 +14,7 @@ from temporalio.worker import WorkerConfig, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from metta.sweep.activities.advances import SearchAdvances
+from metta.sweep.activities.experiments import ExperimentTrials
 from metta.sweep.activities.leftovers import end_leftovers
 from metta.sweep.activities.objectives import ObjectiveRuns
 from metta.sweep.activities.search_session import SearchSessions
@@ -89,6 +90,7 @@ class MettaSweepPlugin(SimplePlugin):
                 end_leftovers,
                 *TrialRuns(artifacts, code).all,
                 *self._objectives.all,
+                *ExperimentTrials(artifacts).all,
                 *stages.all,
             ],
             run_context=self._attended,

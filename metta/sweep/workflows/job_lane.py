@@ -183,6 +183,7 @@ class JobLane:
             is_unwanted=due.is_unwanted,
             has_begun=due.has_begun,
             ledger_id=self._ledger_id,
+            metric=self._spec.metric,
         )
         is_begun = await self._start(order)
         while not is_begun and await self._leaves(attempt.key):
