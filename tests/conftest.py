@@ -15,7 +15,7 @@ from metta.sweep.client.loop import call
 from metta.sweep.client.server import NAMESPACE, EmbeddedServer
 from metta.sweep.client.settings import Settings
 from metta.sweep.worker.dev import stop_dev
-from tests.stores.weed import Weed
+from tests.stores.weed import Weed, running_weed
 
 GONE_S = 10.0
 """A process that was killed is gone by then, on a busy machine too."""
@@ -59,12 +59,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     embedded.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # not longer: others count the processes that they have
 def _weed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Weed]:
-    weed = Weed(tmp_path_factory.mktemp("weed"))
-    weed.start()
-    yield weed
-    weed.kill()
+    with running_weed(tmp_path_factory.mktemp("weed")) as weed:
+        yield weed
 
 
 @pytest.fixture

@@ -35,5 +35,17 @@ def test_ports_in_use_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ports, "_FIRST", taken)
     monkeypatch.setattr(ports, "_LAST", taken)
     assert lasting_ports(HOST, 1) == [taken]
-    with socket.create_server((HOST, taken)), pytest.raises(OSError, match="fewer than 1 of the ports"):
+    with (
+        socket.create_server((HOST, taken)),
+        pytest.raises(OSError, match=f"fewer than 1 ports from {taken} to {taken} are free"),
+    ):
         lasting_ports(HOST, 1)
+
+
+def test_where_all_ports_are_lent_any_free_one_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "range").write_text("1024\t65535\n")
+    monkeypatch.setattr(ports, "_LENT", tmp_path / "range")
+    with socket.create_server((HOST, lasting_ports(HOST, 1)[0])) as server:
+        assert server

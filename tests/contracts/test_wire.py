@@ -16,7 +16,10 @@ from metta.sweep.contracts.advances import (
     Advance,
     AdvanceOrder,
     Due,
+    ExperimentEnd,
     LaneState,
+    Measuring,
+    SweepWatch,
     TrialNews,
     TrialOrder,
     Trials,
@@ -174,7 +177,7 @@ PROFILES = wire(Profile, wall_s=FLOATS, cpu_s=FLOATS, peak_bytes=COUNTS, report=
 OUTCOMES = wire(
     Outcome, stage=NAMES, attempts=COUNTS, metrics=METRICS, written=tuples(NAMES), profile=maybe(PROFILES)
 )
-VALUES = wire(Value, packed=JSON, kept=maybe(NAMES))
+VALUES = wire(Value, packed=JSON, kept=maybe(NAMES), fields=maybe(st.builds(Value, packed=JSON)))
 STAGE_FAILURES = wire(
     StageFailure, stage=NAMES, kind=st.just("user"), message=NAMES, attempts=COUNTS, error=maybe(VALUES)
 )
@@ -308,21 +311,33 @@ JOBS = wire(Job, command=st.lists(NAMES, min_size=1), env=st.dictionaries(NAMES,
 JOB_ENDS = wire(
     JobEnd, code=maybe(COUNTS), signal=maybe(COUNTS), kind=maybe(KINDS), message=NAMES, seconds=FLOATS
 )
-wire(JobSpec, sweep_id=NAMES, job=JOBS, attempt=ATTEMPTS, timeout_s=maybe(ABOVE_0))
+wire(JobSpec, sweep_id=NAMES, job=JOBS, attempt=ATTEMPTS, timeout_s=maybe(ABOVE_0), ledger_id=NAMES)
 wire(JobState, status=st.just("ended"), end=maybe(JOB_ENDS), note=NAMES)
 wire(ReportLine, attempt=maybe(COUNTS), step=maybe(COUNTS), metrics=maybe(METRICS), result=JSON)
 KEYS = tuples(st.builds(AttemptKey, COUNTS, COUNTS, COUNTS))
-NEWS = wire(TrialNews, **ATTEMPT, reports=COUNTS, end=maybe(st.one_of(EVENTS[-4:])))
+NEWS = wire(TrialNews, **ATTEMPT, reports=COUNTS, end=maybe(st.one_of(EVENTS[-4:])), ledger_id=NAMES)
 DUE = wire(Due, attempt=ATTEMPTS, delay_s=FLOATS, at=FLOATS)
 wire(
     TrialOrder,
     sweep_id=NAMES,
-    objective=NAMES | JOBS,
+    objective=NAMES | JOBS | IDENTITY,
     executor=COMPONENTS,
     attempt=ATTEMPTS,
     timeout_s=maybe(FLOATS),
     queue=maybe(NAMES),
     is_unwanted=st.booleans(),
+    has_begun=st.booleans(),
+    ledger_id=NAMES,
+    metric=maybe(NAMES),
+)
+wire(SweepWatch, sweep_id=NAMES)
+wire(ExperimentEnd, name=NAMES)
+wire(
+    Measuring,
+    attempt=st.builds(AttemptKey, COUNTS, COUNTS, COUNTS),
+    value=VALUES,
+    metric=maybe(NAMES),
+    seconds=FLOATS,
 )
 wire(
     AdvanceOrder,
@@ -348,8 +363,9 @@ wire(
     tick_s=maybe(FLOATS),
     progress=PROGRESS,
     ledger=NAMES,
+    ledger_id=NAMES,
 )
-wire(Trials, sweep_id=NAMES, keys=KEYS)
+wire(Trials, sweep_id=NAMES, keys=KEYS, ledger_id=NAMES)
 wire(
     LaneState,
     epoch=COUNTS,
@@ -361,6 +377,7 @@ wire(
     news=tuples(NEWS),
     settled=st.booleans(),
     tick_at=maybe(FLOATS),
+    ledger_id=NAMES,
 )
 wire(
     Chunk,

@@ -20,7 +20,7 @@ from tests.crash.evidence import Evidence, Stories
 from tests.crash.projects import Project, kill
 from tests.crash.test_job_kills import jobs
 from tests.crash.training import halving
-from tests.stores.weed import BUCKET, Weed
+from tests.stores.weed import BUCKET, Weed, running_weed
 
 BUDGET = 12
 AWAY_S = 6.0
@@ -48,11 +48,9 @@ class BucketEvidence(Evidence):
 def own_weed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Weed]:
     """An S3 server of the test's own, which it may kill."""
     (tmp_path / "weed").mkdir()
-    weed = Weed(tmp_path / "weed")
-    weed.start()
-    weed.lead_there(monkeypatch)
-    yield weed
-    weed.kill()
+    with running_weed(tmp_path / "weed") as weed:
+        weed.lead_there(monkeypatch)
+        yield weed
 
 
 def at(weed: Weed, monkeypatch: pytest.MonkeyPatch, folder: Path) -> S3Store:

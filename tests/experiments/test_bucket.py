@@ -61,6 +61,32 @@ if __name__ == "__main__":
 """
 
 
+TRIED = """\
+import numpy as np
+from metta.sweep import Uniform
+from metta.sweep.executors import LocalExecutor
+from metta.sweep.experiments import Experiment, SweepExperiment
+from metta.sweep.experiments.base import Pipeline
+
+class Grow(Experiment):
+    x: float
+
+    def grow(self):
+        return np.full(100_000, self.x)
+
+    def score(self, array):
+        return {"accuracy": array[0], "notes": "n" * 10_000}
+
+    def pipeline(self):
+        return Pipeline().stage("grow", self.grow).stage("score", self.score)
+
+one = LocalExecutor(max_parallel=1)
+search = SweepExperiment(Grow, {"x": Uniform(0, 1)}, metric="accuracy", name="grown", executor=one)
+if __name__ == "__main__":
+    print(all(t.metrics == {"accuracy": t.params["x"]} for t in search.run(2).trials))
+"""
+
+
 @pytest.fixture
 def store(weed: Weed, hosted: Path, monkeypatch: pytest.MonkeyPatch) -> S3Store:
     prefix = f"tests/{uuid4().hex}"
@@ -170,3 +196,11 @@ async def test_a_trial_goes_on_from_its_checkpoint_on_another_machine(
     assert [(r.status, r.step) for r in table.records] == [("completed", 15), ("completed", 15)]
     assert min(step for _, step in notes(other)) > 1, "they began anew"
     assert not (other / "sweeps").exists()
+
+
+def test_trials_that_are_experiments_keep_their_results_in_the_bucket(store: S3Store, hosted: Path) -> None:
+    (hosted / "tried.py").write_text(TRIED, "utf-8")
+    done = subprocess.run([sys.executable, "tried.py"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "True\n"
+    assert store.experiment_names() == ["grown/trial-0/experiment", "grown/trial-1/experiment"]

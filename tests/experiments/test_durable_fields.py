@@ -31,7 +31,7 @@ RESULTS: list[tuple[Experiment, Any]] = [
 ]
 
 MISTAKES = {
-    "undeclared": "what Mistaken does not declare as a field is not kept: totall is unknown; did you mean total?",
+    "undeclared": "what Mistaken does not declare as a field is not kept: totall is unknown; did you mean",
     "type": "total: input should be a valid integer",
     "in place": "its fields: names.0: input should be a valid string",
     "deleted": "Mistaken.total cannot be deleted: it is a field",

@@ -10,7 +10,7 @@ import argparse
 import asyncio
 import json
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from shutil import copyfile
@@ -24,8 +24,9 @@ from temporalio.worker import Worker
 from metta.sweep.client.settings import Settings
 from metta.sweep.contracts.sweeps import SEARCH_ATTRIBUTES
 from tests.rig import TEMPORAL, Handle, Rig, definition, standing, until
-from tests.workflows import pipelines
+from tests.workflows import pipelines, trials
 from tests.workflows.jobs import GATED, TRAIN, job
+from tests.workflows.trying import tried
 
 HERE = Path(__file__).parent
 SUGGESTED = 30
@@ -71,8 +72,8 @@ async def failed(rig: Rig) -> Handle:
 
 async def handed_over(rig: Rig) -> Handle:
     handle = await rig.started(budget=2)
-    for trials in range(2, 2 + SUGGESTED // 3):
-        await handle.signal("set_budget", trials)
+    for budget in range(2, 2 + SUGGESTED // 3):
+        await handle.signal("set_budget", budget)
     await until(lambda: rig.table(handle.id).control.version > 1)
     rig.open_gate()
     return handle
@@ -176,6 +177,14 @@ async def jobs_reconciled(rig: Rig) -> Handle:
     return handle
 
 
+async def jobs_left(rig: Rig) -> Handle:
+    """A sweep whose name another one had that was deleted while its trial ran."""
+    former = await jobs_running(rig, budget=1)
+    await former.terminate()
+    rig.store.sweep_folder(former.id).rename(rig.folder / "deleted")
+    return await rig.start(job(TRAIN, budget=1), former.id)
+
+
 def trial_of(rig: Rig, handle: Handle) -> Handle:
     return rig.client.get_workflow_handle(f"{handle.id}/trial-0/seg-0/try-1")
 
@@ -208,6 +217,81 @@ async def trial_cancelled(rig: Rig) -> Handle:
     return trial_of(rig, handle)
 
 
+async def experiments(rig: Rig, experiment: str, fields: Mapping[str, object], **changes: object) -> Handle:
+    """A sweep whose trial is an experiment."""
+    copyfile(trials.__file__, rig.folder / "trials.py")
+    return await rig.start(tried(experiment, fields, "trials", budget=1, **changes))
+
+
+async def experiments_scoring(rig: Rig) -> Handle:
+    handle = await experiments(rig, "Trained", {"gate": "gate"})
+    notes = rig.folder / "notes"
+    await until(lambda: notes.exists() and "score" in notes.read_text("utf-8"))
+    return handle
+
+
+async def trial_experiment_ended(rig: Rig) -> Handle:
+    handle = await experiments(rig, "Trained", {})
+    await handle.result()
+    return trial_of(rig, handle)
+
+
+async def trial_experiment_failed(rig: Rig) -> Handle:
+    handle = await experiments(rig, "One", {"does": "raising"})
+    with suppress(WorkflowFailureError):
+        await handle.result()
+    return trial_of(rig, handle)
+
+
+async def trial_experiment_unmeasured(rig: Rig) -> Handle:
+    handle = await experiments(rig, "One", {"does": "nothing"})
+    with suppress(WorkflowFailureError):
+        await handle.result()
+    return trial_of(rig, handle)
+
+
+async def trial_experiment_stopped(rig: Rig) -> Handle:
+    handle = await experiments_scoring(rig)
+    await handle.execute_update("stop")
+    await handle.result()
+    return trial_of(rig, handle)
+
+
+async def trial_experiment_cancelled(rig: Rig) -> Handle:
+    handle = await experiments_scoring(rig)
+    await trial_of(rig, handle).cancel()
+    with suppress(WorkflowFailureError):
+        await handle.result()
+    return trial_of(rig, handle)
+
+
+async def trial_experiment_overdue(rig: Rig) -> Handle:
+    handle = await experiments(rig, "Trained", {"gate": "gate"}, timeout=1)
+    with suppress(WorkflowFailureError):
+        await handle.result()
+    return trial_of(rig, handle)
+
+
+async def trial_experiment_taken_up(rig: Rig) -> Handle:
+    name, spec = f"sweep-{uuid4()}", {"experiment": "trials:Trained", "fields": {"x": 1, "gate": "gate"}}
+    copyfile(trials.__file__, rig.folder / "trials.py")
+    other = f"{name}/trial-0/experiment"
+    await rig.client.start_workflow("Experiment", spec, id=other, task_queue=rig.queue)
+    await until((rig.folder / "notes").exists)
+    handle = await rig.start(tried("Trained", {"gate": "gate"}, "trials", budget=1), name)
+    with suppress(WorkflowFailureError):  # it was another one
+        await handle.result()
+    return trial_of(rig, handle)
+
+
+async def trial_experiment_unwanted(rig: Rig) -> Handle:
+    handle = await experiments_scoring(rig)
+    await trial_of(rig, handle).terminate("by hand")
+    await handle.execute_update("stop")
+    await handle.result()
+    return trial_of(rig, handle)
+
+
 STORIES: list[Callable[[Rig], Awaitable[Handle]]] = [
     finished,
     budget_changed,
@@ -232,10 +316,19 @@ STORIES: list[Callable[[Rig], Awaitable[Handle]]] = [
     jobs_stopped,
     jobs_cancelled,
     jobs_reconciled,
+    jobs_left,
     trial_ended,
     trial_failed,
     trial_stopped,
     trial_cancelled,
+    trial_experiment_ended,
+    trial_experiment_failed,
+    trial_experiment_unmeasured,
+    trial_experiment_stopped,
+    trial_experiment_cancelled,
+    trial_experiment_overdue,
+    trial_experiment_taken_up,
+    trial_experiment_unwanted,
 ]
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metta.sweep import RetryPolicy
+from metta.sweep import Infeasible, RetryPolicy
 from metta.sweep.contracts.errors import PipelineDefinitionError, StageFailed
 from metta.sweep.experiments.base import Pipeline, Record
 from tests.pipeline.recipes import Builder, If, Loop, Recipe, Sub, built, expected, recipes, small
@@ -144,3 +144,16 @@ def test_a_loop_of_thousands_of_turns_is_quick() -> None:
     pipeline = Pipeline().loop_while(lambda x: x < 3000).stage("s", lambda x: x + 1).end_loop()
     assert pipeline.run_local(0) == 3000
     assert time.perf_counter() - began < 30
+
+
+def test_what_is_infeasible_is_not_tried_again() -> None:
+    calls = []
+
+    def senseless() -> None:
+        calls.append("called")
+        raise Infeasible("no model is that small")
+
+    with pytest.raises(StageFailed) as caught:
+        Pipeline().stage("train", senseless).through(retry=3).run_local()
+    failure = caught.value.failure
+    assert (failure.kind, failure.attempts, len(calls)) == ("infeasible", 1, 1)

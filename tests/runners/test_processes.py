@@ -2,12 +2,12 @@ import os
 import signal
 from pathlib import Path
 from threading import Timer
-from time import monotonic
+from time import monotonic, sleep
 
 import psutil
 import pytest
 
-from metta.sweep.contracts.events import AttemptEnded, Completed, Reported, SegmentEnded, Stopped
+from metta.sweep.contracts.events import AttemptEnded, Completed, Failed, Reported, SegmentEnded, Stopped
 from tests.runners.driving import are_gone, attempt, code, code_here, driving, failure_in, folder_of, key_of
 from tests.runners.objectives import LONG_S
 
@@ -211,6 +211,18 @@ def test_time_does_not_run_while_a_report_waits_to_be_recorded() -> None:
             assert sorted(path.name for path in (folder_of(0) / "checkpoints").iterdir()) == written
             driver.pool.answer(attempt().key)
         assert isinstance(driver.next(), Completed)
+
+
+@pytest.mark.parametrize("forgiven", [True, False])
+def test_time_in_which_nobody_could_hear_of_it_is_not_the_attempts(forgiven: bool) -> None:
+    with driving(code("naps"), timeout_s=2.0, grace_s=0.1) as driver:
+        driver.run(attempt(0, s=0))  # the process is there
+        driver.start(attempt(1, s=3.0))
+        sleep(1.9)
+        if forgiven:
+            driver.pool.forgive(1.9)
+        ended = driver.end()
+        assert isinstance(ended, Completed if forgiven else Failed)
 
 
 def test_time_does_not_run_while_the_objective_is_loaded(project: Path) -> None:

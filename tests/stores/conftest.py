@@ -9,7 +9,7 @@ import pytest
 from metta.sweep.stores.ledgers import FileLedger
 from metta.sweep.stores.objects import Objects
 from tests.stores.chunks import chunk
-from tests.stores.weed import BUCKET, Weed
+from tests.stores.weed import BUCKET, Weed, running_weed
 
 
 @pytest.fixture
@@ -26,6 +26,13 @@ def three(path: Path) -> list[bytes]:
         ledger.commit(chunk(n))
     ledger.close()
     return path.read_bytes().splitlines(keepends=True)
+
+
+@pytest.fixture(scope="package")
+def _weed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Weed]:
+    """One server for all tests of stores."""
+    with running_weed(tmp_path_factory.mktemp("weed")) as weed:
+        yield weed
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 
 from metta.sweep.contracts.errors import StoreError
 from metta.sweep.stores.mirrors import Mirror
-from metta.sweep.stores.objects import Objects
+from metta.sweep.stores.objects import Found, Objects
 from tests.stores.asked import Asked
 
 CHECKPOINT = "trials/3/seg-0/try-1/checkpoints/7"
@@ -137,6 +137,74 @@ def test_a_path_has_the_same_name_on_every_machine(machine: Machines, tmp_path: 
     assert (one.name_of(elsewhere), one.here(elsewhere)) == (None, elsewhere)
     (tmp_path / "link").symlink_to(one.path)
     assert one.name_of(str(tmp_path / "link" / CHECKPOINT)) == CHECKPOINT
+
+
+@pytest.mark.parametrize("detour", ["{}/", "{}//7", "x/../{}", "./{}"])
+def test_a_path_with_detours_has_the_same_name(machine: Machines, detour: str) -> None:
+    one, other = machine("one"), machine("other")
+    folder = "trials/3/seg-0/try-1/checkpoints"
+    write(one, f"{folder}/7", "weights")
+    written = f"{one.path}/{detour.format(folder)}"
+    name = other.name_of(written)
+    assert name is not None
+    assert name in (folder, f"{folder}/7")
+    one.keep(name)
+    other.fetch(name)
+    assert text(other, f"{folder}/7") == "weights"
+
+
+@pytest.mark.parametrize("way", ["..", "../mine", "a/../../mine", "trials/../../.."])
+def test_no_name_leads_out_of_the_folder(machine: Machines, way: str) -> None:
+    one = machine("one")
+    write(one, "../mine", "precious")
+    assert one.name_of(f"{one.path}/{way}") is None
+    for act in (one.keep, one.fetch, one.drop, one.has):
+        with pytest.raises(StoreError, match="is no name of anything in the folder of a sweep"):
+            act(way)
+    assert text(one, "../mine") == "precious"
+
+
+def test_what_lies_under_a_strange_key_is_not_fetched(
+    machine: Machines, objects: Objects, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = machine("one")
+    found = [Found(f"{CHECKPOINT}/../../../../../../evil", 4)]
+    monkeypatch.setattr(Objects, "listed", lambda *_: found)
+    with pytest.raises(StoreError, match="is no name of anything"):
+        one.fetch(CHECKPOINT)
+    assert list(files_below(one.path.parent)) == []
+
+
+def test_what_vanishes_while_it_is_fetched_is_missing_and_not_empty(
+    machine: Machines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = machine("one")
+    monkeypatch.setattr(Objects, "listed", lambda *_: [Found(f"{CHECKPOINT}/gone", 4)])
+    with pytest.raises(StoreError, match=f"{CHECKPOINT}/gone was deleted at this moment"):
+        one.fetch(CHECKPOINT)
+    assert not (one.path / CHECKPOINT).exists()
+
+
+def test_what_was_deleted_here_is_fetched_again(machine: Machines) -> None:
+    one = machine("one")
+    write(one, CHECKPOINT, "weights")
+    one.keep(CHECKPOINT)
+    (one.path / CHECKPOINT).unlink()
+    one.fetch(CHECKPOINT)
+    assert text(one, CHECKPOINT) == "weights"
+
+
+def test_what_is_kept_as_it_is_is_not_sent_again(machine: Machines, objects: Objects) -> None:
+    one = machine("one")
+    write(one, CHECKPOINT, "weights")
+    one.keep(CHECKPOINT)
+    with Asked(objects) as asked:
+        one.keep(CHECKPOINT)
+    assert asked.names == []
+    write(one, CHECKPOINT, "other weights")
+    one.keep(CHECKPOINT)
+    machine("other").fetch(CHECKPOINT)
+    assert text(machine("other"), CHECKPOINT) == "other weights"
 
 
 def test_one_machine_has_a_name_and_keeps_it(machine: Machines) -> None:

@@ -178,7 +178,7 @@ def test_settings_that_are_wrong_are_told(monkeypatch: pytest.MonkeyPatch, name:
         Objects(BUCKET).listed()
 
 
-@pytest.mark.parametrize(("tries", "made"), [(None, 5), ("2", 2)])
+@pytest.mark.parametrize(("tries", "made"), [(None, 9), ("2", 2)])
 @pytest.mark.usefixtures("weed")
 def test_a_request_is_made_again_as_often_as_it_is_told(
     monkeypatch: pytest.MonkeyPatch, tries: str | None, made: int

@@ -5,6 +5,8 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
@@ -143,3 +145,18 @@ class Weed:
             else:
                 client.close()
                 return
+
+
+@contextmanager
+def running_weed(folder: Path) -> Iterator[Weed]:
+    """A server that runs for so long.
+
+    Args:
+        folder: Where it keeps what it is given.
+    """
+    weed = Weed(folder)
+    weed.start()
+    try:
+        yield weed
+    finally:
+        weed.kill()

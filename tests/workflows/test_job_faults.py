@@ -6,11 +6,13 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from temporalio.api.enums.v1 import EventType, WorkflowTaskFailedCause
 from temporalio.client import WorkflowFailureError
 from temporalio.exceptions import ApplicationError, CancelledError
+from temporalio.service import RPCError
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
@@ -218,10 +220,49 @@ async def test_an_executor_that_takes_no_job_fails_the_sweep(rig: Rig) -> None:
     async with asyncio.timeout(END_S):
         failure = await failure_of(handle)
     assert failure.type == "SweepFailed"
-    assert "the quota of the cluster is 0" in failure.message
+    told = "the job could not be submitted, and its executor does not want it to be tried again: "
+    told += "the quota of the cluster is 0; mend that, and go on with resume=True (`--resume`)"
+    assert told in failure.message
     [record] = rig.table(handle.id).records
     assert record.failure
-    assert (record.failure.kind, record.attempt) == ("infra", 6)
+    assert (record.failure.kind, record.failure.message, record.attempt) == ("infra", told, 6)
+
+
+async def obstructed(rig: Rig) -> Handle:
+    """A sweep whose trials lie on another disk, which is not there; once that is told."""
+    folder = rig.store.sweep_folder(name := f"sweep-{uuid4()}")
+    folder.mkdir(parents=True)
+    (folder / "trials").symlink_to(rig.folder / "disk")
+    handle = await rig.start(job(TRAIN, budget=1), name)
+
+    async def is_told() -> bool:
+        with suppress(RPCError):  # it has not begun
+            described = (await child_of(rig, handle).describe()).raw_description
+            return any(pending.last_failure.message for pending in described.pending_activities)
+        return False
+
+    await until(is_told)
+    return handle
+
+
+async def test_a_job_that_cannot_be_submitted_for_now_says_why_and_begins_when_it_can(rig: Rig) -> None:
+    handle = await obstructed(rig)
+    [pending] = (await child_of(rig, handle).describe()).raw_description.pending_activities
+    folder = rig.store.sweep_folder(handle.id) / "trials"
+    told = "the job could not be submitted for now, and is tried again until it can be: [Errno 17] "
+    assert pending.last_failure.message.startswith(told)
+    assert str(folder) in pending.last_failure.message
+    assert pending.last_failure.message.endswith("; mend that, or stop the sweep")
+    (rig.folder / "disk").mkdir()
+    assert await ended(handle) == "budget"
+    assert rig.table(handle.id).counts.completed == 1
+
+
+async def test_a_sweep_whose_job_cannot_be_submitted_is_stopped(rig: Rig) -> None:
+    handle = await obstructed(rig)
+    await handle.execute_update("stop")
+    assert await ended(handle) == "stopped"
+    assert rig.table(handle.id).counts.stopped == 1
 
 
 async def test_a_trial_whose_folder_is_deleted_while_its_job_runs_comes_to_an_end(rig: Rig) -> None:
@@ -270,14 +311,17 @@ async def test_a_worker_that_replaces_a_dead_one_leaves_objectives_of_other_work
 
 
 async def mistakes_of(handle: Handle) -> list[str]:
-    """Why tasks of a workflow have failed, resets left out."""
+    """Why tasks of a workflow have failed; neither by a reset, nor because a signal came at that moment."""
     failed = [
         event.workflow_task_failed_event_attributes
         for event in (await handle.fetch_history()).events
         if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED
     ]
-    by_reset = WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_RESET_WORKFLOW
-    return [task.failure.message for task in failed if task.cause != by_reset]
+    no_mistakes = (
+        WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_RESET_WORKFLOW,
+        WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_UNHANDLED_COMMAND,
+    )
+    return [task.failure.message for task in failed if task.cause not in no_mistakes]
 
 
 @pytest.mark.parametrize("task", [1, 4, -1])

@@ -11,7 +11,7 @@ from temporalio.service import RPCError
 
 from metta.sweep.activities.handles import RPC_TIMEOUT, is_over
 from metta.sweep.activities.places import Place
-from metta.sweep.contracts.advances import TrialNews
+from metta.sweep.contracts.advances import TrialNews, TrialOrder
 from metta.sweep.contracts.attempts import Attempt, AttemptKey
 from metta.sweep.contracts.errors import DefinitionError, StoreError
 from metta.sweep.contracts.events import AttemptEnded, Failed
@@ -67,13 +67,13 @@ class Teller:
     """Tells the workflow of a sweep what one of its trials reports, now and then.
 
     Args:
-        sweep_id: The sweep.
+        order: What is run, and who wants it.
         place: Where the trial works.
     """
 
-    def __init__(self, sweep_id: str, place: Place) -> None:
-        self._handle = activity.client().get_workflow_handle(sweep_id)
-        self._place = place
+    def __init__(self, order: TrialOrder, place: Place) -> None:
+        self._handle = activity.client().get_workflow_handle(order.sweep_id)
+        self._place, self._ledger_id = place, order.ledger_id
         self._began = self._told_at = self._looked_at = monotonic()
         self._size = 0
 
@@ -86,7 +86,8 @@ class Teller:
         self._told_at, self._size = now, size
         try:
             await asyncio.to_thread(self._place.keep, reports)
-            news = news_of(self._place.attempt.key, size)
+            key = self._place.attempt.key._asdict()
+            news = TrialNews(**key, reports=size, ledger_id=self._ledger_id)
             await self._handle.signal("trial_news", news, rpc_timeout=RPC_TIMEOUT)
         except (RPCError, StoreError) as error:  # it is told again with the next report, or at the end
             activity.logger.info("nothing is told to %s: %s", self._handle.id, error)

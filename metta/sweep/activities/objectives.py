@@ -9,6 +9,7 @@ from typing import Any
 from temporalio import activity
 
 from metta.sweep.activities.attending import BEAT_S, Teller, attended, failed_trial, news_of, unusable
+from metta.sweep.activities.folders import take_folder
 from metta.sweep.activities.places import Place, patiently
 from metta.sweep.contracts.activities import RUN_OBJECTIVE
 from metta.sweep.contracts.advances import TrialNews, TrialOrder
@@ -34,7 +35,8 @@ class ObjectiveRuns:
     def __init__(self, store: Store, code: Code, slots: int) -> None:
         self._store, self._code, self._slots = store, code, slots
         self._closing: set[asyncio.Task[None]] = set()
-        self._hosts: dict[tuple[str, int], ObjectiveHost] = {}  # a sweep that is resumed may have other code
+        # a sweep that is resumed, or deleted and begun anew, may have other code
+        self._hosts: dict[tuple[str, str, int], ObjectiveHost] = {}
 
     @property
     def all(self) -> list[Any]:
@@ -78,13 +80,14 @@ class ObjectiveRuns:
     def _close_before(self, order: TrialOrder) -> None:
         """End the processes that the sweep had under an earlier epoch, and forget those that are over."""
         for key, host in list(self._hosts.items()):
-            if host.is_over or (key[0] == order.sweep_id and key[1] < order.epoch):
+            if host.is_over or (key[:2] == (order.sweep_id, order.ledger_id) and key[2] < order.epoch):
                 del self._hosts[key]
                 self._closing.add(task := asyncio.create_task(asyncio.to_thread(host.close)))
                 task.add_done_callback(self._closing.discard)
 
     def _prepared(self, order: TrialOrder, place: Place) -> Code:
         """Make its place ready; returns where its code is found."""
+        take_folder(order, place.attempt)
         place.go_on()
         objective = str(order.objective)
         reference = Reference.parse(objective)
@@ -95,10 +98,11 @@ class ObjectiveRuns:
         file = Path(attempt.folder, REPORTS)
         file.parent.mkdir(parents=True, exist_ok=True)
         self._close_before(order)
-        host = self._hosts.get((order.sweep_id, order.epoch))
+        key = order.sweep_id, order.ledger_id, order.epoch
+        host = self._hosts.get(key)
         if host and (running := host.start(attempt, file)):
             return running
-        made = self._hosts[order.sweep_id, order.epoch] = ObjectiveHost(code, self._slots, order.timeout_s)
+        made = self._hosts[key] = ObjectiveHost(code, self._slots, order.timeout_s)
         begun = made.start(attempt, file)
         assert begun is not None
         return begun
@@ -107,7 +111,7 @@ class ObjectiveRuns:
 async def _told(order: TrialOrder, running: Running, place: Place) -> None:
     """Tell again and again what is reported, and stop what nobody wants any more."""
     reports = Reports(place.attempt)
-    teller = Teller(order.sweep_id, place)
+    teller = Teller(order, place)
     while True:
         await asyncio.sleep(BEAT_S)
         await asyncio.to_thread(reports.read, time())

@@ -10,8 +10,10 @@ from time import time
 from typing import Any, TypeVar
 
 from temporalio import activity
+from temporalio.exceptions import ApplicationError
 
 from metta.sweep.activities.attending import Teller, attended, failed_trial, news_of, unusable
+from metta.sweep.activities.folders import take_folder
 from metta.sweep.activities.places import Place, patiently
 from metta.sweep.contracts.activities import RUN_TRIAL
 from metta.sweep.contracts.advances import TrialNews, TrialOrder
@@ -19,7 +21,7 @@ from metta.sweep.contracts.attempts import Attempt, Code
 from metta.sweep.contracts.components import create
 from metta.sweep.contracts.errors import DefinitionError
 from metta.sweep.contracts.events import Failed
-from metta.sweep.contracts.jobs import JobEnd, JobSpec
+from metta.sweep.contracts.jobs import Job, JobEnd, JobSpec
 from metta.sweep.executors.base import Executor, JobExecutor
 from metta.sweep.executors.reports import Reports
 from metta.sweep.executors.transcripts import Transcript
@@ -75,7 +77,7 @@ class TrialRuns:
         return news
 
     def _spec(self, order: TrialOrder, attempt: Attempt) -> JobSpec:
-        if isinstance(order.objective, str):
+        if not isinstance(order.objective, Job):
             problem = f"only local processes and workers run Python functions, got {order.objective}"
             raise DefinitionError([problem], "the objective")
         job = order.objective.model_copy(update={"cwd": order.objective.cwd or self._code.cwd})
@@ -85,6 +87,7 @@ class TrialRuns:
             attempt=attempt,
             timeout_s=order.timeout_s,
             grace_s=GRACE_S,
+            ledger_id=order.ledger_id,
         )
 
 
@@ -106,9 +109,9 @@ class JobRun:
             raise DefinitionError([f"{type(executor).__name__} runs no jobs"], "the executor")
         self._executor: JobExecutor[Any] = executor
         self._request = executor.build_request(spec)
-        self._attempt, self._place = spec.attempt, place
+        self._order, self._attempt, self._place = order, spec.attempt, place
         self._reports, self._transcript = Reports(spec.attempt), Transcript(spec.attempt)
-        self._teller = Teller(spec.sweep_id, place)
+        self._teller = Teller(order, place)
         self._is_unwanted = asyncio.Event()
         self._was_unwanted, self._was_missed = order.is_unwanted, False
 
@@ -125,9 +128,9 @@ class JobRun:
         if not await patiently(self._place.begin):
             return await self._ended(ELSEWHERE)
         # one that nobody wants is found where it runs, and never begins where it does not
-        await self._do(self._executor.stop if self._was_unwanted else self._executor.submit)
+        end = await (self._revoke() if self._was_unwanted else self._submit())
         look_s = FIRST_LOOK_S
-        while (end := await self._seen()) is None:
+        while end is None and (end := await self._seen()) is None:
             with suppress(TimeoutError):
                 async with asyncio.timeout(look_s):
                     await self._is_unwanted.wait()
@@ -164,7 +167,32 @@ class JobRun:
         if self._was_missed:
             return JobEnd(kind="lost", message="it was submitted twice, and nothing is known of it")
         self._was_missed = True
-        await self._do(self._executor.submit)
+        return await self._submit()
+
+    async def _submit(self) -> JobEnd | None:
+        """Let it begin, unless it has before; what its executor refuses for good has ended so."""
+        try:
+            await asyncio.to_thread(take_folder, self._order, self._attempt)
+            await self._do(self._executor.submit)
+        except OSError as error:
+            told = "the job could not be submitted for now, and is tried again until it can be"
+            raise OSError(f"{told}: {error}; mend that, or stop the sweep") from error
+        except ApplicationError as error:
+            if not error.non_retryable:
+                raise
+            told = "the job could not be submitted, and its executor does not want it to be tried again"
+            advice = "mend that, and go on with resume=True (`--resume`)"
+            return JobEnd(kind="infra", message=f"{told}: {error.message}; {advice}")
+        return None
+
+    async def _revoke(self) -> JobEnd | None:
+        """Let it end where it runs; one that cannot begin, and cannot be told so for the same reason, has."""
+        try:
+            await self._do(self._executor.stop)
+        except OSError:
+            if (await self._do(self._executor.observe)).status != "unknown":
+                raise
+            return JobEnd(kind="cancelled")
         return None
 
     async def _go_on(self) -> None:

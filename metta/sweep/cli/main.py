@@ -191,6 +191,19 @@ def stop(name: Name, json: Json = False) -> None:
 
 
 @app.command()
+def replay(name: Name, json: Json = False) -> int:
+    """Say whether all that ran under this name would go the same way with this version; runs nothing."""
+    from metta.sweep.cli.replays import ReplayOutput
+    from metta.sweep.client.loop import call
+    from metta.sweep.client.starts import Starts
+    from metta.sweep.worker.replaying import replayed
+
+    found = call(replayed(Starts(), name))
+    ReplayOutput(json).shown(found)
+    return 1 if found.problems else 0
+
+
+@app.command()
 def gc(
     names: Annotated[
         list[str] | None,

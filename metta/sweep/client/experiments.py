@@ -14,6 +14,7 @@ from metta.sweep.client.starts import Starts
 from metta.sweep.contracts.changes import changes_since
 from metta.sweep.contracts.errors import DefinitionChanged, DefinitionError, NameInUse
 from metta.sweep.contracts.experiments import ExperimentInput
+from metta.sweep.contracts.names import is_of_a_trial
 from metta.sweep.contracts.plans import Plan, width_of
 from metta.sweep.contracts.references import Reference
 from metta.sweep.contracts.values import Value, inline_bytes
@@ -87,8 +88,8 @@ class Experiments:
         return handle
 
     def handles(self) -> list[ExperimentHandle]:
-        """All experiments that are recorded, by name."""
-        return [self.attach(name) for name in self._store.experiment_names()]
+        """All experiments that are recorded, by name, but for those that are trials of sweeps."""
+        return [self.attach(name) for name in self._store.experiment_names() if not is_of_a_trial(name)]
 
     def _fields(self, name: str) -> dict[str, JsonValue]:
         began = stages_of(self._store.outcome_log(name)).began

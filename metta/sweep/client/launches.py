@@ -20,17 +20,12 @@ from metta.sweep.stores.files import write_durably
 
 ENVIRONMENT = (
     *("METTA_SWEEP_", "TEMPORAL_", "PYTHON", "CUDA_", "VIRTUAL_ENV"),
-    *(
-        "AWS_ENDPOINT_URL",
-        "AWS_REGION",
-        "AWS_DEFAULT_REGION",
-        "AWS_PROFILE",
-        "AWS_CONFIG_FILE",
-        "AWS_CA_BUNDLE",
-    ),
+    *("AWS_ENDPOINT_URL", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE", "AWS_CONFIG_FILE"),
+    *("AWS_CA_BUNDLE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_"),
+    *("AWS_MAX_ATTEMPTS", "AWS_RETRY_MODE", "AWS_REQUEST_CHECKSUM_", "AWS_RESPONSE_CHECKSUM_"),
 )
-"""What variables that decide how a worker works begin with; another terminal may lack them, or have others.
-Credentials are not recorded."""
+"""Beginnings of variables that decide how a worker works; another terminal may lack them, or have others.
+Credentials for a bucket are not among them: they expire, and other terminals have newer ones."""
 
 SERVING = "serving"
 STOP_S = 20.0

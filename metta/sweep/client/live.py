@@ -15,6 +15,7 @@ from rich.text import Text
 
 from metta.sweep.client.leaderboards import leaderboard
 from metta.sweep.contracts.budgets import Budget
+from metta.sweep.contracts.errors import StoreAway
 from metta.sweep.contracts.sweeps import Counts
 from metta.sweep.contracts.wording import duration_text, value_text
 from metta.sweep.stores.base import Ledger
@@ -77,9 +78,12 @@ def follow(
     follower = Follower(ledger)
     with _screen(console) as show:
         while not end.done():
-            began = monotonic()
-            follower.update()
-            show(follower, "; ".join(filter(None, (follower.pause, note()))))
+            began, away = monotonic(), ""
+            try:
+                follower.update()
+            except StoreAway as error:  # the sweep waits for it, too
+                away = str(error)
+            show(follower, "; ".join(filter(None, (follower.pause, away or note()))))
             # of a large sweep not too often: the trials need the machine more
             wait([end], timeout=max(REFRESH_S, 10 * (monotonic() - began)))
     return follower.update()

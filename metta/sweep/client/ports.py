@@ -10,7 +10,7 @@ _FIRST, _LAST = 10_000, 65_535  # below lie the ports of well-known services
 
 
 def lasting_ports(host: str, count: int) -> list[int]:
-    """Choose free ports outside the range that the system lends to outgoing connections.
+    """Choose free ports, if possible outside the range that the system lends to outgoing connections.
 
     A client that tries again and again to reach a dead server could otherwise be lent the very port it
     calls, and then be connected to itself, so that the server can never listen there again.
@@ -25,12 +25,14 @@ def lasting_ports(host: str, count: int) -> list[int]:
     Raises:
         OSError: When there are not so many.
     """
-    lent = range(*(int(bound) for bound in _LENT.read_text("ascii").split()))
-    candidates = [port for port in range(_FIRST, _LAST + 1) if port not in lent]
+    low, high = (int(bound) for bound in _LENT.read_text("ascii").split())
+    candidates = [*range(_FIRST, _LAST + 1)]
     SystemRandom().shuffle(candidates)
+    # where all ports are lent, any one has to do
+    candidates.sort(key=lambda port: low <= port <= high)
     free = list(islice((port for port in candidates if _is_free(host, port)), count))
     if len(free) < count:
-        raise OSError(f"fewer than {count} of the ports outside of {lent.start} to {lent.stop} are free")
+        raise OSError(f"fewer than {count} ports from {_FIRST} to {_LAST} are free on {host}")
     return free
 
 

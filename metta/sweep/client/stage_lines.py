@@ -13,6 +13,7 @@ from rich.text import Text
 from metta.sweep.client.leaderboards import Column, Columns
 from metta.sweep.client.live import REFRESH_S, is_live
 from metta.sweep.client.stages import Stages
+from metta.sweep.contracts.errors import StoreAway
 from metta.sweep.contracts.experiments import Row
 from metta.sweep.contracts.wording import duration_text
 from metta.sweep.stores.base import OutcomeLog
@@ -43,7 +44,10 @@ def follow_stages(
     with _screen(console, stages) as show:
         while not end.done():
             began = monotonic()
-            show(stages.update(), note())
+            try:
+                show(stages.update(), note())
+            except StoreAway as error:  # the stages wait for it, too
+                show([], str(error))
             # of a long log not too often: the stages need the machine more
             wait([end], timeout=max(REFRESH_S, 10 * (monotonic() - began)))
         show(stages.update(), "")

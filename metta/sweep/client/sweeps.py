@@ -11,6 +11,8 @@ from metta.sweep.client.settings import Settings
 from metta.sweep.client.starts import Starts
 from metta.sweep.contracts.budgets import Budget
 from metta.sweep.contracts.errors import DefinitionChanged, NameInUse, SweepEnded
+from metta.sweep.contracts.names import is_of_a_trial
+from metta.sweep.contracts.objective_specs import reference_in, renamed
 from metta.sweep.contracts.sweeps import SweepInput
 from metta.sweep.contracts.trials import Observation
 from metta.sweep.stores.base import Store
@@ -42,7 +44,7 @@ class Sweeps:
         Args:
             name: Its name.
             definition: What it is; ``resume`` says whether it may exist already.
-            value: The objective, when it has to travel by value.
+            value: The code of the objective, when it has to travel by value.
             fingerprint: What changes with the objective's code; empty when that is not known.
             observations: What it begins with besides the definition's warm start.
 
@@ -57,8 +59,9 @@ class Sweeps:
         wanted = definition.budget
         definition = self.warmed(name, self.continued(name, definition), observations)
         if value is not None:
-            objective = handed_over(self._store, str(definition.objective), value)
-            definition = definition.model_copy(update={"objective": objective})
+            objective = definition.objective
+            reference = handed_over(self._store, reference_in(objective) or "", value)
+            definition = definition.model_copy(update={"objective": renamed(objective, reference)})
         notes = self._notes(name, definition, fingerprint)
         handle = self._starts.begun(name, fingerprint, lambda: self._started(name, definition, wanted))
         handle.notes = notes
@@ -76,8 +79,8 @@ class Sweeps:
         return handle
 
     def handles(self) -> list[SweepHandle]:
-        """All sweeps that are recorded, by name."""
-        return [self._handle(name) for name in self._store.names()]
+        """All sweeps that are recorded, by name, but for those within trials of other ones."""
+        return [self._handle(name) for name in self._store.names() if not is_of_a_trial(name)]
 
     def gc(self, *names: str, delete: bool = False, older_than: timedelta = OLD) -> Collected:
         """Find what nobody needs any more of all that lies in the store, and perhaps delete it.

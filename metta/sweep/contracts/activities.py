@@ -5,7 +5,16 @@ from typing import Generic, TypeVar
 
 from pydantic import BaseModel
 
-from metta.sweep.contracts.advances import Advance, AdvanceOrder, TrialNews, TrialOrder, Trials
+from metta.sweep.contracts.advances import (
+    Advance,
+    AdvanceOrder,
+    ExperimentEnd,
+    Measuring,
+    SweepWatch,
+    TrialNews,
+    TrialOrder,
+    Trials,
+)
 from metta.sweep.contracts.experiments import (
     Answer,
     Beginning,
@@ -48,6 +57,18 @@ RUN_OBJECTIVE = ActivityReference("run_objective", TrialOrder, TrialNews)
 
 MISSING_TRIALS = ActivityReference("missing_trials", Trials, Trials)
 """Looks which workflows of trials are over."""
+
+END_LEFTOVERS = ActivityReference("end_leftovers", Trials, Trials)
+"""Ends trials that a deleted sweep of the same name has left; returns which those were."""
+
+MEASURE_TRIAL = ActivityReference("measure_trial", Measuring, TrialNews)
+"""Looks for the metrics in what a trial that is an experiment has given."""
+
+END_EXPERIMENT = ActivityReference("end_experiment", ExperimentEnd, ExperimentEnd)
+"""Cancels the workflow of an experiment, if it runs, and waits for its end."""
+
+WATCH_SWEEP = ActivityReference("watch_sweep", SweepWatch, SweepWatch)
+"""Waits for the end of a sweep, without a worker: it is tried again each minute."""
 
 PLAN_EXPERIMENT = ActivityReference("plan_experiment", PlanInput, Beginning)
 """Imports an experiment, checks it, and says where its run begins."""

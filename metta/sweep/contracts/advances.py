@@ -11,9 +11,15 @@ from metta.sweep.contracts.budgets import Control
 from metta.sweep.contracts.components import Component
 from metta.sweep.contracts.decisions import Finish
 from metta.sweep.contracts.events import AttemptEnded
-from metta.sweep.contracts.jobs import Job
 from metta.sweep.contracts.models import Wire
+from metta.sweep.contracts.objective_specs import ObjectiveSpec
 from metta.sweep.contracts.sweeps import Progress, SweepSpec
+from metta.sweep.contracts.values import Value
+
+SUMMARY_BYTES = 200
+
+LEDGER = "ledger"
+"""The field of a trial's memo that says which ledger wants it."""
 
 
 class TrialOrder(Wire):
@@ -28,16 +34,28 @@ class TrialOrder(Wire):
         epoch: The epoch of the sweep that has begun it.
         queue: Task queue of the workers that run it; None means that of its workflow.
         is_unwanted: Whether it is only to be stopped where it runs.
+        has_begun: Whether it may run already, and is only to be attended again.
+        ledger_id: Which ledger wants it: a sweep that was deleted may have left trials of the same name.
+        metric: The metric that counts, where the sweep says it.
     """
 
     sweep_id: str
-    objective: str | Job
+    objective: ObjectiveSpec
     executor: Component
     attempt: Attempt
     timeout_s: float | None = None
     epoch: int = 0
     queue: str | None = None
     is_unwanted: bool = False
+    has_begun: bool = False
+    ledger_id: str = ""
+    metric: str | None = None
+
+    @property
+    def summary(self) -> str:
+        """One line on it for people."""
+        params = ", ".join(f"{name}={value}" for name, value in self.attempt.params.items())
+        return params.encode()[:SUMMARY_BYTES].decode(errors="ignore")
 
 
 class TrialNews(Wire):
@@ -46,6 +64,7 @@ class TrialNews(Wire):
     Args:
         reports: So many bytes of its reports are known to be whole.
         end: How it ended; None while it goes on.
+        ledger_id: Which ledger wanted it; empty when nobody said.
     """
 
     trial: int
@@ -53,11 +72,40 @@ class TrialNews(Wire):
     attempt: int
     reports: int = 0
     end: AttemptEnded | None = None
+    ledger_id: str = ""
 
     @property
     def key(self) -> AttemptKey:
         """Which attempt."""
         return AttemptKey(self.trial, self.segment, self.attempt)
+
+
+class SweepWatch(Wire):
+    """Input and result of ``watch_sweep``: the sweep that is watched."""
+
+    sweep_id: str
+
+
+class ExperimentEnd(Wire):
+    """Input and result of ``end_experiment``: the workflow that is to be over."""
+
+    name: str
+
+
+class Measuring(Wire):
+    """Input of ``measure_trial``: what a trial that is an experiment has given.
+
+    Args:
+        attempt: Which attempt.
+        value: What its last stage gave.
+        metric: The metric that counts, where the sweep says it.
+        seconds: How long the attempt ran.
+    """
+
+    attempt: AttemptKey
+    value: Value
+    metric: str | None = None
+    seconds: float = 0.0
 
 
 class Due(Wire):
@@ -128,6 +176,7 @@ class Advance(Wire):
         progress: How far it is.
         ledger: Where it is recorded.
         settled: Whether the search has nothing to do for free slots.
+        ledger_id: Which ledger it is: another one of the same name has another one.
     """
 
     epoch: int
@@ -142,13 +191,19 @@ class Advance(Wire):
     progress: Progress = Progress()
     ledger: str = ""
     settled: bool = False
+    ledger_id: str = ""
 
 
 class Trials(Wire):
-    """Some attempts of a sweep."""
+    """Some attempts of a sweep.
+
+    Args:
+        ledger_id: Which ledger asks for them.
+    """
 
     sweep_id: str
     keys: Keys = ()
+    ledger_id: str = ""
 
 
 class LaneState(Wire):
@@ -165,6 +220,7 @@ class LaneState(Wire):
         more: Attempts that are to begin, and were not handed out yet.
         settled: Whether the search has nothing to do for free slots.
         tick_at: When time has to be judged, in seconds since 1970.
+        ledger_id: Which ledger it is.
     """
 
     epoch: int = 0
@@ -177,3 +233,4 @@ class LaneState(Wire):
     more: Keys = ()
     settled: bool = False
     tick_at: float | None = None
+    ledger_id: str = ""

@@ -31,6 +31,14 @@ class AttemptKey(NamedTuple):
         """
         return f"{sweep_id}/trial-{self.trial}/seg-{self.segment}/try-{self.attempt}"
 
+    def experiment_id(self, sweep_id: str) -> str:
+        """Name of the experiment that the trial is, if it is one; all attempts go on with the same.
+
+        >>> AttemptKey(trial=7, segment=0, attempt=2).experiment_id("digits")
+        'digits/trial-7/experiment'
+        """
+        return f"{sweep_id}/trial-{self.trial}/experiment"
+
 
 class Attempt(Wire):
     """One attempt of one segment of a trial (segments count from 0, attempts from 1).

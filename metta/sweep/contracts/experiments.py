@@ -63,6 +63,7 @@ class ExperimentInput(ExperimentSpec, Written):
     Args:
         input: What flows into the first stage, as plain JSON.
         given: The same, packed by a program; counts where both are given.
+        seed: Seed of its stages' seeds; None derives them from its name.
         resume: Whether an experiment of this name may exist already, and is then continued.
         control: The control in force, when this run continues an earlier one.
         beginning: Where that run has come to.
@@ -72,6 +73,7 @@ class ExperimentInput(ExperimentSpec, Written):
 
     input: JsonValue = None
     given: Value | None = None
+    seed: int | None = None
     resume: bool = False
     control: ExperimentControl = ExperimentControl()
     beginning: Beginning | None = None
@@ -105,6 +107,7 @@ class Order(Wire):
         value: What flows in.
         timeout_s: Longest time that an attempt may take; None means no limit.
         retry: How often a stage's code is tried again.
+        seed: Seed of the stages' seeds; None derives them from the experiment's name.
     """
 
     name: str
@@ -115,6 +118,7 @@ class Order(Wire):
     value: Value
     timeout_s: float | None = None
     retry: RetryPolicy = RetryPolicy()
+    seed: int | None = None
 
 
 class StageOrder(Order):

@@ -58,6 +58,7 @@ class JobSpec(Wire):
         attempt: The attempt; its folder holds all files of the protocol.
         timeout_s: Longest run in seconds; None means no limit.
         grace_s: So long a job that is told to end may take to write a checkpoint, before it is killed.
+        ledger_id: Which ledger wants it; its name bears that, so that no job of a deleted sweep is found.
     """
 
     sweep_id: str
@@ -65,6 +66,7 @@ class JobSpec(Wire):
     attempt: Attempt
     timeout_s: float | None = Field(default=None, gt=0)
     grace_s: float = Field(default=30.0, ge=0)
+    ledger_id: str = ""
 
     @property
     def name(self) -> str:
@@ -74,7 +76,8 @@ class JobSpec(Wire):
         >>> JobSpec(sweep_id="digits", job=Job(command=["true"]), attempt=attempt).name
         'digits/trials/7/seg-1/try-2'
         """
-        return f"{self.sweep_id}/{self.attempt.key}"
+        whose = f"~{self.ledger_id[:8]}" if self.ledger_id else ""
+        return f"{self.sweep_id}/{self.attempt.key}{whose}"
 
 
 def objective_from(data: Any) -> Any:

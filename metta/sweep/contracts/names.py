@@ -1,4 +1,4 @@
-"""Names of sweeps."""
+"""Names of sweeps and experiments."""
 
 import re
 from random import SystemRandom
@@ -17,6 +17,18 @@ NOUNS = (
 # fmt: on
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+TRIAL = re.compile(r"/trial-\d+/experiment(/|$)")
+
+
+def is_of_a_trial(name: str) -> bool:
+    """Whether it is the name of a trial that is an experiment, or of something within one.
+
+    >>> is_of_a_trial("digits/trial-7/experiment"), is_of_a_trial("digits")
+    (True, False)
+    """
+    return TRIAL.search(name) is not None
 
 
 def generated_name() -> str:

@@ -16,6 +16,11 @@ def problems_of(objective: Any) -> list[str]:
     """What keeps something from being an objective, one sentence each."""
     if not callable(objective):
         return [f"the objective {objective!r} cannot be called; {FORMS}"]
+    if isinstance(objective, type) and hasattr(objective, "pipeline"):
+        return [
+            f"the objective {objective.__qualname__} is an experiment, named like a function: give the class"
+            ' itself, or in JSON {"experiment": "package.module:name"}'
+        ]
     try:
         parameters = list(inspect.signature(objective).parameters.values())
     except (TypeError, ValueError):  # some callables written in C tell nothing

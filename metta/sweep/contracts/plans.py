@@ -16,6 +16,7 @@ StageFailureKind: TypeAlias = Literal[
     "user",  # the stage raised
     "oom",  # it ran out of memory
     "timeout",  # it took longer than its timeout
+    "infeasible",  # it raised Infeasible: its input makes no sense
     "contract",  # it got or gave something that does not fit
     "validation",  # a validation hook refused what it gave
     "hook",  # a hook that may change data or control failed

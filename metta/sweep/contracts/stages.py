@@ -39,14 +39,16 @@ _current: ContextVar[CurrentStage | None] = ContextVar("current_stage", default=
 
 
 @contextmanager
-def running_stage(experiment: str, at: At) -> Iterator[None]:
+def running_stage(experiment: str, at: At, seed: int | None = None) -> Iterator[None]:
     """Within it, ``current_stage()`` is this one.
 
     Args:
         experiment: Name of the experiment.
         at: Which run of which stage.
+        seed: Seed of the experiment; None derives it from its name.
     """
-    stage = CurrentStage(experiment, at.path, at.turns, derived_seed(experiment, 0, str(at)))
+    stage_seed = derived_seed(experiment if seed is None else seed, 0, str(at))
+    stage = CurrentStage(experiment, at.path, at.turns, stage_seed)
     token = _current.set(stage)
     try:
         yield

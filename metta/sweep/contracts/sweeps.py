@@ -5,10 +5,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import (
     BeforeValidator,
-    Discriminator,
     Field,
     JsonValue,
-    Tag,
     ValidationInfo,
     ValidatorFunctionWrapHandler,
     WrapValidator,
@@ -19,11 +17,11 @@ from metta.sweep.contracts.budgets import Budget, Control
 from metta.sweep.contracts.components import Component, ComponentSpec
 from metta.sweep.contracts.distributions import same
 from metta.sweep.contracts.errors import SpaceError, shown
+from metta.sweep.contracts.experiments import ExperimentSpec
 from metta.sweep.contracts.failures import RetryPolicy
-from metta.sweep.contracts.jobs import PYTHON, Job, objective_from
 from metta.sweep.contracts.metrics import Goal
 from metta.sweep.contracts.models import Wire, Written
-from metta.sweep.contracts.references import Reference
+from metta.sweep.contracts.objective_specs import ObjectiveSpec, definition_of, name_of
 from metta.sweep.contracts.spaces import SearchSpace
 from metta.sweep.contracts.trials import Resources
 
@@ -75,7 +73,8 @@ class SweepSpec(Wire):
 
     Args:
         objective: Reference to what is to be tried: ``package.module:function``, ``script.py:function``; or
-            a program that is a job; ``script.py`` alone is one, too.
+            a program that is a job; ``script.py`` alone is one, too; or an experiment, whose fields the
+            parameters are.
         search_space: Where to search.
         optimizer: What to try next.
         scheduler: How long, and when.
@@ -93,11 +92,7 @@ class SweepSpec(Wire):
             for what was known then is recorded.
     """
 
-    objective: Annotated[
-        Annotated[str, Tag("<function>")] | Annotated[Job, Tag("<job>")],
-        Discriminator(lambda data: "<job>" if isinstance(data, Job | dict) else "<function>"),
-        BeforeValidator(objective_from),
-    ]
+    objective: ObjectiveSpec
     search_space: Annotated[SearchSpace, WrapValidator(_space)]
     optimizer: Component = ComponentSpec(type="random")
     scheduler: Component = ComponentSpec(type="asynchronous")
@@ -112,10 +107,29 @@ class SweepSpec(Wire):
     initial_points: _Points = ()
     warm_start: _Sources = ()
 
+    @field_validator("executor")
+    @classmethod
+    def _runs_the_objective(cls, executor: ComponentSpec, info: ValidationInfo) -> ComponentSpec:
+        is_experiment = isinstance(info.data.get("objective"), ExperimentSpec)
+        if is_experiment and executor.type not in SESSION_EXECUTORS:
+            raise ValueError(
+                "the objective is an experiment, whose stages run on the workers of the sweep's queue,"
+                f" not where {executor.type!r} runs trials: leave the executor out, or give"
+                " LocalExecutor(max_parallel=N) for N trials at the same time"
+            )
+        return executor
+
     @field_validator("resources")
     @classmethod
     def _can_grow(cls, resources: Resources, info: ValidationInfo) -> Resources:
         retry, scheduler = info.data.get("retry"), info.data.get("scheduler")
+        if isinstance(info.data.get("objective"), ExperimentSpec):
+            if resources != Resources() or (retry and retry.on_oom == "grow"):
+                raise ValueError(
+                    "the objective is an experiment, and its stages are given what their workers have:"
+                    ' leave resources and on_oom="grow" out'
+                )
+            return resources
         if retry is None or scheduler is None or retry.on_oom != "grow":
             return resources
         given_gib = resources.memory_gib
@@ -135,9 +149,7 @@ class SweepSpec(Wire):
     @property
     def objective_name(self) -> str:
         """The objective for people."""
-        if isinstance(self.objective, Job):
-            return " ".join(self.objective.command).replace(f"{PYTHON} ", "")
-        return Reference.parse(self.objective).name
+        return name_of(self.objective)
 
     @field_validator("initial_points")
     @classmethod
@@ -166,14 +178,7 @@ class SweepSpec(Wire):
 
     def _searched(self) -> dict[str, JsonValue]:
         fields = {"search_space", "optimizer", "scheduler", "metric", "goal", "seed", "initial_points"}
-        return {"objective": _definition_of(self.objective), **self.model_dump(mode="json", include=fields)}
-
-
-def _definition_of(objective: str | Job) -> JsonValue:
-    if isinstance(objective, Job):
-        command: JsonValue = list(objective.command)
-        return command
-    return Reference.parse(objective).definition
+        return {"objective": definition_of(self.objective), **self.model_dump(mode="json", include=fields)}
 
 
 def _outside(space: SearchSpace, points: tuple[dict[str, JsonValue], ...]) -> Iterator[str]:

@@ -16,6 +16,8 @@ RequestT = TypeVar("RequestT", bound=BaseModel)
 class Executor(Configured, ABC):
     """Says where trials run, and how many at the same time.
 
+    ``metta.sweep.testing.attempt_conformance`` tests what all of them promise to those who run trials.
+
     Args:
         max_parallel: Trials that may run at the same time.
     """

@@ -100,6 +100,18 @@ def is_claimed(folder: str) -> bool:
     return True
 
 
+def is_own(folder: str) -> bool:
+    """Whether a job's folder is still claimed by this process; so it is as long as nobody can tell."""
+    try:
+        with open(os.path.join(folder, CLAIM, HOLDER), "rb") as file:
+            known = json.loads(file.read())
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError):
+        return True
+    return not isinstance(known, dict) or {**known, "at": 0} == {**identity(os.getpid()), "at": 0}
+
+
 def holder(folder: str) -> dict[str, object]:
     """Who has claimed a job's folder; empty when that cannot be told."""
     try:

@@ -91,8 +91,8 @@ class Order:
 
     @property
     def is_revoked(self) -> bool:
-        """Whether the job is to end."""
-        return os.path.exists(self.path(STOP))
+        """Whether the job is to end: somebody says so, or has deleted its folder."""
+        return os.path.exists(self.path(STOP)) or not claims.is_own(self.folder)
 
 
 def main() -> None:
@@ -359,8 +359,8 @@ def ended(
 
 
 def keep(order: Order, end: dict[str, object]) -> None:
-    """Write down how the job ended, as soon as there is room for it; nobody wants it without its folder."""
-    while os.path.isdir(order.folder):
+    """Write down how the job ended, as soon as there is room; not when somebody has deleted its folder."""
+    while claims.is_own(order.folder):
         try:
             write_durably(order.path(EXIT), encoded(end))
         except OSError:

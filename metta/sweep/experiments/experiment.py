@@ -225,3 +225,12 @@ class Experiment:
 
         def __delattr__(self, name: str) -> Never:
             raise AttributeError(f"{type(self).__name__}.{name} cannot be deleted: it is a field")
+
+
+def field_names(kind: Any) -> dict[str, bool]:
+    """Names of the fields of a class of experiments, and whether each has to be given.
+
+    Raises:
+        DefinitionError: When a field has no type that can be validated.
+    """
+    return {name: field.is_required() for name, field in model_of(kind, Experiment).model_fields.items()}

@@ -15,8 +15,9 @@ from metta.sweep.contracts.jobs import Job
 from metta.sweep.contracts.objectives import problems_of
 from metta.sweep.contracts.references import Reference
 from metta.sweep.contracts.sweeps import SweepSpec
+from metta.sweep.experiments.objectives import Tried, problems_of_tried, resolved
 
-AnyObjective: TypeAlias = Callable[..., object] | str | Job
+AnyObjective: TypeAlias = Callable[..., object] | str | Job | Tried
 
 CLIENT = "metta.sweep"
 """Stamp of inputs of workflows that were checked here."""
@@ -130,13 +131,17 @@ def problems_of_objective(objective: object, bare_allowed: bool) -> Iterator[str
     if objective is None:
         yield (
             "objective is missing; give a function, or a reference: 'package.module:function'"
-            " or 'path/script.py:function', or a program: Job(command=[...]). It may be the argument"
+            " or 'path/script.py:function', or a program: Job(command=[...]), or an Experiment. It may be the"
+            " argument"
             " `objective`, the program's default"
             " by configure(objective=...), or the project's by `objective` under [tool.metta-sweep] in"
             " pyproject.toml"
         )
         return
     if isinstance(objective, Job):
+        return
+    if (problems := problems_of_tried(resolved(objective))) is not None:
+        yield from problems
         return
     try:
         found = _found(objective) if isinstance(objective, str) else objective

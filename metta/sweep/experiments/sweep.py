@@ -17,6 +17,7 @@ from metta.sweep.contracts.jobs import Job, objective_from
 from metta.sweep.contracts.metrics import Goal, inferred_goal
 from metta.sweep.contracts.models import json_ready, parse
 from metta.sweep.contracts.names import generated_name, name_problem
+from metta.sweep.contracts.objective_specs import ObjectiveSpec, reference_in
 from metta.sweep.contracts.references import Reference
 from metta.sweep.contracts.spaces import SearchSpace
 from metta.sweep.contracts.sweeps import SessionInput, SweepInput, SweepSpec
@@ -25,6 +26,14 @@ from metta.sweep.contracts.values import Value
 from metta.sweep.contracts.wording import budget_text
 from metta.sweep.executors.base import Executor
 from metta.sweep.experiments.defaults import KINDS, specs_of, with_defaults
+from metta.sweep.experiments.objectives import (
+    class_of,
+    is_tried,
+    locally,
+    problems_of_search,
+    resolved,
+    spec_of_tried,
+)
 from metta.sweep.experiments.references import (
     CLIENT,
     AnyObjective,
@@ -38,6 +47,8 @@ from metta.sweep.schedulers.base import Scheduler
 if TYPE_CHECKING:
     from metta.sweep.client.handle import SweepHandle
     from metta.sweep.client.results import Results
+
+LATER = "later:named"
 
 BOTH = "objective and base_experiment are two names of one argument; give one of them"
 
@@ -55,7 +66,8 @@ class SweepExperiment(Checked):
 
     Args:
         objective: A function of a trial, or of its parameters, that returns a number, a dict of
-            numbers, or nothing when it reported; or a reference, ``"package.module:function"``.
+            numbers, or nothing when it reported; or a reference, ``"package.module:function"``; or an
+            experiment, or its class, whose fields the parameters are.
         search_space: Distributions by parameter name; may stand in the optimizer instead.
         name: Name of the sweep; None generates one at each run.
         optimizer: What to try next; None draws at random.
@@ -131,12 +143,13 @@ class SweepExperiment(Checked):
     def _define(self) -> None:
         """Take the defaults for what was not given, and check everything."""
         said = with_defaults({"objective": self.objective, **self._given})
-        self.objective = said.pop("objective", None)
+        self.objective = resolved(said.pop("objective", None))
         metric, goal = said.get("metric"), said.get("goal")
         self._infers_goal = goal is None and isinstance(metric, str)
         self._optimizer = optimizer = said.get("optimizer")
         sources, self._observations, strangers = warm_start_of(self._warm_start)
         said["warm_start"] = sources
+        scheduler = said.get("scheduler")
         components, wrong = specs_of({kind: said.pop(kind) for kind in KINDS if kind in said})
         problems = [
             *self._mistakes,
@@ -148,8 +161,10 @@ class SweepExperiment(Checked):
         space = plain.options.pop("search_space", None) if plain else None  # the space is the sweep's
         if (space := getattr(optimizer, "search_space", space)) is not None:
             said.setdefault("search_space", space)
+        if is_tried(self.objective):
+            problems += problems_of_search(self.objective, said.get("search_space"), scheduler)
         said |= components
-        said["objective"] = "later:named"  # a function gets its reference when it is handed over
+        said["objective"] = self._spec_by(LATER)  # code gets its reference when it is handed over
         if self._infers_goal:
             said["goal"] = inferred_goal(said["metric"])
         try:
@@ -204,13 +219,13 @@ class SweepExperiment(Checked):
         from metta.sweep.client.sweeps import Sweeps
 
         definition = self._input(budget, resume)
-        reference = definition.objective
-        by_value = isinstance(reference, str) and Reference.parse(reference).kind == "value"
+        reference, code = reference_in(definition.objective), self._code
+        by_value = reference is not None and Reference.parse(reference).kind == "value"
         handle = Sweeps().start(
             self._called(name),
             definition,
-            self.objective if by_value else None,
-            fingerprint_of(self.objective),
+            code if by_value else None,
+            fingerprint_of(code),
             self._known(),
         )
         handle.notes = [*self._goal_notes(), *handle.notes]
@@ -254,7 +269,7 @@ class SweepExperiment(Checked):
         definition = self._input(None, resume=True)
         changes: dict[str, object] = {"warm_start": begun_here(definition.warm_start, self._known())}
         if not isinstance(self.objective, str | Job):
-            changes["objective"] = findable(reference_of(self.objective), self.objective)
+            changes["objective"] = self._spec_by(findable(reference_of(self._code), self._code))
         return definition.model_copy(update=changes).model_dump(mode="json", exclude_defaults=True)
 
     def child_summary(self) -> str:
@@ -293,7 +308,9 @@ class SweepExperiment(Checked):
             resume=definition.resume,
         )
         announce(name, "in this process", self._goal_notes())
-        debugged(session, sweeps.store, code_here(), self.objective)
+        objective = self.objective
+        objective = locally(objective, self._spec.metric) if is_tried(objective) else objective
+        debugged(session, sweeps.store, code_here(), objective)
         conclude(table := sweeps.table(name))
         return Results.of(name, table)
 
@@ -317,9 +334,18 @@ class SweepExperiment(Checked):
         limits = self._budget if budget is None else _budget_of(budget)
         given: dict[str, Any] = {name: getattr(self._spec, name) for name in SweepSpec.model_fields}
         named = isinstance(self.objective, str | Job)
-        objective = self.objective if named else str(reference_of(self.objective))
+        objective = self.objective if named else self._spec_by(str(reference_of(self._code)))
         given |= {"objective": objective, "budget": limits, "resume": resume, "client": CLIENT}
         return SweepInput.model_validate(given)
+
+    @property
+    def _code(self) -> Any:
+        """What other processes have to find of the objective."""
+        return class_of(self.objective) if is_tried(self.objective) else self.objective
+
+    def _spec_by(self, reference: str) -> ObjectiveSpec:
+        """The objective as plain data, by what names its code."""
+        return spec_of_tried(self.objective, reference) if is_tried(self.objective) else reference
 
     def _only_defined(self, **options: object) -> None:
         """End the import of the script here, when all that is wanted is what it defines."""

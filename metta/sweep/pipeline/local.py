@@ -33,17 +33,24 @@ class LocalOperations:
     Args:
         definition: What to run.
         shelf: Where persistence hooks keep their bytes.
-        name: Name of the experiment, from which seeds are derived.
-        state: Its fields, as they flow.
+        name: Name of the experiment.
+        seed: Seed of the stages' seeds; None derives them from the name.
+        state: Fields of the experiment, as they flow.
 
     Attributes:
         outcomes: How each stage ended, in the order of their ends.
     """
 
     def __init__(
-        self, definition: Definition, shelf: Shelf, name: str = "", state: State | None = None
+        self,
+        definition: Definition,
+        shelf: Shelf,
+        name: str = "",
+        seed: int | None = None,
+        state: State | None = None,
     ) -> None:
-        self._nodes, self._shelf, self._name, self._state = definition.nodes, shelf, name, state
+        self._nodes, self._shelf, self._state = definition.nodes, shelf, state
+        self._name, self._seed = name, seed
         self._packer = Packer(ShelfBlobs(shelf), pickle=False, classes=definition.classes)
         self._failed: dict[At, tuple[StageRun, StageFailed]] = {}
         self.outcomes: dict[str, Outcome] = {}
@@ -54,7 +61,7 @@ class LocalOperations:
         assert isinstance(stage, Stage)
         run = StageRun(stage, at, value, self._shelf, self._packer, debugging=True, state=self._state)
         try:
-            with running_stage(self._name, at):
+            with running_stage(self._name, at, self._seed):
                 output = await run.value()
         except StageFailed as error:
             self._failed[at] = run, error
@@ -65,7 +72,7 @@ class LocalOperations:
     async def recover(self, at: At, value: Any, failure: StageFailure) -> Any:
         """Ask the stage's ``on_error``, with the exception itself."""
         run, error = self._failed.pop(at)
-        with running_stage(self._name, at):
+        with running_stage(self._name, at, self._seed):
             output = await run.recovered(error)
         self.outcomes[str(at)] = run.outcome
         return output
@@ -76,7 +83,7 @@ class LocalOperations:
         assert isinstance(node, Conditional | Loop)
         try:
             call = asked(node.predicate, copy.deepcopy(value), at.turns)
-            with running_stage(self._name, at):
+            with running_stage(self._name, at, self._seed):
                 answer = await settled(node.predicate(*call.args, **call.named))
         except Exception as error:
             raise _failed(at, "hook", f"its predicate: {type(error).__name__}: {error}") from error

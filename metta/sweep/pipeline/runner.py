@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from metta.sweep.contracts.errors import StageFailed, SweepError, shown
+from metta.sweep.contracts.errors import Infeasible, StageFailed, SweepError, shown
 from metta.sweep.contracts.failures import RetryPolicy
 from metta.sweep.contracts.plans import At, Outcome, Profile, StageFailureKind, StageStatus
 from metta.sweep.contracts.shelves import Shelf
@@ -210,6 +210,8 @@ class StageRun:
             raise self._run.failure("timeout", error) from error
         except MemoryError as error:
             raise self._run.failure("oom", error) from error
+        except Infeasible as error:
+            raise self._run.failure("infeasible", error) from error
         except (Exception, SystemExit) as error:
             raise self._run.failure("user", error) from error
 

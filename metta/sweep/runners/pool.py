@@ -58,6 +58,9 @@ class Pool(ABC):
             DefinitionError: When the objective cannot be loaded.
         """
 
+    def forgive(self, seconds: float) -> None:  # noqa: B027 # most have no limits
+        """Take so much time off those attempts of which nobody could hear."""
+
     @abstractmethod
     def wake(self) -> None:
         """Let ``wait`` return now."""

@@ -114,6 +114,11 @@ class RunnerProcess:
         self.reports += 1
         self._waits_since = monotonic() if waits else None
 
+    def forgive(self, seconds: float) -> None:
+        """Take time off the attempt, unless it waits for an answer anyway."""
+        if self.began is not None and self._waits_since is None:
+            self.began += seconds
+
     def answer(self) -> None:
         """Answer the report, if the attempt waits for that."""
         if self._waits_since is None:

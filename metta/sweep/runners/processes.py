@@ -287,6 +287,11 @@ class ProcessPool(Pool):
 
     # --- time ---
 
+    def forgive(self, seconds: float) -> None:
+        """See ``Pool.forgive``."""
+        for runner in self._runners:
+            runner.forgive(seconds)
+
     def _enforce(self) -> None:
         """Tell attempts that their time is up, and kill those that do not listen."""
         now = monotonic()

@@ -17,7 +17,7 @@ the worst of the rung it was on the way to.
 
 from collections.abc import Iterator
 from math import inf
-from typing import Literal
+from typing import ClassVar, Literal
 
 from metta.sweep.contracts.components import count_problems
 from metta.sweep.contracts.decisions import Resume, Stop
@@ -70,6 +70,8 @@ class ASHAScheduler(Scheduler):
     >>> ASHAScheduler(max_t=100).get_next_rung(10)
     30
     """
+
+    needs_reports: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -98,6 +98,8 @@ class Scheduler(Configured, ABC):
     registry: ClassVar[Mapping[str, str]] = SCHEDULERS
     result_blind: ClassVar[bool] = False
     """Whether it starts new trials whatever came of the others, so that they can be started ahead."""
+    needs_reports: ClassVar[bool] = False
+    """Whether it decides by what trials report while they run, which experiments do not."""
     max_parallel: int | None = None
     search_space: SearchSpace | None = None
     seed: int | str = 0

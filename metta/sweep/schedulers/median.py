@@ -11,6 +11,7 @@ at exactly that step is compared at its last one before.
 from bisect import bisect_right
 from itertools import accumulate
 from statistics import median
+from typing import ClassVar
 
 from metta.sweep.contracts.components import count_problems
 from metta.sweep.contracts.decisions import Stop
@@ -51,6 +52,8 @@ class MedianStoppingScheduler(Scheduler):
         min_samples: So many completed trials have to be there for a comparison.
         max_parallel: Trials that may run at the same time; None leaves it to the executor.
     """
+
+    needs_reports: ClassVar[bool] = True
 
     def __init__(self, grace_period: int = 1, min_samples: int = 5, max_parallel: int | None = None) -> None:
         super().__init__(max_parallel)

@@ -1,5 +1,6 @@
 """Attempts: what is handed to those who run trials, and what comes back from them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from metta.sweep.contracts.attempts import Attempt
@@ -41,6 +42,19 @@ def portable(event: TrialEvent, workplace: Workplace) -> TrialEvent:
         return event
     name = workplace.name_of(event.checkpoint)
     return event if name is None else event.model_copy(update={"checkpoint": name})
+
+
+def with_kept(events: Sequence[TrialEvent], workplace: Workplace) -> list[TrialEvent]:
+    """Events of an attempt, without checkpoints when the last one could not be kept.
+
+    Only the last one that is told at once is kept, and the one before it is needed as long as no other one is
+    recorded.
+    """
+    named = [e.checkpoint for e in events if isinstance(e, Reported | SegmentEnded) and e.checkpoint]
+    if workplace.is_shared or not named or Path(named[-1]).is_absolute() or workplace.has(named[-1]):
+        return [*events]
+    without = {"checkpoint": None}
+    return [e.model_copy(update=without) if isinstance(e, Reported | SegmentEnded) else e for e in events]
 
 
 def attempt_here(attempt: Attempt, workplace: Workplace) -> Attempt:

@@ -1,6 +1,9 @@
 """Endings: why a sweep is over, or about to be. Pure functions of what is recorded."""
 
-from metta.sweep.contracts.decisions import Finish
+from collections.abc import Iterable
+
+from metta.sweep.contracts.decisions import Finish, Interrupt, Stop
+from metta.sweep.contracts.events import ControlChanged, Event
 from metta.sweep.contracts.metrics import BARE
 from metta.sweep.stores.trials import TrialTable
 
@@ -17,6 +20,20 @@ def interruption(table: TrialTable) -> Finish | None:
     if target_reached(table):
         return Finish(reason="target")
     return None
+
+
+def stopping(table: TrialTable, trials: Iterable[int]) -> list[Stop]:
+    """Stops of those trials that have not ended, and were not told to before."""
+    records = (table.records[number] for number in sorted(set(trials)))
+    return [Stop(trial=r.number) for r in records if r.status in ("running", "paused") and not r.stopping]
+
+
+def interrupting(table: TrialTable, news: Iterable[Event]) -> list[Interrupt]:
+    """What runs at the moment in which somebody wants a pause now; what is tried again waits anyway."""
+    control = table.control
+    if control.pause != "now" or control.stop or not any(isinstance(e, ControlChanged) for e in news):
+        return []
+    return [Interrupt(trial=r.number) for r in table.running.values() if not r.stopping]
 
 
 def target_reached(table: TrialTable) -> bool:

@@ -19,12 +19,13 @@ from metta.sweep.contracts.events import (
     Reported,
     Stopped,
     Tick,
+    TrialEvent,
 )
 from metta.sweep.contracts.failures import Failure
 from metta.sweep.executors.base import Executor
 from metta.sweep.executors.protocol import REPORTS
 from metta.sweep.executors.reports import Reports
-from metta.sweep.search.attempts import attempt_of, portable
+from metta.sweep.search.attempts import attempt_of, portable, with_kept
 from metta.sweep.search.checkpoints import Checkpoints
 from metta.sweep.search.search import Answer, Search
 from metta.sweep.stores.base import Store
@@ -122,11 +123,11 @@ class JobSearch:
     def _events_of(self, news: TrialNews) -> Iterator[Event]:
         part = partial(self._workplace.part, f"{news.key}/{REPORTS}")
         reports = self._reports.setdefault(news.key, Reports(self._attempt(news.trial), part))
-        for event in self._reported(reports, news.reports):
-            yield portable(event, self._workplace)
+        told: list[TrialEvent] = [*self._reported(reports, news.reports)]
         if news.end:
             self._reports.pop(news.key)
-            yield portable(self._end(news.end), self._workplace)
+            told.append(self._end(news.end))
+        yield from with_kept([portable(event, self._workplace) for event in told], self._workplace)
 
     def _reported(self, reports: Reports, size: int) -> Iterator[Reported]:
         """What was promised; a file system that is shared may show it late."""
@@ -183,6 +184,7 @@ class JobSearch:
             ledger=self._search.ledger.uri,
             # decisions that are carried out already have taken slots, too: it is to be asked once more
             settled=bool(order.epoch) and not answer.decisions,
+            ledger_id=self._search.ledger_id,
         )
 
     def _decided(self, decisions: Iterable[Decision]) -> Iterator[Due]:

@@ -107,7 +107,8 @@ class Keeping:
                 self._closed.wait(AGAIN_S)
             except StoreError as error:
                 log.warning("a checkpoint of trial %d is not kept: %s", event.trial, error)
-                break
+                # the one before is needed as long as no other one is recorded
+                return event.model_copy(update={"checkpoint": None})
             else:
                 self.note = ""
                 break

@@ -11,20 +11,15 @@ from pydantic import JsonValue
 from metta.sweep.contracts.budgets import Budget, Control
 from metta.sweep.contracts.chunks import Chunk
 from metta.sweep.contracts.components import create
-from metta.sweep.contracts.decisions import Decision, Interrupt, Resume, Retry, Start, Stop
-from metta.sweep.contracts.errors import (
-    ChunkTaken,
-    DefinitionChanged,
-    LedgerFenced,
-    StoreError,
-)
-from metta.sweep.contracts.events import AttemptEnded, ControlChanged, Created, Event, Known, Opened, Stopped
+from metta.sweep.contracts.decisions import Decision, Resume, Retry, Start, Stop
+from metta.sweep.contracts.errors import ChunkTaken, DefinitionChanged, LedgerFenced, StoreError
+from metta.sweep.contracts.events import AttemptEnded, Created, Event, Known, Opened, Stopped
 from metta.sweep.contracts.records import TrialRecord
 from metta.sweep.contracts.seeds import derived_seed
 from metta.sweep.contracts.sweeps import SweepSpec
 from metta.sweep.optimizers.base import Optimizer
 from metta.sweep.schedulers.base import New, Scheduler, SlotFree, Verdict
-from metta.sweep.search.endings import interruption, natural_end
+from metta.sweep.search.endings import interrupting, interruption, natural_end, stopping
 from metta.sweep.search.retries import retries
 from metta.sweep.search.telling import checked, result_of, trial_of
 from metta.sweep.stores.base import Ledger
@@ -191,7 +186,7 @@ class Search:
         """Fold the whole ledger: what is recorded is repeated, never decided again."""
         before, self._is_stale = self.table, True
         self.table = TrialTable()
-        self.head = -1
+        self.head, self.ledger_id = -1, ""  # the id is the first writer's: no other ledger has it
         self.optimizer = create(Optimizer, self._spec.optimizer)
         self.scheduler = create(Scheduler, self._spec.scheduler)
         try:
@@ -209,6 +204,7 @@ class Search:
 
     def _repeat(self, chunk: Chunk) -> None:
         if chunk.n == 0:
+            self.ledger_id = chunk.writer
             self._setup(next(e.control.budget for e in chunk.events if isinstance(e, Opened)))
         retried = {d.trial for d in chunk.decisions if isinstance(d, Retry)}
         for event in chunk.events:
@@ -233,7 +229,7 @@ class Search:
             # an ask that found nothing has changed an optimizer that is rebuilt by asking again
             if chunk.events or chunk.decisions or (chunk.asks and not self.optimizer.stateless):
                 self.ledger.commit(chunk)
-                self.head = chunk.n
+                self.head, self.ledger_id = chunk.n, self.ledger_id or chunk.writer
         except StoreError as error:
             if not isinstance(error, ChunkTaken):
                 with suppress(StoreError):  # else it is done before anything else is decided
@@ -265,7 +261,7 @@ class Search:
             if not (isinstance(event, AttemptEnded) and again):  # nobody learns from what is tried again
                 wanted += self._tell(event)
         self._carry(tried)
-        interrupts = self._carry(self._interrupts(news))
+        interrupts = self._carry(interrupting(self.table, news))
         asks, rest = self._go_on(wanted, free - sum(retry.delay_s == 0 for retry in tried))
         return Chunk(
             n=self.head + 1,
@@ -299,9 +295,9 @@ class Search:
             return (), []
         if end := interruption(self.table):
             if self.table.running:
-                return (), [*self._carry(self._stops(self.table.running))]
+                return (), [*self._carry(stopping(self.table, self.table.running))]
             return (), [*self._carry([end])]
-        stops = self._carry(self._stops(_named(wanted)))
+        stops = self._carry(stopping(self.table, _named(wanted)))
         if self.table.control.pause:
             return (), [*stops]
         resumes = self._resumes(wanted)
@@ -309,24 +305,13 @@ class Search:
         spare = free - len(resumes) - len(news)
         if spare > 0 and not self.table.is_spent:
             fill = self.scheduler.decide(SlotFree(spare), self.table)
-            stops += self._carry(self._stops(_named(fill)))
+            stops += self._carry(stopping(self.table, _named(fill)))
             resumes += self._resumes(fill)
             news = self._affordable([*news, *fill])
         asks, starts = self._starts(news)
         over = spare > 0 and not self.table.running
         ends = self._carry([natural_end(self.table, self._remaining())] if over else [])
         return asks, [*stops, *resumes, *starts, *ends]
-
-    def _stops(self, trials: Iterable[int]) -> list[Stop]:
-        records = (self.table.records[number] for number in sorted(set(trials)))
-        return [Stop(trial=r.number) for r in records if r.status in ("running", "paused") and not r.stopping]
-
-    def _interrupts(self, news: Iterable[Event]) -> list[Interrupt]:
-        """What runs at the moment in which somebody wants a pause now; what is tried again waits anyway."""
-        control = self.table.control
-        if control.pause != "now" or control.stop or not any(isinstance(e, ControlChanged) for e in news):
-            return []
-        return [Interrupt(trial=r.number) for r in self.table.running.values() if not r.stopping]
 
     def _resumes(self, verdicts: Iterable[Verdict]) -> list[Resume]:
         resumes: list[Resume] = []

@@ -149,15 +149,18 @@ class Session:
 
     def _durably(self, work: Callable[[], T]) -> T:
         """Record, and wait as long as the store is full or away: nothing is lost, the runners wait too."""
+        began, was_full = monotonic(), False
         while not self._closed.is_set():
             try:
                 done = work()
             except (StoreFull, StoreAway) as error:
-                self._note = str(error)
+                self._note, was_full = str(error), True
                 self._publish()
                 self._closed.wait(FULL_WAIT_S)
             else:
                 self._note = ""
+                if was_full:  # meanwhile nobody heard of those that run
+                    self._pool.forgive(monotonic() - began)
                 return done
         raise _Closed
 

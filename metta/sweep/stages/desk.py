@@ -69,7 +69,7 @@ class Case:
     @property
     def operations(self) -> LocalOperations:
         """What asks predicates and merges branches."""
-        return LocalOperations(self.definition, self._shelf, self.order.name)
+        return LocalOperations(self.definition, self._shelf, self.order.name, self.order.seed)
 
     def run(self, failed: int = 0, work: Any = None) -> StageRun:
         """A run of the stage; see ``StageRun``."""
@@ -173,7 +173,7 @@ class Desk:
 
     async def _stage(self, order: StageOrder, failed: int) -> Reply:
         case = self._case(order)
-        with case.held(opened=True), running_stage(order.name, order.at):
+        with case.held(opened=True), running_stage(order.name, order.at, order.seed):
             run = case.run(failed, self._work(order, case))
             try:
                 output = await run.value()
@@ -186,7 +186,7 @@ class Desk:
         case = self._case(order)
         experiment = case.node.experiment
         assert experiment is not None
-        with case.held(opened=True), running_stage(order.name, order.at):
+        with case.held(opened=True), running_stage(order.name, order.at, order.seed):
             run = case.run()
             if skipped := await run.skipped():
                 return await self._ended(case, run, skipped[0])
@@ -194,7 +194,7 @@ class Desk:
 
     async def _recovered(self, order: RecoverOrder) -> Reply:
         case = self._case(order)
-        with case.held(opened=True), running_stage(order.name, order.at):
+        with case.held(opened=True), running_stage(order.name, order.at, order.seed):
             run = case.run(order.failure.attempts)
             output = await run.recovered(raised_again(order.failure, case.packer))
             return await self._ended(case, run, output)

@@ -1,6 +1,7 @@
 """The host: carries out orders in stage processes, and records what comes of them before it is told."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from time import time
@@ -12,6 +13,7 @@ from metta.sweep.contracts.errors import (
     DefinitionError,
     NameInUse,
     StageFailed,
+    StoreAway,
     SweepError,
 )
 from metta.sweep.contracts.experiments import (
@@ -54,7 +56,12 @@ from metta.sweep.stages.processes import StageDied, StageProcesses
 from metta.sweep.stores.base import Store
 from metta.sweep.stores.outcomes import Outcomes
 
+log = logging.getLogger(__name__)
+
 LOGS = "logs"
+
+AGAIN_S = 1.0
+"""So long after a store was away it is tried again."""
 
 
 class TryAgain(Exception):
@@ -199,14 +206,16 @@ class StageHost:
         outcomes = await self._outcomes(order.name)
         ended = order.model_dump(include={"reason", "value", "message"})
         await _recorded(outcomes, Finished(recorded=time(), **ended))
-        outcomes.close()
         self._known.pop(order.name, None)
+        await asyncio.to_thread(outcomes.close)
 
     # --- what is recorded ---
 
     async def _outcomes(self, name: str) -> Outcomes:
-        outcomes = self._known.setdefault(name, Outcomes(self._store.outcome_log(name)))
-        if outcomes.has_news():
+        if (outcomes := self._known.get(name)) is None:
+            log = await asyncio.to_thread(self._store.outcome_log, name)
+            outcomes = self._known.setdefault(name, Outcomes(log))
+        if not outcomes.is_near or outcomes.has_news():
             await asyncio.to_thread(outcomes.refresh)
         return outcomes
 
@@ -281,7 +290,15 @@ def _found(outcomes: Outcomes, at: At) -> StageResult | None:
 
 
 async def _recorded(outcomes: Outcomes, *entries: Entry) -> None:
-    await asyncio.to_thread(outcomes.add, *entries)
+    """Record, however long the store is away: what a stage gave is not to be made again for that."""
+    while True:
+        try:
+            await asyncio.to_thread(outcomes.add, *entries)
+        except StoreAway as error:
+            log.warning("it is tried again: %s", error)
+            await asyncio.sleep(AGAIN_S)
+        else:
+            return
 
 
 def _beginning(input: PlanInput, reply: Reply, before: Began | None) -> Began:

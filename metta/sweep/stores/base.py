@@ -63,6 +63,9 @@ class Ledger(Log[Chunk]):
 class OutcomeLog(Log[Line]):
     """The source of truth of an experiment."""
 
+    is_near: ClassVar[bool] = True
+    """Whether ``has_more`` takes next to no time."""
+
     def entries(self) -> Iterator[Entry]:
         """All entries in their order."""
         for line in self.read():
@@ -92,6 +95,8 @@ class Workplace(ABC):
 
     def name_of(self, path: str) -> str | None:
         """The name of what lies in the folder; None for what lies elsewhere."""
+        if Path(path).name == "..":
+            return None
         # training code may have followed a link to the store; a checkpoint may be a link itself
         found, root = Path(path).parent.resolve() / Path(path).name, self.path.resolve()
         return found.relative_to(root).as_posix() if found.is_relative_to(root) else None
@@ -110,8 +115,24 @@ class Workplace(ABC):
         """
 
     @abstractmethod
-    def fetch(self, name: str) -> None:
+    def put(self, name: str, data: bytes) -> None:
+        """Keep these bytes, whatever lies here under that name.
+
+        Raises:
+            StoreError: When they cannot be kept.
+        """
+
+    @abstractmethod
+    def has(self, name: str) -> bool:
+        """Whether something is kept under a name."""
+
+    @abstractmethod
+    def fetch(self, name: str, again: bool = False) -> None:
         """Have a file or a folder here as it was kept, unless this process has kept or fetched it before.
+
+        Args:
+            name: Its name.
+            again: Fetch it in any case: others may have kept something else meanwhile.
 
         Raises:
             StoreError: When it is missing, or cannot be had.

@@ -122,9 +122,7 @@ class FileStore(Store):
         with told(self.root, "made"):
             self.root.mkdir(parents=True, exist_ok=True)
             sync_folder(self.root.parent)  # or a crash of the machine could lose all of it
-            ignore = self.root / ".gitignore"
-            if not ignore.exists():
-                ignore.write_text("*\n", "utf-8")
+            ignore_in(self.root)
 
 
 def folder_name(name: str, subject: str) -> str:
@@ -143,6 +141,17 @@ def folder_name(name: str, subject: str) -> str:
         problem = f"a folder is named after it: it needs 1 to {NAME_BYTES} bytes, got {len(quoted)}"
         raise DefinitionError([problem], subject)
     return quoted
+
+
+def ignore_in(folder: Path) -> None:
+    """Keep version control out of a folder.
+
+    Raises:
+        OSError: When that cannot be written down.
+    """
+    ignore = folder / ".gitignore"
+    if not ignore.exists():
+        ignore.write_text("*\n", "utf-8")
 
 
 def write_durably(path: Path, data: bytes) -> None:

@@ -11,6 +11,7 @@ from uuid import uuid4
 from filelock import FileLock
 
 from metta.sweep.contracts.errors import StoreError
+from metta.sweep.contracts.shelves import OutsideStore, inner
 from metta.sweep.stores.base import Workplace
 from metta.sweep.stores.files import write_durably
 from metta.sweep.stores.ledgers import told
@@ -36,7 +37,7 @@ class Mirror(Workplace):
         self._home, self._tail = home, f"s3/{objects.bucket}/{objects.prefix}".rstrip("/")
         super().__init__(home / self._tail)
         self._objects = objects
-        self._here: set[str] = set()
+        self._here: dict[str, tuple[object, ...]] = {}  # what is here, as it was when it was kept
         self._locks = defaultdict[str, Lock](Lock)
 
     @property
@@ -46,30 +47,43 @@ class Mirror(Workplace):
 
     def name_of(self, path: str) -> str | None:
         """See ``Workplace.name_of``; on other machines the same folder lies in another home."""
-        if path.startswith(f"{self.address}/"):
-            return path.removeprefix(f"{self.address}/")
-        _, found, name = path.partition(f"/{self._tail}/")
-        return (name or None) if found else super().name_of(path)
+        for root in (f"{self.address}/", f"/{self._tail}/"):
+            _, found, name = path.partition(root)
+            if found:
+                return _inner(name)
+        return super().name_of(path)
 
     def keep(self, name: str) -> None:
         """See ``Workplace.keep``; a name that is kept again is overwritten."""
-        path = self.path / name
+        path = self.path / _checked(name)
         with self._locks[name], told(path, "read"):
             files = self._files(name)
             if not files:
                 raise StoreError(f"{path} cannot be kept: it is missing, or a folder without a file")
+            stamp = tuple(map(_stamp, map(self.path.joinpath, files)))
+            if self._here.get(name) == stamp:  # it is kept as it is
+                return
             for file in files:
                 self._objects.upload(file, self.path / file)
             stale = [key for key in self._kept(name) if key not in files]
             self._objects.delete(stale)
-            self._here.add(name)
+            self._here[name] = stamp
 
-    def fetch(self, name: str) -> None:
+    def put(self, name: str, data: bytes) -> None:
+        """See ``Workplace.put``."""
+        self._objects.put(_checked(name), data)
+
+    def fetch(self, name: str, again: bool = False) -> None:
         """See ``Workplace.fetch``; what lies here under that name is replaced."""
-        with self._locks[name], told(self.path / name, "written"):
-            if name not in self._here:
+        path = self.path / _checked(name)
+        with self._locks[name], told(path, "written"):
+            if again or name not in self._here or not path.exists():
                 self._replace(name)
-                self._here.add(name)
+                self._here[name] = ()
+
+    def has(self, name: str) -> bool:
+        """See ``Workplace.has``."""
+        return bool(self._kept(_checked(name)))
 
     def part(self, name: str, offset: int, limit: int | None) -> bytes:
         """See ``Workplace.part``."""
@@ -82,8 +96,8 @@ class Mirror(Workplace):
 
     def drop(self, name: str) -> None:
         """See ``Workplace.drop``."""
-        deleted(self.path / name)
-        self._here.discard(name)
+        deleted(self.path / _checked(name))
+        self._here.pop(name, None)
         with suppress(StoreError):
             self._objects.delete(self._kept(name))
 
@@ -99,7 +113,10 @@ class Mirror(Workplace):
         path = self.path / name
         if path.is_file():
             return [name]
-        return sorted(f.relative_to(self.path).as_posix() for f in path.rglob("*") if f.is_file())
+        found = sorted(f.relative_to(self.path).as_posix() for f in path.rglob("*") if f.is_file())
+        if strange := [file for file in found if not file.isprintable()]:
+            raise StoreError(f"{path} cannot be kept: {strange[0]!a} is no name for an object")
+        return found
 
     def _kept(self, name: str) -> list[str]:
         """What a name stands for in the bucket."""
@@ -114,12 +131,37 @@ class Mirror(Workplace):
         with TemporaryDirectory(dir=path.parent, prefix=f".{path.name}-") as folder:
             draft = Path(folder, path.name)
             for key in keys:
-                part = draft / PurePosixPath(key).relative_to(name)
+                part = draft / PurePosixPath(_checked(key)).relative_to(name)
                 part.parent.mkdir(parents=True, exist_ok=True)
                 with part.open("wb") as file:
-                    self._objects.download(key, file)
+                    if not self._objects.download(key, file):
+                        raise StoreError(f"{self._objects.uri(key)} was deleted at this moment")
             deleted(path)
             draft.replace(path)
+
+
+def _inner(name: str) -> str | None:
+    """A name as it is written without detours; None when it leads out of the folder."""
+    try:
+        return inner(name)
+    except OutsideStore:
+        return None
+
+
+def _checked(name: str) -> str:
+    """A name that leads nowhere else: people write reports, and keys of a bucket.
+
+    Raises:
+        StoreError: When it does.
+    """
+    if _inner(name) != name:
+        raise StoreError(f"{name!r:.200} is no name of anything in the folder of a sweep")
+    return name
+
+
+def _stamp(file: Path) -> tuple[int, int]:
+    found = file.stat()
+    return found.st_size, found.st_mtime_ns
 
 
 def machine_name(home: Path) -> str:

@@ -166,3 +166,4 @@ class S3OutcomeLog(ObjectLog[Line], OutcomeLog):
     """The outcome log of an experiment."""
 
     model = Line
+    is_near = False

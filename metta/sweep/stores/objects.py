@@ -21,8 +21,11 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 TRIES = 5
-"""So often a request is made before it has failed, unless AWS_MAX_ATTEMPTS says otherwise; the waits between
-them grow to 8 seconds."""
+"""So often it is tried again what boto3 does not try again by itself."""
+
+ATTEMPTS = 9
+"""So often boto3 makes a request before it has failed, unless AWS_MAX_ATTEMPTS says otherwise; the waits
+between them double, and come to some ten seconds."""
 
 CONNECT_S = 5.0
 READ_S = 30.0
@@ -87,7 +90,7 @@ class Objects:
             return self._given
         retries: Any = {"mode": "standard"}
         if "AWS_MAX_ATTEMPTS" not in os.environ:
-            retries["total_max_attempts"] = TRIES
+            retries["total_max_attempts"] = ATTEMPTS
         config = Config(
             connect_timeout=CONNECT_S,
             read_timeout=READ_S,

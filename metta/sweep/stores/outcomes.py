@@ -61,8 +61,13 @@ class Outcomes:
         with self._lock:
             self._refresh()
 
+    @property
+    def is_near(self) -> bool:
+        """Whether a look at the log takes next to no time."""
+        return self._log.is_near
+
     def has_news(self) -> bool:
-        """Whether others may have recorded something; costs next to nothing."""
+        """Whether others may have recorded something; costs next to nothing when the log is near."""
         return self._log.has_more()
 
     def of(self, at: At) -> Known | None:

@@ -48,6 +48,7 @@ _CREDENTIALS = (
     LoginError,
 )
 _SETTINGS = (ProfileNotFound, ConfigParseError, ConfigNotFound, InvalidConfigError, NoRegionError)
+_UNRENEWED = (CredentialRetrievalError, TokenRetrievalError)
 _UNREACHABLE = (
     NotConnected,
     HTTPClientError,
@@ -55,6 +56,12 @@ _UNREACHABLE = (
     FlexibleChecksumError,
     RetriesExceededError,
 )
+
+_PASSING = {
+    *("RequestTimeout", "RequestTimeTooSkewed", "SlowDown", "Throttling", "ThrottlingException"),
+    *("TooManyRequests", "ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "408", "429"),
+}
+"""Codes of what passes by itself, or when somebody has signed in again."""
 
 _REFUSED = {
     "InvalidAccessKeyId",
@@ -118,7 +125,7 @@ def refusals(place: Place) -> Iterator[None]:
     except ClientError as error:
         raise _answered(error, place) from error
     except (BotoCoreError, RetriesExceededError) as error:
-        kind = StoreAway if isinstance(error, _UNREACHABLE) else StoreError
+        kind = StoreAway if isinstance(error, _UNREACHABLE + _UNRENEWED) else StoreError
         raise kind(_unanswered(error, place)) from error
 
 
@@ -132,7 +139,8 @@ def _answered(error: ClientError, place: Place) -> StoreError:
     code, status = code_of(error), error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
     if code in _FULL or status == 507:
         return StoreFull(f"no room is left for {place.uri} ({code}); free some, and it goes on by itself")
-    kind = StoreAway if status is not None and status >= 500 and code != "NotImplemented" else StoreError
+    is_servers = status is not None and status >= 500 and code != "NotImplemented"
+    kind = StoreAway if is_servers or code in _PASSING else StoreError
     return kind(_reason(error, code, place))
 
 

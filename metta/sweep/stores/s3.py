@@ -8,7 +8,7 @@ from urllib.parse import unquote
 from metta.sweep.contracts.errors import StoreError
 from metta.sweep.stores.base import Store
 from metta.sweep.stores.data import WAY_OUT
-from metta.sweep.stores.files import folder_name, write_durably
+from metta.sweep.stores.files import folder_name, ignore_in, write_durably
 from metta.sweep.stores.ledgers import told
 from metta.sweep.stores.mirrors import Mirror
 from metta.sweep.stores.object_data import ObjectData
@@ -121,6 +121,9 @@ class S3Store(Store):
             StoreError: When it cannot; also when its server overwrites what was to be written only where
                 nothing is, since two writers would then lose each other's chunks.
         """
+        with told(self._home, "made"):
+            self._home.mkdir(parents=True, exist_ok=True)
+            ignore_in(self._home)
         mark = b'{"schema":1}\n'
         if self.objects.create(MARK, mark) and self.objects.create(MARK, mark):
             raise StoreError(

@@ -26,7 +26,14 @@ class FileWorkplace(Workplace):
     def keep(self, name: str) -> None:
         """Nothing has to be done."""
 
-    def fetch(self, name: str) -> None:
+    def put(self, name: str, data: bytes) -> None:
+        """Nothing has to be done."""
+
+    def has(self, name: str) -> bool:
+        """Whether it is there."""
+        return (self.path / name).exists()
+
+    def fetch(self, name: str, again: bool = False) -> None:
         """Nothing has to be done."""
 
     def part(self, name: str, offset: int, limit: int | None) -> bytes:

@@ -14,6 +14,8 @@ from temporalio.worker import WorkerConfig, WorkflowRunner
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from metta.sweep.activities.advances import SearchAdvances
+from metta.sweep.activities.experiments import ExperimentTrials
+from metta.sweep.activities.leftovers import end_leftovers
 from metta.sweep.activities.objectives import ObjectiveRuns
 from metta.sweep.activities.search_session import SearchSessions
 from metta.sweep.activities.stages import StageActivities
@@ -85,8 +87,10 @@ class MettaSweepPlugin(SimplePlugin):
             activities=[
                 self._sessions.run_search_session,
                 *self._advances.all,
+                end_leftovers,
                 *TrialRuns(artifacts, code).all,
                 *self._objectives.all,
+                *ExperimentTrials(artifacts).all,
                 *stages.all,
             ],
             run_context=self._attended,

@@ -114,7 +114,8 @@ class Experiment:
         beginning = self._input.beginning or await self._planned()
         self._table.ended, position = beginning.ended, beginning.position
         name = workflow.info().workflow_id
-        steps = Steps(name, self._input.spec, beginning.plan, self._gate, self._table, self._show)
+        given = self._input
+        steps = Steps(name, given.spec, beginning.plan, self._gate, self._table, self._show, given.seed)
         running = asyncio.create_task(Interpreter(steps).run(beginning.plan, position))
         try:
             await workflow.wait_condition(lambda: running.done() or self._is_drained())
@@ -196,3 +197,5 @@ async def _cut_off(running: asyncio.Task[Value]) -> None:
     """End it between two steps: its position says how to go on."""
     running.cancel()
     await workflow.wait([running])
+    if not running.cancelled():
+        running.exception()  # it is looked at, or a cancelled experiment would be told to have lost it

@@ -11,8 +11,14 @@ from temporalio import workflow
 from temporalio.exceptions import FailureError, WorkflowAlreadyStartedError
 
 with workflow.unsafe.imports_passed_through():
-    from metta.sweep.contracts.activities import ADVANCE_SEARCH, MISSING_TRIALS, ActivityReference
+    from metta.sweep.contracts.activities import (
+        ADVANCE_SEARCH,
+        END_LEFTOVERS,
+        MISSING_TRIALS,
+        ActivityReference,
+    )
     from metta.sweep.contracts.advances import (
+        LEDGER,
         Advance,
         AdvanceOrder,
         Due,
@@ -64,6 +70,7 @@ class JobLane:
         info = workflow.info()
         self._sweep_id, self._chain = info.workflow_id, info.first_execution_run_id
         self._spec, self._resume, self._control, self._show = spec, resume, control, show
+        self._ledger_id = state.ledger_id
         self._epoch, self._cursor, self._slots = state.epoch, state.cursor, state.slots
         self._applied, self._settled, self._tick_at = state.applied, state.settled, state.tick_at
         self._running = dict.fromkeys(state.running)
@@ -76,8 +83,9 @@ class JobLane:
         self._look_at = workflow.time() + LOOKING.total_seconds()
 
     def tell(self, news: TrialNews) -> None:
-        """A trial tells what became of it."""
-        self._news.append(news)
+        """A trial tells what became of it; it may be one of another ledger of that name."""
+        if self._is_own(news):
+            self._news.append(news)
 
     async def run(self) -> Advance | None:
         """Search to the end.
@@ -111,6 +119,7 @@ class JobLane:
             more=self._more,
             settled=self._settled,
             tick_at=self._tick_at,
+            ledger_id=self._ledger_id,
         )
 
     def _is_full(self) -> bool:
@@ -172,7 +181,19 @@ class JobLane:
             epoch=self._epoch,
             queue=self._queue(),
             is_unwanted=due.is_unwanted,
+            has_begun=due.has_begun,
+            ledger_id=self._ledger_id,
+            metric=self._spec.metric,
         )
+        is_begun = await self._start(order)
+        while not is_begun and await self._leaves(attempt.key):
+            is_begun = await self._start(order)
+        if not is_begun and due.is_unwanted:
+            await self._stop(attempt.key)
+
+    async def _start(self, order: TrialOrder) -> bool:
+        """Start the workflow of a trial; False when there is one that goes on since an earlier run."""
+        attempt = order.attempt
         try:
             handle = await workflow.start_child_workflow(
                 "Trial",
@@ -181,13 +202,24 @@ class JobLane:
                 # it goes on while this workflow continues as new, or is resumed
                 parent_close_policy=workflow.ParentClosePolicy.ABANDON,
                 cancellation_type=workflow.ChildWorkflowCancellationType.ABANDON,
+                memo={LEDGER: order.ledger_id} if order.ledger_id else None,
                 static_summary=f"trial {attempt.trial}",
             )
-        except WorkflowAlreadyStartedError:  # it goes on since an earlier run
-            if due.is_unwanted:
-                await self._stop(attempt.key)
-        else:
-            handle.add_done_callback(lambda task: self._closed(attempt.key, task))
+        except WorkflowAlreadyStartedError:
+            return False
+        handle.add_done_callback(lambda task: self._closed(attempt.key, task))
+        return True
+
+    async def _leaves(self, key: AttemptKey) -> bool:
+        """Whether the workflow of that name was one of another ledger; then it is over now."""
+        if not self._ledger_id:  # a history of a version that did not tell them apart
+            return False
+        asked = Trials(sweep_id=self._sweep_id, keys=(key,), ledger_id=self._ledger_id)
+        ended = await self._called(END_LEFTOVERS, asked, "end what a deleted sweep has left")
+        return bool(ended.keys)
+
+    def _is_own(self, news: TrialNews) -> bool:
+        return not (news.ledger_id and self._ledger_id) or news.ledger_id == self._ledger_id
 
     def _queue(self) -> str | None:
         """The task queue of those who run Python objectives."""
@@ -255,7 +287,8 @@ class JobLane:
         return await self._carry_out(advance)
 
     async def _carry_out(self, advance: Advance) -> Advance | None:
-        self._settled = advance.settled
+        self._settled, self._ledger_id = advance.settled, advance.ledger_id
+        self._news = [news for news in self._news if self._is_own(news)]  # told before it was known
         self._epoch, self._cursor, self._slots = advance.epoch, advance.cursor, advance.slots
         now = workflow.time()
         if self._run not in ("", advance.control.run):  # history was reset: what it heard since is unknown

@@ -26,5 +26,8 @@ FULL_EVENTS = 30_000
 CALL = timedelta(hours=1)
 """A call of the search takes milliseconds, and minutes where a large ledger is folded first."""
 
+LOOK = timedelta(seconds=30)
+"""A look at whether a workflow is over takes three seconds at the most."""
+
 LOOKING = timedelta(seconds=60)
 """How often it is looked whether the workflows of running trials are still there."""

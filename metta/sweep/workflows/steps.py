@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, JsonValue
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, ChildWorkflowError
 
@@ -26,6 +26,7 @@ with workflow.unsafe.imports_passed_through():
         StageResult,
     )
     from metta.sweep.contracts.plans import At, Plan, StageFailure, StageStep, width_of
+    from metta.sweep.contracts.seeds import derived_seed
     from metta.sweep.contracts.values import Value, inline_bytes
     from metta.sweep.workflows.gate import Gate
     from metta.sweep.workflows.policies import HEARTBEAT, LONGEST, RETRY
@@ -47,6 +48,7 @@ class Steps:
         gate: What lets steps begin.
         table: What they do.
         show: Called when the table has changed.
+        seed: Seed of the stages' seeds; None derives them from the name.
     """
 
     def __init__(
@@ -57,7 +59,9 @@ class Steps:
         gate: Gate,
         table: StageTable,
         show: Callable[[], None],
+        seed: int | None = None,
     ) -> None:
+        self._seed = seed
         self._gate, self._table, self._show = gate, table, show
         self._name = name
         self._common: dict[str, Any] = {
@@ -65,6 +69,7 @@ class Steps:
             "spec": spec,
             "fingerprint": plan.fingerprint,
             "inline_bytes": inline_bytes(width_of(plan)),
+            "seed": seed,
         }
         self._decided: dict[At, bool] = {}
 
@@ -117,7 +122,7 @@ class Steps:
             try:
                 await workflow.execute_child_workflow(
                     step.workflow or "",
-                    child.input,
+                    self._seeded(order.at, child.input),
                     id=name,
                     static_summary=child.summary[:SUMMARY_CHARS],
                     cancellation_type=workflow.ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
@@ -126,6 +131,12 @@ class Steps:
             except ChildWorkflowError as error:
                 raise _child_failed(order.at, error) from error
         return name
+
+    def _seeded(self, at: At, input: JsonValue) -> JsonValue:
+        """A child's input, with a seed of its own where this experiment has one."""
+        if self._seed is None or not isinstance(input, dict):
+            return input
+        return {"seed": derived_seed(self._seed, 0, str(at)), **input}
 
 
 def _child_name(parent: str, at: At) -> str:

@@ -1,4 +1,4 @@
-"""The workflow of a trial that is a job: one attempt of one segment."""
+"""The workflow of a trial that is a job or an experiment: one attempt of one segment."""
 
 import asyncio
 
@@ -10,10 +10,10 @@ with workflow.unsafe.imports_passed_through():
     from metta.sweep.contracts.activities import RUN_OBJECTIVE, RUN_TRIAL
     from metta.sweep.contracts.advances import TrialNews, TrialOrder
     from metta.sweep.contracts.events import Failed, Stopped
+    from metta.sweep.contracts.experiments import ExperimentSpec
     from metta.sweep.contracts.failures import Failure, FailureKind, shown_failure
     from metta.sweep.workflows.policies import HEARTBEAT, LONGEST, RETRY
-
-SUMMARY_BYTES = 200
+    from metta.sweep.workflows.trial_experiment import TrialExperiment
 
 
 @workflow.defn(name="Trial")
@@ -73,15 +73,16 @@ class Trial:
             return self._failed("infra", _message(error))
 
     async def _run(self, order: TrialOrder) -> TrialNews:
-        """What an activity has to say of the attempt.
+        """What an activity, or a child workflow, has to say of the attempt.
 
         Raises:
             ActivityError: When it could not say anything.
         """
+        if isinstance(order.objective, ExperimentSpec):
+            return await TrialExperiment(order, order.objective).news()
         if order.is_unwanted and isinstance(order.objective, str):  # it has ended with its worker's processes
             key = order.attempt.key._asdict()
             return TrialNews(**key, end=Stopped(at=workflow.time(), **key))
-        params = ", ".join(f"{name}={value}" for name, value in order.attempt.params.items())
         reference = RUN_OBJECTIVE if isinstance(order.objective, str) else RUN_TRIAL
         try:
             news: TrialNews = await workflow.execute_activity(
@@ -94,7 +95,7 @@ class Trial:
                 retry_policy=RETRY,
                 # a stopped trial has ended when its job has
                 cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-                summary=params.encode()[:SUMMARY_BYTES].decode(errors="ignore"),
+                summary=order.summary,
             )
         except ActivityError as error:
             if news_told := _told(error):
@@ -110,7 +111,8 @@ class Trial:
     async def _tell(self, news: TrialNews) -> None:
         sweep = workflow.get_external_workflow_handle(self._order.sweep_id)
         try:
-            await sweep.signal("trial_news", news)
+            known = news.model_copy(update={"ledger_id": self._order.ledger_id})
+            await sweep.signal("trial_news", known)
         except FailureError as error:  # it is over; whoever resumes it finds what the job has left
             workflow.logger.info("%s is not told: %s", self._order.sweep_id, error)
 

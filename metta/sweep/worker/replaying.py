@@ -1,0 +1,106 @@
+"""Replaying: whether what ran before would be decided in the same way by the code that is here."""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+from temporalio.client import Client, WorkflowHistory
+from temporalio.service import RPCError, RPCStatusCode
+from temporalio.worker import Replayer
+
+from metta.sweep.client.starts import Starts
+from metta.sweep.contracts.errors import ServerError, SweepNotFound
+from metta.sweep.contracts.models import Wire
+from metta.sweep.worker.plugin import MettaSweepPlugin
+
+RPC_TIMEOUT = timedelta(seconds=30)
+MESSAGE_CHARS = 500
+
+
+class Replay(Wire):
+    """One history.
+
+    Args:
+        workflow: Id of the workflow.
+        run: Id of its run.
+        kind: Its type.
+        events: How long it is.
+        problem: Where it would go another way; empty when it would not.
+    """
+
+    workflow: str
+    run: str
+    kind: str
+    events: int
+    problem: str = ""
+
+
+class Replayed(Wire):
+    """All histories of a sweep or experiment, and of what runs below it.
+
+    Args:
+        name: Its name.
+        histories: One for each run.
+    """
+
+    name: str
+    histories: tuple[Replay, ...]
+
+    @property
+    def problems(self) -> tuple[Replay, ...]:
+        """Those that would go another way."""
+        return tuple(history for history in self.histories if history.problem)
+
+
+async def replayed(starts: Starts, name: str) -> Replayed:
+    """Replay what Temporal knows of a sweep or experiment; nothing is run, and nothing changes.
+
+    Args:
+        starts: Of the project.
+        name: Its name. Earlier runs of that name, its trials, and what is nested in it are replayed, too.
+
+    Raises:
+        SweepNotFound: When Temporal knows nothing of it: it forgets what has ended after its retention.
+        ServerError: When the server does not answer.
+    """
+    client = await starts.client()
+    try:
+        found = [replay async for replay in _replays(client, name)]
+    except RPCError as error:
+        raise ServerError(f"the Temporal server does not tell the histories of {name}: {error}") from error
+    if not found:
+        raise SweepNotFound(name, [*starts.store.names(), *starts.store.experiment_names()])
+    return Replayed(name=name, histories=tuple(found))
+
+
+async def _replays(client: Client, name: str) -> AsyncIterator[Replay]:
+    replayer = Replayer(workflows=[], plugins=[MettaSweepPlugin()])
+    async for workflow in client.list_workflows(_below(name), rpc_timeout=RPC_TIMEOUT):
+        handle = client.get_workflow_handle(workflow.id, run_id=workflow.run_id)
+        try:
+            history = await handle.fetch_history(rpc_timeout=RPC_TIMEOUT)
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND:  # it was forgotten at this moment
+                continue
+            raise
+        yield Replay(
+            workflow=workflow.id,
+            run=workflow.run_id,
+            kind=workflow.workflow_type,
+            events=len(history.events),
+            problem=await _problem(replayer, history),
+        )
+
+
+async def _problem(replayer: Replayer, history: WorkflowHistory) -> str:
+    result = await replayer.replay_workflow(history, raise_on_replay_failure=False)
+    return str(result.replay_failure or "")[:MESSAGE_CHARS]
+
+
+def _below(name: str) -> str:
+    """A query for a workflow, and for all whose ids begin with its name and a slash.
+
+    >>> _below("it's")
+    "WorkflowId = 'it''s' OR WorkflowId STARTS_WITH 'it''s/'"
+    """
+    quoted = name.replace("'", "''")
+    return f"WorkflowId = '{quoted}' OR WorkflowId STARTS_WITH '{quoted}/'"
