@@ -20,7 +20,8 @@ from metta.sweep.experiments.base import Pipeline
 def train(params):
     return {"accuracy": params["x"]}
 
-pipeline = Pipeline().stage("search", SweepExperiment(train, {"x": Uniform(0, 1)}, metric="accuracy", budget=2))
+search = SweepExperiment(train, {"x": Uniform(0, 1)}, metric="accuracy", budget=2)
+pipeline = Pipeline().stage("search", search)
 """
 
 

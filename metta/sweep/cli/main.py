@@ -191,15 +191,34 @@ def stop(name: Name, json: Json = False) -> None:
 
 
 @app.command()
-def replay(name: Name, json: Json = False) -> int:
-    """Say whether all that ran under this name would go the same way with this version; runs nothing."""
+def replay(
+    name: Name,
+    stage: Annotated[
+        str | None,
+        typer.Option(
+            metavar="STAGE", help="Run this stage of an experiment again, here: its path, or path[turn]."
+        ),
+    ] = None,
+    pdb: Annotated[bool, typer.Option("--pdb", help="Debug the stage when it fails.")] = False,
+    json: Json = False,
+) -> int:
+    """Say whether all that ran under this name would go the same way with this version; runs nothing.
+
+    With --stage, run one recorded stage again, in this process, with the input, fields and seed that it had;
+    nothing is recorded.
+    """
     from metta.sweep.cli.replays import ReplayOutput
     from metta.sweep.client.loop import call
     from metta.sweep.client.starts import Starts
-    from metta.sweep.worker.replaying import replayed
+    from metta.sweep.worker.replaying import replayed, stage_again
 
+    output = ReplayOutput(json)
+    if stage is not None:
+        return output.again(stage_again(Starts(), name, stage, output.debug if pdb else None))
+    if pdb:
+        raise DefinitionError(["it debugs a stage: add --stage"], "--pdb")
     found = call(replayed(Starts(), name))
-    ReplayOutput(json).shown(found)
+    output.shown(found)
     return 1 if found.problems else 0
 
 

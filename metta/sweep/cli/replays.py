@@ -1,9 +1,13 @@
 """What the command says of replays."""
 
+from pdb import post_mortem
+from traceback import print_exception
+
 from rich.text import Text
 
 from metta.sweep.cli.output import Printer
 from metta.sweep.client.leaderboards import Column, Columns
+from metta.sweep.stages.again import Again
 from metta.sweep.worker.replaying import Replayed
 
 ROWS = 20
@@ -36,3 +40,30 @@ class ReplayOutput(Printer):
             self._say(Text(f"{history.workflow}: {history.problem}", style="red"))
         self._say(f"not deterministic: {len(problems)} of them would go another way with this version")
         self._next(f"temporal workflow show --workflow-id {problems[0].workflow} --run-id {problems[0].run}")
+
+    def again(self, again: Again) -> int:
+        """What a stage gave this time, or how it failed.
+
+        Args:
+            again: What came of it.
+
+        Returns:
+            The exit code.
+        """
+        if self._json:
+            told = {"stage": str(again.at), "value": repr(again.value), "fields": again.fields}
+            self._print({**told, "failure": again.failure and again.failure.failure.model_dump(mode="json")})
+        elif again.failure is None:
+            self._say(f"{again.at} gave {again.value!r}")
+            for name, value in again.fields.items():
+                self._say(f"  {name} = {value!r}")
+        if again.failure is None:
+            return 0
+        print_exception(again.failure.__cause__ or again.failure)
+        return 1
+
+    @staticmethod
+    def debug(error: BaseException) -> None:
+        """Look at what a stage raised, where it was raised."""
+        print_exception(error)
+        post_mortem(error.__traceback__)

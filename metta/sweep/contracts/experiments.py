@@ -93,6 +93,7 @@ class PlanInput(Wire):
     given: Value | None = None
     resume: bool = False
     run: str = ""
+    seed: int | None = None
 
 
 class Order(Wire):

@@ -25,6 +25,7 @@ class Began(_Entry):
         input: What flows into its first stage.
         fingerprint: Of its plan.
         structure: The plan as text, a line a step, to show what was changed.
+        seed: Seed of the stages' seeds; None derives them from the experiment's name.
     """
 
     type: Literal["began"] = "began"
@@ -34,6 +35,7 @@ class Began(_Entry):
     input: Value = Value()
     fingerprint: str
     structure: tuple[str, ...] = ()
+    seed: int | None = None
 
 
 class StageEnded(_Entry):

@@ -12,7 +12,7 @@ from metta.sweep.pipeline.interpreter import Interpreter
 from metta.sweep.stores.outcomes import Outcomes
 
 
-class _NotRecorded(Exception):
+class NotRecorded(Exception):
     """From here on it has to be done."""
 
 
@@ -42,7 +42,7 @@ class Recorded:
         return found.value if isinstance(found, Merged) else self._missing(at)
 
     def _missing(self, at: At) -> Never:
-        raise _NotRecorded(str(at))
+        raise NotRecorded(str(at))
 
 
 def frontier(plan: Plan, input: Value, outcomes: Outcomes) -> Position[Value]:
@@ -54,6 +54,6 @@ def frontier(plan: Plan, input: Value, outcomes: Outcomes) -> Position[Value]:
         outcomes: What is recorded of it.
     """
     position = Position[Value](value=input)
-    with suppress(_NotRecorded):
+    with suppress(NotRecorded):
         asyncio.run(Interpreter(Recorded(outcomes)).run(plan, position))
     return position

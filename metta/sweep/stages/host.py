@@ -312,6 +312,7 @@ def _beginning(input: PlanInput, reply: Reply, before: Began | None) -> Began:
         input=reply.value if is_given or before is None else before.input,
         fingerprint=reply.plan.fingerprint,
         structure=reply.structure,
+        seed=input.seed,
     )
 
 

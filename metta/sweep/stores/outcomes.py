@@ -75,6 +75,10 @@ class Outcomes:
         found = self._known.get(at)
         return None if found is None else _known.validate_json(found)
 
+    def runs_of(self, path: str) -> list[At]:
+        """Runs of a stage that are recorded, also those that failed, in their order."""
+        return [at for at in {**self._known, **self._failures} if at.path == path]
+
     def failure(self, at: At) -> StageFailure | None:
         """The last failure of a stage since the experiment began, or was begun again."""
         return self._failures.get(at)

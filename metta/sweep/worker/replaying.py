@@ -2,14 +2,18 @@
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from pathlib import Path
 
 from temporalio.client import Client, WorkflowHistory
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import Replayer
 
 from metta.sweep.client.starts import Starts
+from metta.sweep.contracts.attempts import Code
 from metta.sweep.contracts.errors import ServerError, SweepNotFound
 from metta.sweep.contracts.models import Wire
+from metta.sweep.runners.objective import enter
+from metta.sweep.stages.again import Again, Debug, run_again
 from metta.sweep.worker.plugin import MettaSweepPlugin
 
 RPC_TIMEOUT = timedelta(seconds=30)
@@ -104,3 +108,23 @@ def _below(name: str) -> str:
     """
     quoted = name.replace("'", "''")
     return f"WorkflowId = '{quoted}' OR WorkflowId STARTS_WITH '{quoted}/'"
+
+
+def stage_again(starts: Starts, name: str, stage: str, debug: Debug | None = None) -> Again:
+    """Run a stage of an experiment again in this process, which from then on stands where its worker stood.
+
+    Args:
+        starts: Of the project.
+        name: Name of the experiment.
+        stage: See ``run_again``.
+        debug: See ``run_again``.
+
+    Raises:
+        DefinitionError: When it cannot be run again.
+        StoreError: When the store cannot be read.
+    """
+    parts = name.split("/")
+    names = ("/".join(parts[:n]) for n in range(len(parts), 0, -1))  # nested ones share their parent's worker
+    launch = next((found for part in names if (found := starts.launches.find(part))), None)
+    enter(launch.code if launch else Code(objective="", path=(str(Path.cwd()),)))
+    return run_again(starts.store, name, stage, pickle=starts.settings.may_pickle, debug=debug)

@@ -147,6 +147,7 @@ class Experiment:
             # a run that was reset goes on with what is recorded
             resume=input.resume or info.run_id != info.first_execution_run_id,
             run=info.run_id,
+            seed=input.seed,
         )
         return await executed(PLAN_EXPERIMENT, order, "check the pipeline")
 

@@ -1,0 +1,154 @@
+"""Again: one recorded stage of an experiment, run in this process with what flowed into it then."""
+
+import asyncio
+import re
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple, Never, TypeAlias
+
+from metta.sweep.contracts.errors import DefinitionError, StageFailed, nearest
+from metta.sweep.contracts.experiments import ExperimentSpec
+from metta.sweep.contracts.outcomes import Began
+from metta.sweep.contracts.plans import At, Position, StageStep
+from metta.sweep.contracts.shelves import Folder
+from metta.sweep.contracts.stages import running_stage
+from metta.sweep.contracts.values import Value
+from metta.sweep.pipeline.interpreter import Interpreter
+from metta.sweep.pipeline.keeping import packer_for
+from metta.sweep.pipeline.nodes import Stage
+from metta.sweep.pipeline.runner import StageRun
+from metta.sweep.pipeline.state import Fields, held
+from metta.sweep.stages.experiments import Loaded, loaded
+from metta.sweep.stages.frontier import NotRecorded, Recorded
+from metta.sweep.stores.base import Store
+from metta.sweep.stores.outcomes import Outcomes
+
+_NAME = re.compile(r"(?P<path>.+?)(?:\[(?P<turns>\d+(?:,\d+)*)\])?")
+
+
+Debug: TypeAlias = Callable[[BaseException], None]
+
+
+class Again(NamedTuple):
+    """What a stage gave this time.
+
+    Args:
+        at: Which run of which stage.
+        value: What it gave; None when it failed.
+        failure: How it failed; None when it did not.
+        fields: Fields of its experiment that are not as they were given, behind it.
+    """
+
+    at: At
+    value: Any
+    failure: StageFailed | None
+    fields: Mapping[str, Any]
+
+
+class _Found(Exception):
+    """The stage is reached."""
+
+
+class _Looking(Recorded):
+    """Goes through what is recorded until a stage is reached."""
+
+    def __init__(self, outcomes: Outcomes, wanted: At) -> None:
+        super().__init__(outcomes)
+        self._wanted = wanted
+        self.flowing: Value | None = None
+
+    async def run_stage(self, step: StageStep, at: At, value: Value) -> Value:
+        """What a stage has given; ends when it is the one."""
+        if at == self._wanted:
+            self._reach(value)
+        return await super().run_stage(step, at, value)
+
+    def _reach(self, value: Value) -> Never:
+        self.flowing = value
+        raise _Found
+
+
+def run_again(store: Store, name: str, stage: str, *, pickle: bool, debug: Debug | None = None) -> Again:
+    """Run a stage of an experiment again, here, with the input, the fields and the seed that it had.
+
+    What its hooks would keep goes to a folder that is deleted; nothing is recorded. Its code is that of now.
+
+    Args:
+        store: Where the experiment is recorded.
+        name: Its name.
+        stage: The stage's path, and the turns of the loops around it: ``refine/train[2,0]``; without them
+            the last one that was run.
+        pickle: Whether values that were pickled may be read.
+        debug: Is called with what the stage raised, while the fields are still as it left them.
+
+    Raises:
+        DefinitionError: When there is no such stage, it has not been reached, it has a workflow of its own,
+            or the experiment is another one by now.
+        StoreError: When the store cannot be read.
+    """
+    outcomes = Outcomes(store.outcome_log(name))
+    outcomes.refresh()
+    began = outcomes.began
+    if began is None:
+        raise DefinitionError([f"nothing is recorded of {name}"], "the experiment")
+    experiment = _loaded(began, store, name)
+    node, at = _node(experiment, outcomes, stage, name)
+    packer = packer_for(experiment.definition, store.data, pickle=pickle)
+    flowing = _flowing(experiment, outcomes, began, at)
+    fields: Fields = packer.unkept(flowing.fields) if flowing.fields else {}
+    state = experiment.state
+    with (
+        TemporaryDirectory() as folder,
+        held(state, fields, opened=True),
+        running_stage(name, at, began.seed),
+    ):
+        shelf, value = Folder(Path(folder)), packer.unkept(flowing)
+        run = StageRun(node, at, value, shelf, packer, debugging=True, failed=0, state=state)
+        try:
+            given = asyncio.run(run.value())
+        except StageFailed as failure:
+            if debug and failure.__cause__:
+                debug(failure.__cause__)
+            return Again(at, None, failure, {})
+        return Again(at, given, None, state.changed() if state else {})
+
+
+def _loaded(began: Began, store: Store, name: str) -> Loaded:
+    experiment = loaded(ExperimentSpec(experiment=began.experiment, fields=began.fields), store)
+    if experiment.definition.plan.fingerprint != began.fingerprint:
+        problem = "its pipeline was changed since: undo that, or run the new one under another name"
+        raise DefinitionError([problem], f"the experiment {name}")
+    return experiment
+
+
+def _node(experiment: Loaded, outcomes: Outcomes, stage: str, name: str) -> tuple[Stage, At]:
+    said = _NAME.fullmatch(stage)
+    path = said["path"] if said else stage
+    node = experiment.definition.nodes.get(path)
+    if not isinstance(node, Stage):
+        stages = [p for p, found in experiment.definition.nodes.items() if isinstance(found, Stage)]
+        raise DefinitionError([f"there is no stage {path}{nearest(path, stages)}"], f"the experiment {name}")
+    runs = outcomes.runs_of(path)
+    turns = tuple(map(int, said["turns"].split(","))) if said and said["turns"] else None
+    at = At(path, turns) if turns is not None else (runs[-1] if runs else None)
+    if at is None:
+        raise DefinitionError([f"the stage {path} was never run"], f"the experiment {name}")
+    if node.experiment is not None:
+        problem = f"{at} has a workflow of its own: see `sweep show`, and replay the stages of that"
+        raise DefinitionError([problem], f"the experiment {name}")
+    return node, at
+
+
+def _flowing(experiment: Loaded, outcomes: Outcomes, began: Began, at: At) -> Value:
+    """What flowed into a stage."""
+    looking = _Looking(outcomes, at)
+    position = Position[Value](value=began.input)
+    with suppress(_Found, NotRecorded, StageFailed):  # so far it went
+        asyncio.run(Interpreter(looking).run(experiment.definition.plan, position))
+    if looking.flowing is None:
+        runs = outcomes.runs_of(at.path)
+        problem = f"{at} was not reached; it was run as {', '.join(map(str, runs[-5:])) or 'nothing'}"
+        raise DefinitionError([problem], "the stage")
+    return looking.flowing
