@@ -1,10 +1,8 @@
 """Experiments and functions whose store lies in a bucket, and workers on machines that share nothing else."""
 
-import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from uuid import uuid4
 
@@ -16,8 +14,9 @@ from metta.sweep.client.settings import Settings
 from metta.sweep.executors import WorkerExecutor
 from metta.sweep.experiments import SweepExperiment
 from metta.sweep.stores.s3 import S3Store
-from tests.rig import Rig, standing, until
+from tests.rig import standing, until
 from tests.stores.weed import BUCKET, Weed
+from tests.worker.processes import worker
 
 ROOT = Path(__file__).parents[2]
 
@@ -140,31 +139,6 @@ def test_functions_by_value_run_on_workers_and_leave_nothing_but_copies_here(
     assert len(store.objects.listed("values/")) == 1
 
 
-@contextmanager
-def worker(rig: Rig, server: Settings, store: S3Store, home: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    """A worker on a machine of its own."""
-    where = {
-        "TEMPORAL_ADDRESS": str(server.connect["target_host"]),
-        "TEMPORAL_NAMESPACE": str(server.connect["namespace"]),
-        "PYTHONPATH": os.pathsep.join([str(rig.folder), *sys.path]),
-        "NOTES": str(home.with_suffix(".notes")),
-    }
-    command = [sys.executable, "-m", "metta.sweep.worker", "--queue", rig.queue]
-    with home.with_suffix(".log").open("ab") as log:
-        process = subprocess.Popen(
-            [*command, "--store", store.address, "--home", str(home)],
-            cwd=rig.folder,
-            env={**os.environ, **where},
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-
-
 def notes(home: Path) -> list[tuple[int, int]]:
     file = home.with_suffix(".notes")
     lines = file.read_text("utf-8").splitlines() if file.exists() else []
@@ -186,11 +160,17 @@ async def test_a_trial_goes_on_from_its_checkpoint_on_another_machine(
         "budget": 2,
     }
     one, other = tmp_path / "one", tmp_path / "other"
-    with worker(rig, server, store, one) as first:
+
+    def worker_at(home: Path) -> AbstractContextManager["subprocess.Popen[bytes]"]:
+        """A worker on a machine of its own."""
+        where = ("--store", store.address, "--home", str(home))
+        return worker(rig, server, *where, NOTES=str(home.with_suffix(".notes")))
+
+    with worker_at(one) as first:
         handle = await rig.start(definition)
         await until(lambda: any(step >= 10 for _, step in notes(one)))
         first.kill()
-        with worker(rig, server, store, other):
+        with worker_at(other):
             await handle.result()
     table = table_of(store.ledger(handle.id))
     assert [(r.status, r.step) for r in table.records] == [("completed", 15), ("completed", 15)]

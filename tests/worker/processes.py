@@ -12,8 +12,17 @@ from tests.rig import Rig
 
 
 @contextmanager
-def worker(rig: Rig, server: Settings) -> Iterator["subprocess.Popen[bytes]"]:
-    """A worker that serves the queue of a rig; its log lies beside the objectives."""
+def worker(
+    rig: Rig, server: Settings, *arguments: str, **variables: str
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """A worker that serves the queue of a rig; its log lies beside the objectives.
+
+    Args:
+        rig: The rig.
+        server: Leads to its server.
+        *arguments: What it is told besides; without any, where the rig's store is.
+        **variables: Its environment besides.
+    """
     where = {
         "TEMPORAL_ADDRESS": str(server.connect["target_host"]),
         "TEMPORAL_NAMESPACE": str(server.connect["namespace"]),
@@ -22,9 +31,9 @@ def worker(rig: Rig, server: Settings) -> Iterator["subprocess.Popen[bytes]"]:
     command = [sys.executable, "-m", "metta.sweep.worker", "--queue", rig.queue]
     with (rig.folder / "worker.log").open("ab") as log:
         process = subprocess.Popen(
-            [*command, "--store", str(rig.store.root)],
+            [*command, *(arguments or ("--store", str(rig.store.root)))],
             cwd=rig.folder,
-            env={**os.environ, **where},
+            env={**os.environ, **where, **variables},
             stdout=log,
             stderr=log,
         )
