@@ -10,7 +10,8 @@ from time import time
 
 import pytest
 
-from metta.sweep.executors.claims import boot_id, holder, identity, lives, wake
+from metta.sweep.executors import claims
+from metta.sweep.executors.claims import boot_id, holder, identity, is_own, lives, wake
 from metta.sweep.executors.local import LocalExecutor, LocalRequest
 from tests.executors.jobs import spec_of, until
 
@@ -40,6 +41,35 @@ def test_a_process_is_known_by_its_identity() -> None:
 )
 def test_no_other_process_is_taken_for_it(change: dict[str, object]) -> None:
     assert not lives({**ME, **change})
+
+
+@pytest.mark.parametrize(
+    ("change", "mine"),
+    [
+        ({}, True),
+        ({"host": "renamed"}, True),
+        ({"at": 0}, True),
+        ({"pid": 1}, False),
+        ({"start_time": 1}, False),
+    ],
+)
+def test_a_claim_is_ones_own_whatever_the_machine_is_called(
+    tmp_path: Path, change: dict[str, object], mine: bool
+) -> None:
+    forge(tmp_path, **change)
+    assert is_own(str(tmp_path)) is mine
+
+
+def test_a_claim_that_cannot_be_read_is_ones_own_and_one_that_is_gone_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not is_own(str(tmp_path))
+    forge(tmp_path)
+    monkeypatch.setattr(claims, "BOOT_ID", "/nowhere/boot_id")
+    assert not is_own(str(tmp_path / "elsewhere"))
+    monkeypatch.undo()
+    (tmp_path / "claim" / "supervisor.json").write_text("{")
+    assert is_own(str(tmp_path))
 
 
 def test_a_zombie_is_not_alive() -> None:

@@ -1,11 +1,14 @@
 """Experiments whose stages change their fields; the engine and local runs are to agree on them."""
 
+from dataclasses import dataclass
+from enum import Enum
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from pydantic import Field
 
-from metta.sweep import RetryPolicy
+from metta.sweep import RetryPolicy, current_stage
 from metta.sweep.experiments import Experiment
 from metta.sweep.experiments.base import Pipeline
 
@@ -212,3 +215,82 @@ class Outer(Experiment):
 
     def tell(self, whole: dict[str, Any]) -> list[int]:
         return [self.total, whole["total"]]
+
+
+@dataclass
+class Setting:
+    """What a field may hold."""
+
+    rate: float = 1.0
+
+
+class Level(Enum):
+    HIGH = "high"
+
+
+class Unfit(Experiment):
+    """Leaves a field in a way from which JSON does not lead back; a later stage would find another value."""
+
+    how: str = "nested"
+    setting: Setting = Field(default_factory=Setting)
+    pairs: dict[tuple[int, int], float] = Field(default_factory=dict)
+    level: Level | str = "low"
+    rescued: bool = False
+
+    def pipeline(self) -> Pipeline[Any]:
+        hooks: dict[str, Any] = {"on_error": lambda error: 7} if self.rescued else {}
+        return Pipeline().stage("spoil", self.spoil).through(int, **hooks).stage("tell", lambda n: n)
+
+    def spoil(self) -> int:
+        wrong: Any = self
+        match self.how:
+            case "nested":
+                wrong.setting.rate = "fast"
+            case "keys":
+                wrong.pairs[1, 2] = 3.0
+            case "union":
+                wrong.level = Level.HIGH
+        return 1
+
+
+class Gathering(Experiment):
+    """A set is the same in whatever order JSON has it; what is computed once is no field."""
+
+    words: set[str] = Field(default_factory=set)
+
+    def pipeline(self) -> Pipeline[Any]:
+        filled = Pipeline().stage("fill", self.fill)
+        branches = {name: Pipeline().stage(name, self.look) for name in ("one", "two")}
+        return filled.parallel(branches).stage("tell", self.tell)
+
+    @cached_property
+    def table(self) -> int:
+        return len(self.words)
+
+    def fill(self) -> int:
+        self.words |= {f"word {n}" for n in range(40)}
+        return self.table
+
+    def look(self) -> dict[str, int]:
+        return {f"n{current_stage().path[-3:]}": self.table}
+
+    def tell(self) -> int:
+        return len(self.words)
+
+
+class Merging(Experiment):
+    """A predicate asked along with a stage may not change anything, and neither may any other."""
+
+    level: int = 0
+
+    def pipeline(self) -> Pipeline[Any]:
+        first = Pipeline().stage("first", self.first)
+        return first.conditional(self.wrong, Pipeline().stage("then", lambda n: n))
+
+    def first(self) -> int:
+        self.level = 2
+        return 1
+
+    def wrong(self, n: int) -> bool:
+        self.level = 9
+        return True

@@ -4,18 +4,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
-from metta.sweep import StageFailed
+from metta.sweep import DefinitionError, StageFailed
 from metta.sweep.experiments import Experiment
 from tests.experiments.durable import (
     Branching,
     Cached,
     Counting,
+    Gathering,
     Large,
+    Merging,
     Mistaken,
     Outer,
     Predicted,
     Rescued,
+    Unfit,
     Unsteady,
 )
 
@@ -28,7 +32,14 @@ RESULTS: list[tuple[Experiment, Any]] = [
     (Large(), 1 + sum(range(5000))),
     (Predicted(), "high"),
     (Outer(), [6, 11]),
+    (Gathering(), 40),
 ]
+
+UNFIT = {
+    "nested": "its fields: setting.rate: input should be a valid number",
+    "keys": "its fields: pairs",
+    "union": "its fields: level comes back from JSON as 'high', and was <Level.HIGH: 'high'>",
+}
 
 MISTAKES = {
     "undeclared": "what Mistaken does not declare as a field is not kept: totall is unknown; did you mean",
@@ -66,6 +77,28 @@ def test_what_cannot_be_kept_fails_the_stage(mistake: str) -> None:
         Mistaken(mistake=mistake).run_local()
     assert MISTAKES[mistake] in str(caught.value)
     assert caught.value.failure.stage == "err"
+
+
+@pytest.mark.parametrize("how", UNFIT)
+def test_what_would_come_back_as_something_else_fails_the_stage(how: str) -> None:
+    with pytest.raises(StageFailed) as caught:
+        Unfit(how=how).run_local()
+    assert UNFIT[how] in str(caught.value)
+    assert caught.value.failure.kind == "contract"
+    assert Unfit(how=how, rescued=True).run_local() == 7
+
+
+def test_what_would_come_back_as_something_else_is_refused_at_once() -> None:
+    class Secret(Experiment):
+        key: SecretStr = SecretStr("a")
+
+    with pytest.raises(DefinitionError, match="key comes back from JSON as"):
+        Secret(key=SecretStr("hunter2"))
+
+
+def test_a_predicate_changes_nothing() -> None:
+    with pytest.raises(StageFailed, match=r"its predicate: .*Merging.level cannot be changed here"):
+        Merging().run_local()
 
 
 def test_what_is_cached_depends_on_the_fields_and_cannot_change_them() -> None:

@@ -14,7 +14,7 @@ from metta.sweep.experiments import Experiment
 from metta.sweep.pipeline.packing import Packer
 from metta.sweep.stores.data import DataStore
 from tests.experiments import durable
-from tests.experiments.test_durable_fields import MISTAKES, RESULTS
+from tests.experiments.test_durable_fields import MISTAKES, RESULTS, UNFIT
 from tests.rig import Handle, Rig, failure_of, standing, until
 
 SCRIPT = Path(durable.__file__)
@@ -68,6 +68,19 @@ async def test_what_cannot_be_kept_fails_the_stage(rig: Rig, mistake: str) -> No
     failure = await failure_of(handle)
     assert failure.type == "StageFailed"
     assert MISTAKES[mistake] in failure.message
+
+
+@pytest.mark.parametrize("how", UNFIT)
+async def test_what_would_come_back_as_something_else_fails_the_stage(rig: Rig, how: str) -> None:
+    failure = await failure_of(await start(rig, "Unfit", how=how))
+    assert UNFIT[how] in failure.message
+    rescued = await start(rig, "Unfit", how=how, rescued=True)
+    assert await value_of(rig, rescued) == 7
+
+
+async def test_a_predicate_changes_nothing(rig: Rig) -> None:
+    failure = await failure_of(await start(rig, "Merging"))
+    assert "Merging.level cannot be changed here" in failure.message
 
 
 async def test_two_branches_cannot_change_the_same_one(rig: Rig) -> None:

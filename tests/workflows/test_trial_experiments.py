@@ -1,5 +1,6 @@
 """Trials that are experiments, on a real server, with real stage processes."""
 
+import shutil
 from pathlib import Path
 from uuid import uuid4
 
@@ -338,3 +339,16 @@ async def test_all_of_it_runs_when_every_workflow_task_replays_its_history(
         handle = await rig.start(tried(budget=2))
         assert await ended(handle) == "budget"
         assert rig.table(handle.id).counts.completed == 2
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_what_a_deleted_sweep_has_recorded_is_not_gone_on_with(trying: Rig, seed: int) -> None:
+    first_one = await trying.start(tried("Trained", {"scale": 2.0}, budget=2))
+    await first_one.result()
+    before = len(notes(trying))
+    shutil.rmtree(trying.store.sweep_folder(first_one.id))
+    second = await trying.start(tried("Trained", {"scale": 3.0}, budget=2, seed=seed), first_one.id)
+    assert await ended(second) == "budget"
+    records = trying.table(second.id).records
+    assert [r.metrics for r in records] == [{"accuracy": r.params["x"] * 3} for r in records]
+    assert len(notes(trying)) == 2 * before

@@ -50,6 +50,9 @@ class Stages:
             case Began():
                 self.began, self.finished = entry, None
                 self._failing.clear()
+                if entry.anew:
+                    self.latest.clear()
+                    self.counts.clear()
             case Finished():
                 self.finished = entry
             case AttemptFailed():

@@ -67,6 +67,7 @@ class ExperimentInput(ExperimentSpec, Written):
         resume: Whether an experiment of this name may exist already, and is then continued.
         control: The control in force, when this run continues an earlier one.
         beginning: Where that run has come to.
+        owner: Whose trial it is: the id of a ledger. What is recorded for another one is not gone on with.
     """
 
     subject = "the experiment's JSON"
@@ -77,6 +78,7 @@ class ExperimentInput(ExperimentSpec, Written):
     resume: bool = False
     control: ExperimentControl = ExperimentControl()
     beginning: Beginning | None = None
+    owner: str = ""
 
     @property
     def spec(self) -> ExperimentSpec:
@@ -94,6 +96,7 @@ class PlanInput(Wire):
     resume: bool = False
     run: str = ""
     seed: int | None = None
+    owner: str = ""
 
 
 class Order(Wire):

@@ -26,6 +26,8 @@ class Began(_Entry):
         fingerprint: Of its plan.
         structure: The plan as text, a line a step, to show what was changed.
         seed: Seed of the stages' seeds; None derives them from the experiment's name.
+        owner: Whose trial it is: the id of a ledger; empty when it is nobody's.
+        anew: Whether what was recorded before belongs to another owner, and counts no more.
     """
 
     type: Literal["began"] = "began"
@@ -36,6 +38,8 @@ class Began(_Entry):
     fingerprint: str
     structure: tuple[str, ...] = ()
     seed: int | None = None
+    owner: str = ""
+    anew: bool = False
 
 
 class StageEnded(_Entry):

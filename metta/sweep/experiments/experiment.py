@@ -17,7 +17,7 @@ from metta.sweep.contracts.errors import DefinitionError, shown
 from metta.sweep.contracts.models import problems_of, unknown_name
 from metta.sweep.contracts.shelves import Folder
 from metta.sweep.contracts.values import Value
-from metta.sweep.experiments.fields import DurableFields, assigned, model_of, plain
+from metta.sweep.experiments.fields import DurableFields, assigned, lost, model_of, plain
 from metta.sweep.pipeline.builder import LOCAL_FOLDER, Pipeline
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Experiment:
             problems += [problem for name in fields if (problem := unknown_name(name, known))]
             try:
                 values = vars(model(**{name: value for name, value in fields.items() if name in known}))
-                plain(model, values)
+                problems += lost(model, values, plain(model, values))
             except ValidationError as error:
                 problems += problems_of(error, model)
             except PydanticSerializationError as error:

@@ -30,28 +30,33 @@ class DurableFields:
     """The fields of one experiment, which its stages may change.
 
     Args:
-        values: The values by name, where the experiment keeps them.
+        values: Where the experiment keeps them by name, and perhaps other things.
         model: What validates them.
         identity: Tells the experiment from others.
     """
 
     def __init__(self, values: dict[str, Any], model: type[BaseModel], identity: int) -> None:
         self._values, self._model, self._identity = values, model, identity
-        self._given = plain(model, values)
+        self._given = plain(model, {name: values[name] for name in model.model_fields})
+        self.restore({})
 
     def changed(self) -> Fields:
         """See ``State.changed``."""
-        try:
-            now = plain(self._model, vars(self._model.model_validate(dict(self._values))))
-        except ValidationError as error:
-            raise Unfit("; ".join(problems_of(error, self._model))) from None
-        except PydanticSerializationError as error:
-            raise Unfit(f"its fields need a form in JSON: {error}") from None
-        return {name: value for name, value in now.items() if value != self._given[name]}
+        values = {name: self._values[name] for name in self._model.model_fields}
+        made = self._written(values)
+        return {
+            # as it flowed in where it is the same: the JSON of a set has no order
+            name: self._flowing.get(name, made[name]) if self._is_as_before(name, values) else made[name]
+            for name in made
+            if name in self._flowing or not self._is_as_before(name, values)
+        }
 
     def restore(self, changed: Mapping[str, JsonValue]) -> None:
         """See ``State.restore``."""
-        self._values.update(vars(self._model.model_validate({**self._given, **changed})))
+        self._flowing = dict(changed)
+        self._before = self._read({**self._given, **changed})
+        self._values.clear()  # also of what was computed from other values
+        self._values.update(self._read({**self._given, **changed}))
 
     @contextmanager
     def opened(self) -> Iterator[None]:
@@ -61,6 +66,49 @@ class DurableFields:
             yield
         finally:
             _open.discard(self._identity)
+
+    def _is_as_before(self, name: str, values: Mapping[str, Any]) -> bool:
+        return _same(values[name], self._before[name])
+
+    def _read(self, made: Mapping[str, JsonValue]) -> dict[str, Any]:
+        try:
+            return vars(self._model.model_validate(made))
+        except ValidationError as error:
+            raise Unfit("; ".join(problems_of(error, self._model))) from None
+
+    def _written(self, values: Mapping[str, Any]) -> Fields:
+        try:
+            made = plain(self._model, self._read(values))
+        except PydanticSerializationError as error:
+            raise Unfit(f"they need a form in JSON: {error}") from None
+        self._read(made)
+        if problems := lost(self._model, values, made):
+            raise Unfit("; ".join(problems))
+        return made
+
+
+def lost(model: type[BaseModel], values: Mapping[str, Any], made: Mapping[str, JsonValue]) -> list[str]:
+    """What would come back from JSON as something else, a sentence each.
+
+    Args:
+        model: What validates the fields.
+        values: Their values.
+        made: Their JSON.
+    """
+    back = vars(model.model_validate(made))
+    return [
+        f"{name} comes back from JSON as {shown(back[name])}, and was {shown(values[name])}"
+        for name in made
+        if not _same(values[name], back[name])
+    ]
+
+
+def _same(one: Any, other: Any) -> bool:
+    if type(one) is not type(other):
+        return False
+    # objects that know no equality are compared by what they hold
+    knows_none = not any("__eq__" in vars(kind) for kind in type(one).__mro__[:-1])
+    return bool(one == other) or (knows_none and hasattr(one, "__dict__") and vars(one) == vars(other))
 
 
 def assigned(experiment: object, model: type[BaseModel], name: str, value: object) -> object:
@@ -136,4 +184,4 @@ def plain(model: type[BaseModel], values: dict[str, Any]) -> dict[str, JsonValue
     Raises:
         PydanticSerializationError: When one has no such form.
     """
-    return BaseModel.model_dump(model.model_construct(**values), mode="json")
+    return BaseModel.model_dump(model.model_construct(**values), mode="json", warnings=False)

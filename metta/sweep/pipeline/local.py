@@ -24,7 +24,7 @@ from metta.sweep.pipeline.nodes import Conditional, Loop, Parallel, Stage
 from metta.sweep.pipeline.packing import Packer
 from metta.sweep.pipeline.planning import Definition
 from metta.sweep.pipeline.runner import StageRun
-from metta.sweep.pipeline.state import Conflict, Fields, State, Unfit, held, joined
+from metta.sweep.pipeline.state import Conflict, Fields, State, held, joined
 
 
 class LocalOperations:
@@ -144,33 +144,29 @@ class StatefulOperations:
     async def run_stage(self, step: StageStep, at: At, value: Held) -> Held:
         """Run a stage with its hooks; its fields are as they flow."""
         async with self._alone:
-            with held(self._state, value.fields, opened=True):
+            with held(self._state, value.fields), self._state.opened():
                 output = await self._operations.run_stage(step, at, value.value)
-                return Held(output, self._changed(at))
+                return Held(output, self._state.changed())
 
     async def recover(self, at: At, value: Held, failure: StageFailure) -> Held:
         """Ask the stage's ``on_error``."""
         async with self._alone:
-            with held(self._state, value.fields, opened=True):
+            with held(self._state, value.fields), self._state.opened():
                 output = await self._operations.recover(at, value.value, failure)
-                return Held(output, self._changed(at))
+                return Held(output, self._state.changed())
 
     async def decide(self, at: At, value: Held) -> bool:
         """Ask a predicate."""
         async with self._alone:
-            with held(self._state, value.fields, opened=False):
+            with held(self._state, value.fields):
                 return await self._operations.decide(at, value.value)
 
     async def merge(self, at: At, value: Held, results: Sequence[Held]) -> Held:
         """Merge the results of parallel branches, and what they have made of the fields."""
-        output = await self._operations.merge(at, value.value, [result.value for result in results])
+        async with self._alone:
+            with held(self._state, value.fields):
+                output = await self._operations.merge(at, value.value, [result.value for result in results])
         return Held(output, self._operations.joined(at, value.fields, [result.fields for result in results]))
-
-    def _changed(self, at: At) -> Fields:
-        try:
-            return self._state.changed()
-        except Unfit as error:
-            raise _failed(at, "contract", f"its fields: {error}") from error
 
 
 def _failed(at: At, kind: StageFailureKind, message: str) -> StageFailed:

@@ -4,9 +4,11 @@ import asyncio
 import copy
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
+
+from pydantic import JsonValue
 
 from metta.sweep.contracts.errors import Infeasible, StageFailed, SweepError, shown
 from metta.sweep.contracts.failures import RetryPolicy
@@ -24,7 +26,7 @@ from metta.sweep.pipeline.keeping import Keeper
 from metta.sweep.pipeline.nodes import Stage
 from metta.sweep.pipeline.packing import Packer
 from metta.sweep.pipeline.records import Record, fields_of, merged, replaced
-from metta.sweep.pipeline.state import State
+from metta.sweep.pipeline.state import State, Unfit
 from metta.sweep.pipeline.verdicts import Verdicts
 
 log = logging.getLogger("metta.sweep.pipeline")
@@ -66,7 +68,8 @@ class StageRun:
         self._hooks = self._run.hooks
         self._returned = returned_by(stage.run) if stage.run else Any
         self._keeper = Keeper(self._run, shelf, packer, self._returned)
-        self._state, self._before = state, state.changed() if state else {}
+        self._state = state
+        self._before: Mapping[str, JsonValue] = {}
         self._metrics: dict[str, float] = {}
         self._failed_hooks: Counter[str] = Counter()
         self._profile: Profile | None = None
@@ -91,6 +94,7 @@ class StageRun:
         Raises:
             StageFailed: When it failed for good; caused by what it raised.
         """
+        self._before = self._fields()
         if not self._failed and (skipped := await self.skipped()):
             return skipped[0]
         key = await self._keeper.cache_key(self._before)
@@ -100,8 +104,7 @@ class StageRun:
             output = await self._transformed(await self._passed(self._concluded(await self._ran())))
         for name in OBSERVERS:
             await self._observe(name, output)
-        if key:
-            self._check_fields_are_kept()
+        self._check_fields(is_cached=key is not None)
         await self._keeper.keep(output, key if self._status == "done" else None)
         return output
 
@@ -126,11 +129,18 @@ class StageRun:
         await self._observe("before", self._value)
         return None
 
-    def _check_fields_are_kept(self) -> None:
+    def _fields(self) -> Mapping[str, JsonValue]:
+        """Fields of the experiment that are not as they were given."""
+        try:
+            return self._state.changed() if self._state else {}
+        except Unfit as error:
+            raise self._run.failure("contract", SweepError(str(error)), "its fields") from error
+
+    def _check_fields(self, is_cached: bool) -> None:
         """A cached output is all that a later run gets."""
-        changed = self._state.changed() if self._state else {}
+        changed = self._fields()
         names = sorted(n for n in {*changed, *self._before} if changed.get(n) != self._before.get(n))
-        if names:
+        if is_cached and names:
             problem = f"{', '.join(names)} changed, and what is cached would not do that; leave `cache` out"
             raise self._run.failure("contract", SweepError(problem), "its fields")
 
@@ -153,6 +163,7 @@ class StageRun:
                 error = raised
                 continue
             self._status = "recovered"
+            self._fields()
             return self._concluded(result)
         raise self._run.failure(failed.failure.kind, error) from error
 

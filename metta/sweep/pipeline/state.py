@@ -26,7 +26,11 @@ class State(Protocol):
         ...
 
     def restore(self, changed: Mapping[str, JsonValue]) -> None:
-        """Give these fields these values, and all others those that were given."""
+        """Give these fields these values, and all others those that were given.
+
+        Raises:
+            Unfit: When they do not allow them.
+        """
         ...
 
     def opened(self) -> AbstractContextManager[None]:
@@ -46,23 +50,29 @@ def state_of(experiment: Any) -> State | None:
 
 
 @contextmanager
-def held(state: State | None, changed: Mapping[str, JsonValue], *, opened: bool) -> Iterator[None]:
+def held(state: State | None, changed: Mapping[str, JsonValue]) -> Iterator[None]:
     """Within it the fields are as they flow; afterwards they are as they were given.
 
     Args:
         state: Those of the experiment; None when it has none.
         changed: What flows.
-        opened: Whether they can be assigned to.
+
+    Raises:
+        Unfit: When what was recorded fits them no more.
     """
     if state is None:
         yield
         return
     state.restore(changed)
     try:
-        with state.opened() if opened else nullcontext():
-            yield
+        yield
     finally:
         state.restore({})
+
+
+def opened(state: State | None) -> AbstractContextManager[None]:
+    """Within it fields can be assigned to."""
+    return state.opened() if state else nullcontext()
 
 
 def joined(before: Fields, branches: Mapping[str, Fields]) -> Fields:

@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple, Never, TypeAlias
+from typing import IO, Any, NamedTuple, Never, TypeAlias
 
-from metta.sweep.contracts.errors import DefinitionError, StageFailed, nearest
+from metta.sweep.contracts.blobs import Blobs, Write
+from metta.sweep.contracts.errors import DefinitionError, StageFailed, SweepError, nearest
 from metta.sweep.contracts.experiments import ExperimentSpec
 from metta.sweep.contracts.outcomes import Began
 from metta.sweep.contracts.plans import At, Position, StageStep
@@ -16,10 +17,10 @@ from metta.sweep.contracts.shelves import Folder
 from metta.sweep.contracts.stages import running_stage
 from metta.sweep.contracts.values import Value
 from metta.sweep.pipeline.interpreter import Interpreter
-from metta.sweep.pipeline.keeping import packer_for
+from metta.sweep.pipeline.keeping import ShelfBlobs, packer_for
 from metta.sweep.pipeline.nodes import Stage
 from metta.sweep.pipeline.runner import StageRun
-from metta.sweep.pipeline.state import Fields, held
+from metta.sweep.pipeline.state import Fields, held, opened
 from metta.sweep.stages.experiments import Loaded, loaded
 from metta.sweep.stages.frontier import NotRecorded, Recorded
 from metta.sweep.stores.base import Store
@@ -101,11 +102,13 @@ def run_again(store: Store, name: str, stage: str, *, pickle: bool, debug: Debug
     state = experiment.state
     with (
         TemporaryDirectory() as folder,
-        held(state, fields, opened=True),
+        held(state, fields),
+        opened(state),
         running_stage(name, at, began.seed),
     ):
         shelf, value = Folder(Path(folder)), packer.unkept(flowing)
-        run = StageRun(node, at, value, shelf, packer, debugging=True, failed=0, state=state)
+        aside = packer.with_blobs(_Aside(store.data, ShelfBlobs(shelf)))
+        run = StageRun(node, at, value, shelf, aside, debugging=True, failed=0, state=state)
         try:
             given = asyncio.run(run.value())
         except StageFailed as failure:
@@ -113,6 +116,26 @@ def run_again(store: Store, name: str, stage: str, *, pickle: bool, debug: Debug
                 debug(failure.__cause__)
             return Again(at, None, failure, {})
         return Again(at, given, None, state.changed() if state else {})
+
+
+class _Aside:
+    """Blobs of a store, which is left as it is: what is put lies elsewhere."""
+
+    store = ""
+
+    def __init__(self, kept: Blobs, aside: Blobs) -> None:
+        self._kept, self._aside = kept, aside
+
+    def put(self, suffix: str, write: Write) -> str:
+        """Keep what a function writes, elsewhere."""
+        return self._aside.put(suffix, write)
+
+    def open(self, name: str) -> IO[bytes]:
+        """A file to read from."""
+        try:
+            return self._aside.open(name)
+        except SweepError:
+            return self._kept.open(name)
 
 
 def _loaded(began: Began, store: Store, name: str) -> Loaded:

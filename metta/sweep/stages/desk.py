@@ -1,6 +1,7 @@
 """The desk: carries out tasks with the user's code, in a stage process."""
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import lru_cache, partial
 from typing import Any
 
@@ -20,7 +21,7 @@ from metta.sweep.pipeline.packing import Packer
 from metta.sweep.pipeline.pictures import description
 from metta.sweep.pipeline.planning import Definition
 from metta.sweep.pipeline.runner import StageRun
-from metta.sweep.pipeline.state import Fields, Unfit, held
+from metta.sweep.pipeline.state import Fields, Unfit, held, opened
 from metta.sweep.stages.experiments import Loaded, loaded
 from metta.sweep.stages.messages import (
     ChildTask,
@@ -85,9 +86,25 @@ class Case:
             state=self._state,
         )
 
-    def held(self, *, opened: bool) -> AbstractContextManager[None]:
-        """Within it the experiment's fields are as they flow."""
-        return held(self._state, self._fields, opened=opened)
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Within it the experiment's fields are as they flow.
+
+        Raises:
+            StageFailed: When what was recorded of them fits them no more.
+        """
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(held(self._state, self._fields))
+            except Unfit as error:
+                message = f"its fields: what is recorded of them does not fit any more: {error}"
+                failure = StageFailure(stage=str(self.order.at), kind="contract", message=message)
+                raise StageFailed(failure) from error
+            yield
+
+    def opened(self) -> AbstractContextManager[None]:
+        """Within it fields can be assigned to."""
+        return opened(self._state)
 
     def fields_of(self, value: Value) -> Fields:
         """What flows of the fields beside a value."""
@@ -100,22 +117,12 @@ class Case:
         Args:
             value: The value.
             fields: The fields; None takes what a stage has made of them just now.
-
-        Raises:
-            StageFailed: When it has made something of them that is no value of theirs.
         """
         if fields is None:
-            fields = self._changed()
+            fields = self._state.changed() if self._state else {}
         if fields == self._fields:
             return value.model_copy(update={"fields": self.order.value.fields})
         return value.model_copy(update={"fields": self.kept(fields) if fields else None})
-
-    def _changed(self) -> Fields:
-        try:
-            return self._state.changed() if self._state else {}
-        except Unfit as error:
-            failure = StageFailure(stage=str(self.order.at), kind="contract", message=f"its fields: {error}")
-            raise StageFailed(failure) from error
 
     def kept(self, value: Any) -> Value:
         """A value as it travels."""
@@ -156,7 +163,7 @@ class Desk:
                 return await self._recovered(task.order)
             case DecideTask():
                 case = self._case(task.order)
-                with case.held(opened=False):
+                with case.held():
                     return Reply(answer=await case.operations.decide(task.order.at, case.value))
             case MergeTask():
                 return await self._merged(task.order)
@@ -173,10 +180,11 @@ class Desk:
 
     async def _stage(self, order: StageOrder, failed: int) -> Reply:
         case = self._case(order)
-        with case.held(opened=True), running_stage(order.name, order.at, order.seed):
+        with case.held(), running_stage(order.name, order.at, order.seed):
             run = case.run(failed, self._work(order, case))
             try:
-                output = await run.value()
+                with case.opened():
+                    output = await run.value()
             except StageFailed as error:
                 kept = kept_error(error.__cause__, case.kept)
                 raise StageFailed(error.failure.model_copy(update={"error": kept})) from error.__cause__
@@ -186,23 +194,27 @@ class Desk:
         case = self._case(order)
         experiment = case.node.experiment
         assert experiment is not None
-        with case.held(opened=True), running_stage(order.name, order.at, order.seed):
+        with case.held(), running_stage(order.name, order.at, order.seed):
             run = case.run()
-            if skipped := await run.skipped():
+            with case.opened():
+                skipped = await run.skipped()
+            if skipped:
                 return await self._ended(case, run, skipped[0])
         return Reply(child=experiment.child_input(order.value.alone), summary=experiment.child_summary())
 
     async def _recovered(self, order: RecoverOrder) -> Reply:
         case = self._case(order)
-        with case.held(opened=True), running_stage(order.name, order.at, order.seed):
+        with case.held(), running_stage(order.name, order.at, order.seed):
             run = case.run(order.failure.attempts)
-            output = await run.recovered(raised_again(order.failure, case.packer))
+            with case.opened():
+                output = await run.recovered(raised_again(order.failure, case.packer))
             return await self._ended(case, run, output)
 
     async def _merged(self, order: MergeOrder) -> Reply:
         case = self._case(order)
         results = [case.packer.unkept(value) for value in order.results]
-        merged = case.kept(await case.operations.merge(order.at, case.value, results))
+        with case.held():
+            merged = case.kept(await case.operations.merge(order.at, case.value, results))
         fields = [case.fields_of(value) for value in order.results]
         joined = case.operations.joined(order.at, case.fields_of(order.value), fields)
         return Reply(value=case.with_fields(merged, joined))

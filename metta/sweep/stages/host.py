@@ -115,8 +115,10 @@ class StageHost:
         self._processes.prepare(width_of(reply.plan), LoadTask(log=log, spec=input.spec))
         began = outcomes.began
         if began is None or began.run != input.run:
-            now = _beginning(input, reply, began)
-            _check_same(input, began, now)
+            is_foreign = bool(began and began.owner and input.owner and began.owner != input.owner)
+            before = None if is_foreign else began
+            now = _beginning(input, reply, before).model_copy(update={"anew": is_foreign})
+            _check_same(input, before, now)
             began = now
             await _recorded(outcomes, began)
         position = await asyncio.to_thread(frontier, reply.plan, began.input, outcomes)
@@ -313,6 +315,7 @@ def _beginning(input: PlanInput, reply: Reply, before: Began | None) -> Began:
         fingerprint=reply.plan.fingerprint,
         structure=reply.structure,
         seed=input.seed,
+        owner=input.owner,
     )
 
 

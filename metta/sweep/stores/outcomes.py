@@ -122,6 +122,9 @@ class Outcomes:
             case Began():
                 self.began, self.finished = entry, None
                 self._failures.clear()
+                if entry.anew:
+                    self._known.clear()
+                    self.counts.clear()
             case AttemptFailed():
                 self._failures[entry.at] = entry.failure
             case Finished():

@@ -148,6 +148,7 @@ class Experiment:
             resume=input.resume or info.run_id != info.first_execution_run_id,
             run=info.run_id,
             seed=input.seed,
+            owner=input.owner,
         )
         return await executed(PLAN_EXPERIMENT, order, "check the pipeline")
 

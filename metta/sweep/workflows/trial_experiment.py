@@ -62,6 +62,7 @@ class TrialExperiment:
             seed=attempt.seed,
             resume=True,
             client=CLIENT,
+            owner=order.ledger_id,
         )
         self._began = workflow.time()
 
