@@ -144,7 +144,11 @@ def test_an_experiment_from_beginning_to_end(refine: Path, call: Caller) -> None
     assert "  its log hook failed\n" in done.stderr
     assert done.stderr.endswith("next: sweep show refine\n")
     assert call.printed("attach", "refine") == done.stdout
-    assert call.json("attach", "refine")["value"] == {"packed": {"label": "mine", "x": 1.5}, "kept": None}
+    assert call.json("attach", "refine")["value"] == {
+        "packed": {"label": "mine", "x": 1.5},
+        "kept": None,
+        "fields": None,
+    }
 
     first, counts, _, title, begin, end, following = call.printed("show", "refine").splitlines()
     assert (first, following) == ("refine is finished", "next: sweep attach refine")
