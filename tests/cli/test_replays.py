@@ -71,7 +71,7 @@ def test_what_another_version_decided_otherwise_is_named(shared: Settings, call:
     done = call("replay", "other")
     assert done.returncode == 1
     lines = done.stdout.splitlines()
-    assert lines[0].startswith("other: 1 histories with ")
+    assert lines[0].startswith("other: 1 history with ")
     assert "Nondeterminism" in done.stdout
     assert lines[-2] == "not deterministic: 1 of them would go another way with this version"
     assert lines[-1].startswith("next: temporal workflow show --workflow-id other --run-id ")

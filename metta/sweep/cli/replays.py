@@ -23,7 +23,8 @@ class ReplayOutput(Printer):
             return
         histories, problems = replayed.histories, replayed.problems
         events = sum(history.events for history in histories)
-        self._say(f"{replayed.name}: {len(histories)} histories with {events} events")
+        count = "1 history" if len(histories) == 1 else f"{len(histories)} histories"
+        self._say(f"{replayed.name}: {count} with {events} events")
         if not problems:
             self._say("deterministic: this version decides all of them as they were decided")
             self._next(f"sweep show {replayed.name}")
