@@ -1,5 +1,6 @@
 """Experiments whose stages change their fields; the engine and local runs are to agree on them."""
 
+import asyncio
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
@@ -294,3 +295,35 @@ class Merging(Experiment):
     def wrong(self, n: int) -> bool:
         self.level = 9
         return True
+
+
+class Meeting(Experiment):
+    """Two branches that wait for one another; it has no fields, of which they would have to take turns."""
+
+    def pipeline(self) -> Pipeline[Any]:
+        branches = {name: Pipeline().stage(name, getattr(self, name)) for name in ("wait", "come")}
+        return Pipeline().parallel(branches)
+
+    @cached_property
+    def door(self) -> asyncio.Event:
+        return asyncio.Event()
+
+    async def wait(self) -> dict[str, int]:
+        await asyncio.wait_for(self.door.wait(), timeout=10)
+        return {"waited": 1}
+
+    async def come(self) -> dict[str, int]:
+        self.door.set()
+        return {"came": 1}
+
+
+class Bare(Experiment):
+    """Has no fields, and assigns to one."""
+
+    def pipeline(self) -> Pipeline[Any]:
+        return Pipeline().stage("err", self.err)
+
+    def err(self) -> int:
+        wrong: Any = self
+        wrong.total = 1
+        return 1

@@ -9,11 +9,13 @@ from pydantic import SecretStr
 from metta.sweep import DefinitionError, StageFailed
 from metta.sweep.experiments import Experiment
 from tests.experiments.durable import (
+    Bare,
     Branching,
     Cached,
     Counting,
     Gathering,
     Large,
+    Meeting,
     Merging,
     Mistaken,
     Outer,
@@ -94,6 +96,16 @@ def test_what_would_come_back_as_something_else_is_refused_at_once() -> None:
 
     with pytest.raises(DefinitionError, match="key comes back from JSON as"):
         Secret(key=SecretStr("hunter2"))
+
+
+def test_without_fields_branches_run_side_by_side() -> None:
+    met = Meeting().run_local()
+    assert (met.wait, met.come) == ({"waited": 1}, {"came": 1})
+
+
+def test_without_fields_nothing_can_be_assigned_either() -> None:
+    with pytest.raises(StageFailed, match="what Bare does not declare as a field is not kept"):
+        Bare().run_local()
 
 
 def test_a_predicate_changes_nothing() -> None:

@@ -66,7 +66,7 @@ class Experiment:
             problems += [problem for name in fields if (problem := unknown_name(name, known))]
             try:
                 values = vars(model(**{name: value for name, value in fields.items() if name in known}))
-                problems += lost(model, values, plain(model, values))
+                problems += lost(values, vars(model.model_validate(plain(model, values))))
             except ValidationError as error:
                 problems += problems_of(error, model)
             except PydanticSerializationError as error:
@@ -213,10 +213,11 @@ class Experiment:
     def __hash__(self) -> int:
         return hash(type(self))  # some fields have no hash of their own
 
-    def __state__(self) -> DurableFields:
-        """Its fields, while its stages run."""
+    def __state__(self) -> DurableFields | None:
+        """Its fields, while its stages run; None when it has none, and nothing has to flow."""
         kind: Any = type(self)
-        return DurableFields(self.__dict__, model_of(kind, Experiment), id(self))
+        model = model_of(kind, Experiment)
+        return DurableFields(self.__dict__, model, id(self)) if model.model_fields else None
 
     if not TYPE_CHECKING:  # else assignments to what is not declared would seem to be allowed
 

@@ -44,12 +44,10 @@ class DurableFields:
         """See ``State.changed``."""
         values = {name: self._values[name] for name in self._model.model_fields}
         made = self._written(values)
-        return {
-            # as it flowed in where it is the same: the JSON of a set has no order
-            name: self._flowing.get(name, made[name]) if self._is_as_before(name, values) else made[name]
-            for name in made
-            if name in self._flowing or not self._is_as_before(name, values)
-        }
+        same = {name for name in made if _same(values[name], self._before[name])}
+        # what is the same flows on as it came: the JSON of a set has no order
+        flowing = {name: value for name, value in self._flowing.items() if name in same}
+        return flowing | {name: value for name, value in made.items() if name not in same}
 
     def restore(self, changed: Mapping[str, JsonValue]) -> None:
         """See ``State.restore``."""
@@ -67,9 +65,6 @@ class DurableFields:
         finally:
             _open.discard(self._identity)
 
-    def _is_as_before(self, name: str, values: Mapping[str, Any]) -> bool:
-        return _same(values[name], self._before[name])
-
     def _read(self, made: Mapping[str, JsonValue]) -> dict[str, Any]:
         try:
             return vars(self._model.model_validate(made))
@@ -81,24 +76,21 @@ class DurableFields:
             made = plain(self._model, self._read(values))
         except PydanticSerializationError as error:
             raise Unfit(f"they need a form in JSON: {error}") from None
-        self._read(made)
-        if problems := lost(self._model, values, made):
+        if problems := lost(values, self._read(made)):
             raise Unfit("; ".join(problems))
         return made
 
 
-def lost(model: type[BaseModel], values: Mapping[str, Any], made: Mapping[str, JsonValue]) -> list[str]:
-    """What would come back from JSON as something else, a sentence each.
+def lost(values: Mapping[str, Any], back: Mapping[str, Any]) -> list[str]:
+    """What comes back from JSON as something else, a sentence each.
 
     Args:
-        model: What validates the fields.
-        values: Their values.
-        made: Their JSON.
+        values: Values of fields.
+        back: The same as they come back.
     """
-    back = vars(model.model_validate(made))
     return [
         f"{name} comes back from JSON as {shown(back[name])}, and was {shown(values[name])}"
-        for name in made
+        for name in back
         if not _same(values[name], back[name])
     ]
 
@@ -115,17 +107,17 @@ def assigned(experiment: object, model: type[BaseModel], name: str, value: objec
     """What a field becomes that a stage assigns to.
 
     Raises:
-        AttributeError: When no stage runs, or it is no field.
+        AttributeError: When it is no field, or no stage runs.
         ValueError: When its type does not allow the value.
     """
     kind = type(experiment).__name__
+    if name not in model.model_fields:
+        problem = unknown_name(name, model.model_fields)
+        raise AttributeError(f"what {kind} does not declare as a field is not kept: {problem}")
     if id(experiment) not in _open:
         raise AttributeError(
             f"{kind}.{name} cannot be changed here: only stages change the fields of their experiment"
         )
-    if name not in model.model_fields:
-        problem = unknown_name(name, model.model_fields)
-        raise AttributeError(f"what {kind} does not declare as a field is not kept: {problem}")
     try:
         made = model.__pydantic_validator__.validate_assignment(model.model_construct(), name, value)
     except ValidationError as error:
