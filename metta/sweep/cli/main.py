@@ -191,6 +191,21 @@ def stop(name: Name, json: Json = False) -> None:
 
 
 @app.command()
+def retry(
+    name: Name,
+    from_stage: Annotated[
+        str | None,
+        typer.Option(metavar="STAGE", help="Run all again from this stage on: its path, or path[turn]."),
+    ] = None,
+    json: Json = False,
+) -> int:
+    """Let an experiment that is over go on, with its code of now; what is recorded is not run again."""
+    from metta.sweep.client.attaching import experiment_of
+
+    return _watched(experiment_of(name, "retried").retry(from_stage), json)
+
+
+@app.command()
 def replay(
     name: Name,
     stage: Annotated[

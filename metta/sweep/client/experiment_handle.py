@@ -2,15 +2,17 @@
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, Self
 
 from temporalio.client import Client, WorkflowFailureError
 
 from metta.sweep.client.loop import call
 from metta.sweep.client.packing import Definition, packer_of, raised_again
+from metta.sweep.client.retries import retried
 from metta.sweep.client.runs import Run
 from metta.sweep.client.settings import Settings
 from metta.sweep.client.stages import Stages, stages_of
+from metta.sweep.client.starts import Starts
 from metta.sweep.contracts.errors import StageFailed, SweepError, SweepFailed
 from metta.sweep.contracts.experiments import (
     ExperimentControl,
@@ -92,6 +94,29 @@ class ExperimentHandle(Run[ExperimentResult]):
             SweepEnded: When the experiment is over.
         """
         return call(self._update(ExperimentControl, "stop"))
+
+    def retry(self, from_stage: str | None = None) -> Self:
+        """Let it go on when it is over, with its code of now; what is recorded is not run again.
+
+        Everything else is as it was: input, fields, seed, and how its worker was started. The attempts of
+        the stage that failed count anew.
+
+        Args:
+            from_stage: The stage from which on all is run again, whatever is recorded: its path, in loops
+                with the turns, ``train[2,0]``, or without them, which is the last turn that was reached.
+                Branches beside it are kept. None lets it go on where it has come to.
+
+        Returns:
+            This handle: ``result()`` waits for the new end.
+
+        Raises:
+            DefinitionChanged: When it is another experiment by now.
+            DefinitionError: When it runs, has completed, there is no such stage, or it was not reached.
+            SweepNotFound: When nobody knows it.
+            ServerError: When there is no server and none can be started.
+        """
+        retried(self, Starts(self._settings), from_stage or "")
+        return self
 
     def result(self) -> Any:
         """Wait for what the last stage gives.

@@ -56,6 +56,12 @@ class Launch(Wire):
     opened_at: float = Field(default_factory=time)
     closed: bool = False
 
+    @property
+    def variables(self) -> dict[str, str]:
+        """The environment of a process that works as this worker does."""
+        here = {k: v for k, v in os.environ.items() if not k.startswith(ENVIRONMENT)}
+        return {**here, **self.environment, "PYTHONPATH": os.pathsep.join(self.code.path)}
+
 
 class Launches:
     """All launches of a project on this machine.
@@ -76,10 +82,16 @@ class Launches:
             code: Where user code is found.
             store: Address of the store; empty when it is the home.
         """
+        self.open_as(Launch(queue=name, code=code, store=store))
+
+    def open_as(self, launch: Launch) -> None:
+        """Record a launch as one of now, and start its worker."""
+        name = launch.queue
         with self._changing(name):
             before = self.find(name)
             generation = before.generation + 1 if before else 0
-            self._write(Launch(queue=name, code=code, store=store, generation=generation))
+            now = {"generation": generation, "opened_at": time(), "closed": False}
+            self._write(launch.model_copy(update=now))
         self._begin(name, before)
 
     def find(self, name: str) -> Launch | None:
@@ -134,14 +146,13 @@ class Launches:
     def spawn(self, name: str) -> None:
         """Start the worker of a launch, unless it lives; of several at the same time one is started."""
         launch = self.read(name)
-        here = {k: v for k, v in os.environ.items() if not k.startswith(ENVIRONMENT)}
         worker = [launch.interpreter, "-m", "metta.sweep.worker"]
         spawn_detached(
             [*worker, "--launch", name, "--home", str(self._home)],
             self._log(name),
             Path(launch.code.cwd or "."),
             self.lock(name),
-            {**here, **launch.environment, "PYTHONPATH": os.pathsep.join(launch.code.path)},
+            launch.variables,
         )
 
     def is_alive(self, name: str) -> bool:

@@ -6,6 +6,7 @@ from time import time
 
 from metta.sweep.contracts.experiments import ExperimentState, ExperimentStatus, Row
 from metta.sweep.contracts.outcomes import AttemptFailed, Began, Entry, Finished, StageEnded
+from metta.sweep.contracts.plans import At, StageStatus
 from metta.sweep.contracts.rows import row_of, row_of_failure
 from metta.sweep.contracts.wording import duration_text
 from metta.sweep.stores.base import OutcomeLog
@@ -33,6 +34,7 @@ class Stages:
         self.counts = Counter[str]()
         self.at = 0.0
         self._failing: dict[str, Row] = {}
+        self._ended: dict[At, StageStatus] = {}
         self._log = log
         self._last = -1
 
@@ -50,9 +52,7 @@ class Stages:
             case Began():
                 self.began, self.finished = entry, None
                 self._failing.clear()
-                if entry.anew:
-                    self.latest.clear()
-                    self.counts.clear()
+                self._forget(entry)
             case Finished():
                 self.finished = entry
             case AttemptFailed():
@@ -61,10 +61,19 @@ class Stages:
             case StageEnded():
                 row = row_of(entry.outcome, entry.seconds)
                 self._failing.pop(row.stage, None)
+                self._ended[entry.at] = entry.outcome.status
                 self.latest.append(row)
                 self.counts[row.status] += 1
                 return row
         return None
+
+    def _forget(self, began: Began) -> None:
+        """What it does not go on with is told no more."""
+        forgotten = [at for at in self._ended if began.forgets(at)]
+        self.counts -= Counter(self._ended.pop(at) for at in forgotten)
+        names = set(map(str, forgotten))
+        for row in [row for row in self.latest if row.stage in names]:
+            self.latest.remove(row)
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -108,6 +117,16 @@ def stages_of(log: OutcomeLog) -> Stages:
 
 def all_rows(log: OutcomeLog) -> Iterator[Row]:
     """Rows of all stages in the order in which they ended, and of those that failed for good."""
-    stages = Stages(log)
-    yield from (row for row in stages.update() if row.status != "failed")
-    yield from stages.rows[len(stages.latest) :]
+    ended: dict[At, Row] = {}
+    failing: dict[At, Row] = {}
+    for entry in log.entries():
+        match entry:
+            case Began():
+                failing.clear()
+                ended = {at: row for at, row in ended.items() if not entry.forgets(at)}
+            case AttemptFailed():
+                failing[entry.at] = row_of_failure(entry.failure)
+            case StageEnded():
+                failing.pop(entry.at, None)
+                ended[entry.at] = row_of(entry.outcome, entry.seconds)
+    yield from (*ended.values(), *failing.values())

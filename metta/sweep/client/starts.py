@@ -15,7 +15,7 @@ from temporalio.service import RPCError
 
 from metta.sweep.client.connection import connect
 from metta.sweep.client.detached import end
-from metta.sweep.client.launches import STOP_S, Launches
+from metta.sweep.client.launches import STOP_S, Launch, Launches
 from metta.sweep.client.loop import call
 from metta.sweep.client.runs import RPC_TIMEOUT
 from metta.sweep.client.server import EmbeddedServer
@@ -73,11 +73,26 @@ class Starts:
         Raises:
             ServerError: When there is no server and none can be started.
         """
+        code = code_here().model_copy(update={"fingerprint": fingerprint})
+        return self.begun_again(Launch(queue=name, code=code, store=self.settings.address), begin)
+
+    def begun_again(self, launch: Launch, begin: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Begin work that a worker of its own does, which is started as an earlier one was.
+
+        Args:
+            launch: How the worker is started.
+            begin: Asks the server for the work.
+
+        Returns:
+            What the server was asked for.
+
+        Raises:
+            ServerError: When there is no server and none can be started.
+        """
+        name = launch.queue
         self.store.prepare()
         had_worker = self.launches.is_alive(name)
-        # while its worker starts, the connection is made
-        code = code_here().model_copy(update={"fingerprint": fingerprint})
-        self.launches.open(name, code, self.settings.address)
+        self.launches.open_as(launch)  # while its worker starts, the connection is made
         try:
             call(self.client())
         except ServerError:

@@ -65,6 +65,8 @@ class ExperimentInput(ExperimentSpec, Written):
         given: The same, packed by a program; counts where both are given.
         seed: Seed of its stages' seeds; None derives them from its name.
         resume: Whether an experiment of this name may exist already, and is then continued.
+        from_stage: The stage from which on all that is recorded is forgotten, when it is continued: its path,
+            or ``path[turns]``.
         control: The control in force, when this run continues an earlier one.
         beginning: Where that run has come to.
         owner: Whose trial it is: the id of a ledger. What is recorded for another one is not gone on with.
@@ -76,6 +78,7 @@ class ExperimentInput(ExperimentSpec, Written):
     given: Value | None = None
     seed: int | None = None
     resume: bool = False
+    from_stage: str = ""
     control: ExperimentControl = ExperimentControl()
     beginning: Beginning | None = None
     owner: str = ""
@@ -87,14 +90,21 @@ class ExperimentInput(ExperimentSpec, Written):
 
 
 class PlanInput(Wire):
-    """Input of ``plan_experiment``; ``run`` is the Temporal run that asks."""
+    """Input of ``plan_experiment``.
+
+    Args:
+        run: The Temporal run that asks.
+        first_run: The one that was first started; another one when it was reset.
+    """
 
     name: str
     spec: ExperimentSpec
     input: JsonValue = None
     given: Value | None = None
     resume: bool = False
+    from_stage: str = ""
     run: str = ""
+    first_run: str = ""
     seed: int | None = None
     owner: str = ""
 
@@ -186,10 +196,12 @@ class Child(Wire):
     Args:
         input: Its input; None when there is nothing to do.
         summary: One line for people.
+        anew: How often an earlier one was forgotten: its name is to be another one.
     """
 
     input: JsonValue = None
     summary: str = ""
+    anew: int = 0
 
 
 class Row(Wire):

@@ -28,6 +28,8 @@ class Began(_Entry):
         seed: Seed of the stages' seeds; None derives them from the experiment's name.
         owner: Whose trial it is: the id of a ledger; empty when it is nobody's.
         anew: Whether what was recorded before belongs to another owner, and counts no more.
+        forgotten: What else counts no more of what was recorded before: by path of a step, the first turns
+            from which on it does not.
     """
 
     type: Literal["began"] = "began"
@@ -40,6 +42,17 @@ class Began(_Entry):
     seed: int | None = None
     owner: str = ""
     anew: bool = False
+    forgotten: dict[str, tuple[int, ...]] = Field(default_factory=dict)
+
+    def forgets(self, at: At) -> bool:
+        """Whether what was recorded of a step before counts no more.
+
+        >>> began = Began(recorded=0, run="", experiment="", fingerprint="", forgotten={"train": (2,)})
+        >>> began.forgets(At("train", (1,))), began.forgets(At("train", (2,))), began.forgets(At("load"))
+        (False, True, False)
+        """
+        first = self.forgotten.get(at.path)
+        return self.anew or (first is not None and at.turns >= first)
 
 
 class StageEnded(_Entry):

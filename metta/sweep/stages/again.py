@@ -1,7 +1,6 @@
 """Again: one recorded stage of an experiment, run in this process with what flowed into it then."""
 
 import asyncio
-import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -23,11 +22,9 @@ from metta.sweep.pipeline.runner import StageRun
 from metta.sweep.pipeline.state import Fields, held, opened
 from metta.sweep.stages.experiments import Loaded, loaded
 from metta.sweep.stages.frontier import NotRecorded, Recorded
+from metta.sweep.stages.restarts import NAME
 from metta.sweep.stores.base import Store
 from metta.sweep.stores.outcomes import Outcomes
-
-_NAME = re.compile(r"(?P<path>.+?)(?:\[(?P<turns>\d+(?:,\d+)*)\])?")
-
 
 Debug: TypeAlias = Callable[[BaseException], None]
 
@@ -147,7 +144,7 @@ def _loaded(began: Began, store: Store, name: str) -> Loaded:
 
 
 def _node(experiment: Loaded, outcomes: Outcomes, stage: str, name: str) -> tuple[Stage, At]:
-    said = _NAME.fullmatch(stage)
+    said = NAME.fullmatch(stage)
     path = said["path"] if said else stage
     node = experiment.definition.nodes.get(path)
     if not isinstance(node, Stage):

@@ -39,6 +39,7 @@ from metta.sweep.contracts.outcomes import (
 )
 from metta.sweep.contracts.plans import At, Plan, StageFailure, width_of
 from metta.sweep.contracts.values import Value
+from metta.sweep.pipeline.behind import behind
 from metta.sweep.pipeline.runner import is_retried
 from metta.sweep.stages.frontier import frontier
 from metta.sweep.stages.messages import (
@@ -53,6 +54,7 @@ from metta.sweep.stages.messages import (
     Task,
 )
 from metta.sweep.stages.processes import StageDied, StageProcesses
+from metta.sweep.stages.restarts import restart
 from metta.sweep.stores.base import Store
 from metta.sweep.stores.outcomes import Outcomes
 
@@ -119,6 +121,8 @@ class StageHost:
             before = None if is_foreign else began
             now = _beginning(input, reply, before).model_copy(update={"anew": is_foreign})
             _check_same(input, before, now)
+            if input.from_stage and not outcomes.has_begun(input.first_run):  # one that is reset forgets once
+                now = await asyncio.to_thread(_forgetting, input, reply.plan, now, outcomes)
             began = now
             await _recorded(outcomes, began)
         position = await asyncio.to_thread(frontier, reply.plan, began.input, outcomes)
@@ -201,7 +205,8 @@ class StageHost:
         if reply.outcome is not None:  # skipped
             await self._ended(order, reply, seconds, outcomes)
             return Child()
-        return Child(input=reply.child, summary=reply.summary)
+        anew = outcomes.times_forgotten(order.at)
+        return Child(input=reply.child, summary=reply.summary, anew=anew)
 
     async def finish(self, order: FinishOrder) -> None:
         """Record how an experiment has ended."""
@@ -317,6 +322,12 @@ def _beginning(input: PlanInput, reply: Reply, before: Began | None) -> Began:
         seed=input.seed,
         owner=input.owner,
     )
+
+
+def _forgetting(input: PlanInput, plan: Plan, began: Began, outcomes: Outcomes) -> Began:
+    """A beginning that forgets a stage, and all behind it."""
+    at = restart(input.name, plan, outcomes, input.from_stage)
+    return began.model_copy(update={"forgotten": behind(plan, at)})
 
 
 def _check_same(input: PlanInput, before: Began | None, now: Began) -> None:

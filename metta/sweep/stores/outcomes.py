@@ -50,6 +50,8 @@ class Outcomes:
         self.finished: Finished | None = None
         self._known: dict[At, bytes] = {}  # as JSON: objects would take ten times the memory
         self._failures: dict[At, StageFailure] = {}
+        self._forgetting: list[Began] = []
+        self._begun = set[str]()
         self.counts = Counter[str]()
 
     def refresh(self) -> None:
@@ -78,6 +80,14 @@ class Outcomes:
     def runs_of(self, path: str) -> list[At]:
         """Runs of a stage that are recorded, also those that failed, in their order."""
         return [at for at in {**self._known, **self._failures} if at.path == path]
+
+    def has_begun(self, run: str) -> bool:
+        """Whether a Temporal run was recorded as a beginning."""
+        return run in self._begun
+
+    def times_forgotten(self, at: At) -> int:
+        """How often a step was forgotten since the experiment belongs to its owner."""
+        return sum(began.forgets(at) for began in self._forgetting)
 
     def failure(self, at: At) -> StageFailure | None:
         """The last failure of a stage since the experiment began, or was begun again."""
@@ -120,11 +130,7 @@ class Outcomes:
     def _fold(self, entry: Entry) -> None:
         match entry:
             case Began():
-                self.began, self.finished = entry, None
-                self._failures.clear()
-                if entry.anew:
-                    self._known.clear()
-                    self.counts.clear()
+                self._begin(entry)
             case AttemptFailed():
                 self._failures[entry.at] = entry.failure
             case Finished():
@@ -133,3 +139,15 @@ class Outcomes:
                 self._known.setdefault(entry.at, _known.dump_json(entry))
                 if isinstance(entry, StageEnded):
                     self.counts[entry.outcome.status] += 1
+
+    def _begin(self, began: Began) -> None:
+        self.began, self.finished = began, None
+        self._begun.add(began.run)
+        self._failures.clear()
+        if not (began.anew or began.forgotten):
+            return
+        self._forgetting = [] if began.anew else [*self._forgetting, began]
+        for at in [at for at in self._known if began.forgets(at)]:
+            found = _known.validate_json(self._known.pop(at))
+            if isinstance(found, StageEnded):
+                self.counts[found.outcome.status] -= 1

@@ -146,7 +146,9 @@ class Experiment:
             given=input.given,
             # a run that was reset goes on with what is recorded
             resume=input.resume or info.run_id != info.first_execution_run_id,
+            from_stage=input.from_stage,
             run=info.run_id,
+            first_run=info.first_execution_run_id,
             seed=input.seed,
             owner=input.owner,
         )

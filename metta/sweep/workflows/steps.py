@@ -117,7 +117,7 @@ class Steps:
         child = await executed(PREPARE_CHILD, order, f"{order.at}: prepare")
         if child.input is None:
             return None
-        name = _child_name(self._name, order.at)
+        name = _child_name(self._name, order.at, child.anew)
         async with self._gate.with_child():
             try:
                 await workflow.execute_child_workflow(
@@ -139,10 +139,10 @@ class Steps:
         return {"seed": derived_seed(self._seed, 0, str(at)), **input}
 
 
-def _child_name(parent: str, at: At) -> str:
-    """The workflow of a stage, by the same name at each attempt."""
+def _child_name(parent: str, at: At, anew: int) -> str:
+    """The workflow of a stage, by the same name at each attempt, until it is forgotten."""
     turns = f"@{'.'.join(map(str, at.turns))}" if at.turns else ""
-    return f"{parent}/{at.path}{turns}"
+    return f"{parent}/{at.path}{turns}" + (f"~{anew}" if anew else "")
 
 
 async def executed(reference: ActivityReference[InputT, ResultT], order: InputT, summary: str) -> ResultT:
