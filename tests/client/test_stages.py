@@ -31,8 +31,10 @@ class Told:
         self._writer.commit(Line(n=self._n, writer="w", entries=entries))
         self._n += 1
 
-    def begin(self, at: float = 0.0) -> None:
-        self.write(Began(recorded=at, run="r", experiment="mine.py:flow", fingerprint="f"))
+    def begin(self, at: float = 0.0, **forgotten: tuple[int, ...]) -> None:
+        self.write(
+            Began(recorded=at, run="r", experiment="mine.py:flow", fingerprint="f", forgotten=forgotten)
+        )
 
     def stages(self, *paths: str, status: str = "done", seconds: float = 1.5) -> None:
         outcomes = (
@@ -88,6 +90,27 @@ def test_of_many_stages_the_latest_are_kept_and_all_can_be_listed(told: Told) ->
         "count[0]",
         Row(stage="last", status="failed", attempts=3, notes=("ValueError: no luck",)),
     )
+
+
+def test_what_is_forgotten_is_told_no_more(told: Told) -> None:
+    told.begin()
+    told.stages("load", "train", "test", "tell", status="cached")
+    told.fail("end", 1)
+    told.begin(5.0, test=(), tell=(), end=())
+    stages = stages_of(told.log)
+    assert ([row.stage for row in stages.rows], dict(stages.counts)) == (["load", "train"], {"cached": 2})
+    told.stages("test")
+    assert [row.stage for row in stages.update()] == ["test"]
+    assert (stages.counts.total(), stages.summary().partition(": ")[2]) == (3, "2 cached")
+    assert [(row.stage, row.status) for row in all_rows(told.log)] == [
+        ("load", "cached"),
+        ("train", "cached"),
+        ("test", "done"),
+    ]
+    told.begin(6.0, load=(), train=())
+    stages.update()
+    assert stages.summary().startswith("1 stage in ")
+    assert "cached" not in stages.summary()
 
 
 def test_notes_tell_of_failed_hooks_profile_and_metrics(told: Told) -> None:

@@ -3,6 +3,7 @@
 import inspect
 import json
 from importlib import import_module
+from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any, get_args
 
@@ -87,6 +88,7 @@ from metta.sweep.contracts.plans import (
     StageStep,
 )
 from metta.sweep.contracts.raised import Mistakes
+from metta.sweep.contracts.retries import RetryAnswer, RetryQuestion
 from metta.sweep.contracts.spaces import SearchSpace
 from metta.sweep.contracts.sweeps import (
     Counts,
@@ -181,10 +183,20 @@ VALUES = wire(Value, packed=JSON, kept=maybe(NAMES), fields=maybe(st.builds(Valu
 STAGE_FAILURES = wire(
     StageFailure, stage=NAMES, kind=st.just("user"), message=NAMES, attempts=COUNTS, error=maybe(VALUES)
 )
-wire(Mistakes, problems=tuples(NAMES), subject=NAMES)
+MISTAKES = wire(Mistakes, problems=tuples(NAMES), subject=NAMES)
+wire(RetryAnswer, stage=NAMES, error=NAMES, mistakes=maybe(MISTAKES))
 AT = st.builds(At, NAMES, tuples(COUNTS))
 ENTRIES: list[st.SearchStrategy[Any]] = [
-    wire(Began, recorded=FLOATS, run=NAMES, experiment=NAMES, fields=PARAMS, input=VALUES, fingerprint=NAMES),
+    wire(
+        Began,
+        recorded=FLOATS,
+        run=NAMES,
+        experiment=NAMES,
+        fields=PARAMS,
+        input=VALUES,
+        fingerprint=NAMES,
+        forgotten=st.dictionaries(NAMES, tuples(COUNTS), max_size=2),
+    ),
     wire(StageEnded, recorded=FLOATS, at=AT, outcome=OUTCOMES, value=VALUES, code=NAMES, seconds=FLOATS),
     wire(AttemptFailed, recorded=FLOATS, at=AT, failure=STAGE_FAILURES),
     wire(Decided, recorded=FLOATS, at=AT, answer=st.booleans()),
@@ -223,7 +235,7 @@ wire(MergeOrder, **ORDER, results=tuples(VALUES))
 wire(FinishOrder, name=NAMES, reason=st.just("failed"), value=VALUES, message=NAMES)
 wire(StageResult, value=VALUES, outcome=OUTCOMES, decided=maybe(st.tuples(AT, st.booleans())))
 wire(Answer, answer=st.booleans())
-wire(Child, input=JSON, summary=NAMES)
+wire(Child, input=JSON, summary=NAMES, anew=COUNTS)
 STAGE_ROWS = wire(StageRow, stage=NAMES, status=NAMES, attempts=COUNTS, seconds=FLOATS, notes=tuples(NAMES))
 wire(ExperimentStatus, state=st.just("running"), ended=COUNTS, rows=tuples(STAGE_ROWS), control=STATE)
 wire(ExperimentResult, name=NAMES, reason=st.just("stopped"), value=VALUES)
@@ -301,7 +313,10 @@ DECISIONS: list[st.SearchStrategy[Any]] = [
     wire(Finish, reason=st.sampled_from(["budget", "failed"]), message=NAMES),
 ]
 ATTEMPTS = wire(Attempt, **ATTEMPT, params=PARAMS, seed=COUNTS, folder=NAMES, resume_from=maybe(NAMES))
-wire(Code, objective=NAMES, argv=tuples(NAMES), cwd=maybe(NAMES), path=tuples(NAMES), value=maybe(NAMES))
+CODE = wire(
+    Code, objective=NAMES, argv=tuples(NAMES), cwd=maybe(NAMES), path=tuples(NAMES), value=maybe(NAMES)
+)
+wire(RetryQuestion, name=NAMES, stage=NAMES, code=CODE, store=NAMES, home=NAMES.map(Path))
 wire(SweepInput, **SPEC, budget=BUDGETS, resume=st.booleans(), client=NAMES, control=maybe(CONTROLS))
 wire(SessionInput, sweep_id=NAMES, spec=SPECS, control=CONTROLS, resume=st.booleans())
 wire(SessionResult, progress=PROGRESS, reason=NAMES, message=NAMES, control=CONTROLS, ledger=NAMES)

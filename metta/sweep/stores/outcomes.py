@@ -86,7 +86,7 @@ class Outcomes:
         return run in self._begun
 
     def times_forgotten(self, at: At) -> int:
-        """How often a step was forgotten since the experiment belongs to its owner."""
+        """How often a step was forgotten."""
         return sum(began.forgets(at) for began in self._forgetting)
 
     def failure(self, at: At) -> StageFailure | None:
@@ -146,7 +146,7 @@ class Outcomes:
         self._failures.clear()
         if not (began.anew or began.forgotten):
             return
-        self._forgetting = [] if began.anew else [*self._forgetting, began]
+        self._forgetting.append(began)
         for at in [at for at in self._known if began.forgets(at)]:
             found = _known.validate_json(self._known.pop(at))
             if isinstance(found, StageEnded):
