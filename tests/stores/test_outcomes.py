@@ -17,6 +17,8 @@ from metta.sweep.contracts.plans import At, Outcome, StageFailure
 from metta.sweep.contracts.values import Value
 from metta.sweep.stores.outcomes import FileOutcomeLog, Outcomes
 
+LOG = "outcomes.jsonl"
+
 
 def began(run: str, **forgotten: tuple[int, ...]) -> Began:
     return Began(recorded=1.0, run=run, experiment="m:f", fingerprint="f", forgotten=forgotten)
@@ -41,7 +43,7 @@ ENTRIES: list[Entry] = [
 
 @pytest.fixture
 def log(tmp_path: Path) -> FileOutcomeLog:
-    return FileOutcomeLog(tmp_path / "outcomes.jsonl")
+    return FileOutcomeLog(tmp_path / LOG)
 
 
 @pytest.fixture
@@ -53,17 +55,17 @@ def outcomes(log: FileOutcomeLog) -> Iterator[Outcomes]:
     made.close()
 
 
-def reread(log: FileOutcomeLog) -> Outcomes:
-    made = Outcomes(FileOutcomeLog(Path(log.uri)))
+def reread(folder: Path) -> Outcomes:
+    made = Outcomes(FileOutcomeLog(folder / LOG))
     made.refresh()
     return made
 
 
 def test_from_a_turn_on_a_beginning_forgets_and_the_log_keeps_all(
-    outcomes: Outcomes, log: FileOutcomeLog
+    outcomes: Outcomes, log: FileOutcomeLog, tmp_path: Path
 ) -> None:
     outcomes.add(began("second", train=(2,), loop=(3,), merge=()))
-    for known in (outcomes, reread(log)):
+    for known in (outcomes, reread(tmp_path)):
         assert known.runs_of("train") == [At("train", (0,)), At("train", (1,))]
         assert known.counts == {"done": 3}
         assert isinstance(known.of(At("loop", (2,))), Decided)
@@ -77,11 +79,11 @@ def test_from_a_turn_on_a_beginning_forgets_and_the_log_keeps_all(
     assert list(log.entries())[:-1] == ENTRIES
 
 
-def test_what_was_forgotten_is_recorded_anew(outcomes: Outcomes, log: FileOutcomeLog) -> None:
+def test_what_was_forgotten_is_recorded_anew(outcomes: Outcomes, tmp_path: Path) -> None:
     outcomes.add(began("second", train=(3,)))
     outcomes.add(ended("train", 3, gave=7))
     outcomes.add(ended("train", 3, gave=8))  # of two that say what it gave, the first one holds
-    for known in (outcomes, reread(log)):
+    for known in (outcomes, reread(tmp_path)):
         found = known.of(At("train", (3,)))
         assert isinstance(found, StageEnded)
         assert found.value.packed == 7
