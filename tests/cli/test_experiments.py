@@ -181,7 +181,7 @@ def test_one_that_failed_says_why_and_how_to_go_on(refine: Path, call: Caller) -
     assert done.returncode == 1
     assert "\nfail  failed  ValueError: no luck today\n" in done.stderr
     assert "\nerror: stage fail failed: ValueError: no luck today\n" in done.stderr
-    assert done.stdout == "next: sweep run refine.py:failing --name bad --resume\n"
+    assert done.stdout == "next: sweep retry bad\n"
     shown = call.printed("show", "bad").splitlines()
     assert shown[0] == "bad has failed"
     assert shown[2] == "stage fail failed: ValueError: no luck today"
@@ -207,10 +207,7 @@ def test_a_running_one_is_detached_from_paused_and_stopped(refine: Path, call: C
     )
     (refine / "gate").touch()
     attached = call("attach", "waits")
-    assert (attached.returncode, attached.stdout) == (
-        1,
-        "next: sweep run refine.py:pipeline --name waits --resume\n",
-    )
+    assert (attached.returncode, attached.stdout) == (1, "next: sweep retry waits\n")
     assert "error: waits was stopped before its end" in attached.stderr
     assert call.printed("show", "waits").startswith("waits is finished: it was stopped\n")
     assert call.printed("run", "refine.py:pipeline", "--name", "waits", "--resume") == "2\n"

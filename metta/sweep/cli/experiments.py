@@ -1,8 +1,6 @@
 """What the command says of experiments."""
 
 import json
-import os
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from pprint import pformat
@@ -16,7 +14,7 @@ from metta.sweep.client.stage_lines import table_of_rows
 from metta.sweep.client.stages import Stages, all_rows, stages_of
 from metta.sweep.contracts.errors import DefinitionError
 from metta.sweep.contracts.experiments import ExperimentControl, ExperimentStatus
-from metta.sweep.contracts.references import Reference
+from metta.sweep.contracts.names import is_of_a_trial
 from metta.sweep.contracts.values import INLINE_BYTES, Value
 
 if TYPE_CHECKING:
@@ -104,16 +102,10 @@ def _what_next(handle: "ExperimentHandle", status: ExperimentStatus, stages: Sta
         return f"sweep resume {handle.name}"
     if status.state in ("running", "stopping") or status.reason == "completed":
         return f"sweep attach {handle.name}"
-    script, fields = "FILE", ""
-    if stages.began:
-        reference = Reference.parse(stages.began.experiment)
-        if reference.kind == "script":
-            script = f"{os.path.relpath(reference.target)}:{reference.name}"
-        given = [f"{name}={json.dumps(value)}" for name, value in stages.began.fields.items()]
-        fields = "".join(f" --set {shlex.quote(text)}" for text in given)
-    argv = handle.code.argv[1:] if handle.code else ()
-    rest = f" -- {shlex.join(argv)}" if argv and script != "FILE" else ""
-    return f"sweep run {script}{fields} --name {handle.name} --resume{rest}"
+    if stages.began is None:
+        return f"sweep run FILE --name {handle.name} --resume"
+    root = handle.name.split("/")[0]  # what is a part of another one goes on with that
+    return f"sweep {'show' if is_of_a_trial(handle.name) else 'retry'} {root}"
 
 
 def fields_from(given: Sequence[str]) -> dict[str, Any]:
