@@ -74,7 +74,7 @@ def until(check: Callable[[], object]) -> None:
 
 def check_ended(here: Project, begun: int = 2) -> None:
     """The end is right, and each retry has forgotten once, and recorded each stage behind it once."""
-    assert here.sweep("attach", "counted") == f"{TURNS}\n"
+    assert here.sweep("attach", "counted").splitlines()[-1] == str(TURNS)
     first, *others = entries(here, Began)
     assert first.forgotten == {}
     assert len(others) == begun - 1
@@ -121,7 +121,7 @@ def test_worker_and_server_may_be_killed_in_a_retry(failed: Project, when: str, 
         state = json.loads(failed.sweep("show", "counted", "--json"))["state"]
         failed.sweep(*(RETRY if state == "failed" else ("attach", "counted")))
     else:
-        assert out == f"{TURNS}\n"
+        assert out.splitlines()[-1] == str(TURNS)  # the engine's own library may complain there, too
     check_ended(failed)
 
 

@@ -238,6 +238,20 @@ def replay(
 
 
 @app.command()
+def diff(
+    name: Name,
+    other: Annotated[str, typer.Argument(metavar="OTHER", help="What it is compared with.")],
+    json: Json = False,
+) -> None:
+    """Compare two experiments, or two sweeps, by what is recorded of them; 0 when that could be done."""
+    from metta.sweep.cli.diffs import DiffOutput
+    from metta.sweep.client.comparisons import compared
+    from metta.sweep.client.settings import Settings
+
+    DiffOutput(json).compared(compared(Settings.of_stores().store, name, other))
+
+
+@app.command()
 def gc(
     names: Annotated[
         list[str] | None,

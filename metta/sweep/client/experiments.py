@@ -5,6 +5,7 @@ from typing import Any, TypeAlias
 
 from pydantic import JsonValue
 
+from metta.sweep.client.comparisons import ExperimentComparison, SweepComparison, compared
 from metta.sweep.client.experiment_handle import ExperimentHandle
 from metta.sweep.client.handovers import handed_over
 from metta.sweep.client.packing import Definition, Unpackable, packer_of
@@ -90,6 +91,10 @@ class Experiments:
     def handles(self) -> list[ExperimentHandle]:
         """All experiments that are recorded, by name, but for those that are trials of sweeps."""
         return [self.attach(name) for name in self._store.experiment_names() if not is_of_a_trial(name)]
+
+    def diff(self, name: str, other: str) -> ExperimentComparison | SweepComparison:
+        """What differs between two experiments, or two sweeps; see ``compared``."""
+        return compared(self._store, name, other)
 
     def _fields(self, name: str) -> dict[str, JsonValue]:
         began = stages_of(self._store.outcome_log(name)).began

@@ -20,8 +20,15 @@ def changes_since(before: Began, now: Began) -> list[str]:
     ]
     if now.input != before.input:
         found.append("what flows into its first stage is another value than it was")
-    if now.fingerprint != before.fingerprint:
-        lines = unified_diff(before.structure, now.structure, lineterm="", n=0)
-        changed = [line for line in lines if line[:1] in "+-" and line[:3] not in ("---", "+++")]
-        found.append("its pipeline was changed:\n    " + "\n    ".join(changed or ["in its policies"]))
+    if lines := changed_lines(before, now):
+        found.append("its pipeline was changed:\n    " + "\n    ".join(lines))
     return found
+
+
+def changed_lines(before: Began, now: Began) -> list[str]:
+    """Lines of a pipeline that are not as they were, each behind ``-`` or ``+``."""
+    if now.fingerprint == before.fingerprint:
+        return []
+    lines = unified_diff(before.structure, now.structure, lineterm="", n=0)
+    changed = [line for line in lines if line[:1] in "+-" and line[:3] not in ("---", "+++")]
+    return changed or ["in its policies"]

@@ -1,0 +1,43 @@
+"""Workflows that begin an experiment again from a stage on, as any Temporal client starts them."""
+
+from metta.sweep.contracts.outcomes import Began, StageEnded
+from tests.rig import Handle, Rig, failure_of
+from tests.workflows.test_experiment import SCRIPT, notes, recorded, result_of, start
+from tests.workflows.test_sweep_runs import reset
+
+
+async def again(rig: Rig, handle: Handle, pipeline: str, **more: object) -> Handle:
+    definition = {"experiment": f"{SCRIPT}:{pipeline}", **more}
+    return await rig.client.start_workflow("Experiment", definition, id=handle.id, task_queue=rig.queue)
+
+
+async def test_a_run_forgets_what_lies_behind_a_stage_and_one_that_is_reset_does_not_forget_more(
+    rig: Rig,
+) -> None:
+    handle = await start(rig, "loop", {"total": 2})
+    await result_of(handle)
+    ended = recorded(rig, handle, StageEnded)
+    handle = await again(rig, handle, "loop", resume=True, from_stage="count[1]")
+    await result_of(handle)
+    assert [line.rpartition("/")[2].split()[0] for line in notes(rig)] == [
+        "count[0]",
+        "count[1]",
+        "count[2]",
+        "count[1]",
+        "count[2]",
+    ]
+    assert [str(e.at) for e in recorded(rig, handle, StageEnded)[len(ended) :]] == ["count[1]", "count[2]"]
+    await result_of(await reset(rig, handle))
+    first, second, third = recorded(rig, handle, Began)
+    assert second.forgotten == {"@loop": (2,), "count": (1,)}
+    assert (first.forgotten, third.forgotten) == ({}, {})
+    assert len(notes(rig)) == 5
+
+
+async def test_wrong_stages_fail_the_workflow_with_the_mistake(rig: Rig) -> None:
+    handle = await start(rig, "plain", {"weight": 3.0})
+    await result_of(handle)
+    failure = await failure_of(await again(rig, handle, "plain", resume=True, from_stage="tran"))
+    assert failure.type == "DefinitionError"
+    assert failure.message.endswith("there is no stage tran; did you mean train?")
+    assert len(recorded(rig, handle, Began)) == 1
