@@ -295,19 +295,48 @@ def test_what_runs_or_is_paused_is_not_retried(mine: Path, call: Caller) -> None
     assert call.printed("retry", "waits") == "2\n"
 
 
-def test_a_name_that_is_none_of_an_experiment_is_told(mine: Path, call: Caller) -> None:
+def test_a_name_that_nobody_knows_is_told(mine: Path, call: Caller) -> None:
     call.printed("run", "mine.py:sides", "--name", "known", "--input", '{"x": 1}')
     unknown = call("retry", "knwn")
     assert (unknown.returncode, unknown.stderr) == (
         1,
         "error: there is no sweep 'knwn' here; did you mean known?\n",
     )
-    script(mine)
-    call.printed("run", "mine.py", "--name", "searched")
-    assert call("retry", "searched").stderr == (
-        "error: searched: it is a sweep, and only experiments are retried:"
-        " `sweep run FILE --name searched --resume` goes on with it\n"
+
+
+def test_a_sweep_that_failed_goes_on_and_one_that_has_ended_does_not(mine: Path, call: Caller) -> None:
+    script(mine, "broken")
+    assert call("run", "mine.py", "--name", "searched").returncode == 1
+    stages = call("retry", "searched", "--from-stage", "load")
+    assert (stages.returncode, stages.stderr) == (
+        2,
+        "error: the sweep searched: a sweep has no stages, got 'load'\n",
     )
+    again = call("retry", "searched")
+    assert again.returncode == 1
+    assert "all of the 3 finished trials failed" in again.stderr
+    assert again.stdout == "next: sweep retry searched\n"
+    mend(mine, 'raise ValueError("no luck today")', 'return {"accuracy": 1}')
+    shown = call.json("show", "searched")
+    assert (shown["state"], shown["progress"]["counts"]["failed"]) == ("failed", 3)
+    call.printed("run", "mine.py", "--name", "searched", "--resume", "--budget", "4")
+    ended = call("retry", "searched")
+    assert ended.returncode == 2
+    assert ended.stderr == (
+        "error: the sweep searched: it has come to its end (budget); with a larger budget it may go on:"
+        " `sweep run FILE --name searched --resume --budget N`\n"
+    )
+
+
+def test_a_sweep_that_was_stopped_goes_on_with_its_budget(mine: Path, call: Caller) -> None:
+    script(mine, "slow")
+    with running("run", "mine.py", "--name", "slow"):
+        wait_until_recorded(mine / ".metta-sweep/sweeps/slow/ledger.jsonl", '"reported"')
+        assert call("retry", "slow").stderr.startswith("error: the sweep slow: it is running, and can be ")
+        call.printed("stop", "slow")
+        call("attach", "slow")
+    assert call.printed("retry", "slow").startswith("slow is finished: its budget is used up\n")
+    assert call.json("show", "slow")["progress"]["counts"]["started"] == 3
 
 
 def test_a_script_that_is_gone_or_broken_is_told_before_anything_is_started(

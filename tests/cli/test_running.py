@@ -119,7 +119,7 @@ def test_a_sweep_that_fails_says_why_and_how_to_go_on(project: Path, call: Calle
         in done.stderr
     )
     assert '    raise ValueError("no luck today")' in done.stderr
-    assert next_command(done.stdout) == "sweep run mine.py --name broken --resume"
+    assert next_command(done.stdout) == "sweep retry broken"
     failed = call("attach", "broken", "--json")
     assert failed.returncode == 1
     assert json.loads(failed.stdout)["state"] == "failed"

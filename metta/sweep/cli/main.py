@@ -199,10 +199,10 @@ def retry(
     ] = None,
     json: Json = False,
 ) -> int:
-    """Let an experiment that is over go on, with its code of now; what is recorded is not run again."""
-    from metta.sweep.client.attaching import experiment_of
+    """Let an experiment or sweep that failed go on, with its code of now; what is recorded stays."""
+    from metta.sweep.client.attaching import handle_of
 
-    return _watched(experiment_of(name, "retried").retry(from_stage), json)
+    return _watched(handle_of(name).retry(from_stage), json)
 
 
 @app.command()

@@ -120,6 +120,8 @@ def _what_next(handle: "SweepHandle", status: SweepStatus) -> str:
         return f"sweep resume {handle.sweep_id}"
     if status.state in ("running", "stopping"):
         return f"sweep attach {handle.sweep_id}"
+    if (status.state != "finished" or status.reason == "stopped") and handle.is_recorded():
+        return f"sweep retry {handle.sweep_id.split('/')[0]}"  # which may be a stage of that
     argv = handle.code.argv if handle.code else ()
     script = os.path.relpath(argv[0]) if argv and argv[0].endswith(".py") else "FILE"
     more = " --budget N" if status.reason in ("budget", "time", "target") else ""

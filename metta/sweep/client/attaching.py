@@ -7,7 +7,7 @@ from metta.sweep.client.handle import SweepHandle
 from metta.sweep.client.loop import call
 from metta.sweep.client.settings import Settings
 from metta.sweep.client.starts import Starts
-from metta.sweep.contracts.errors import DefinitionError, SweepNotFound
+from metta.sweep.contracts.errors import SweepNotFound
 
 AnyHandle: TypeAlias = SweepHandle | ExperimentHandle
 
@@ -30,22 +30,3 @@ def handle_of(name: str, settings: Settings | None = None) -> AnyHandle:
     if (sweep.ui or not starts.settings.is_embedded) and (found := call(sweep.described())):
         return experiment if found.workflow_type == "Experiment" else sweep
     raise SweepNotFound(name, [*sweep.known(), *experiment.known()])
-
-
-def experiment_of(name: str, what: str) -> ExperimentHandle:
-    """The handle of an experiment.
-
-    Args:
-        name: Its name.
-        what: What is to be done to it.
-
-    Raises:
-        DefinitionError: When a sweep is called so.
-        SweepNotFound: When there is nothing of that name.
-        ServerError: When the server does not answer.
-    """
-    handle = handle_of(name)
-    if isinstance(handle, SweepHandle):
-        problem = f"it is a sweep, and only experiments are {what}: `sweep run FILE --name {name} --resume`"
-        raise DefinitionError([f"{problem} goes on with it"], name)
-    return handle

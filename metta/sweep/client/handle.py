@@ -1,11 +1,15 @@
 """The handle of a sweep: watch it, change its budget, stop it, wait for it."""
 
 import asyncio
+from typing import Self
 
 from metta.sweep.client.loop import call
 from metta.sweep.client.results import Results, table_of
+from metta.sweep.client.retries import retried_sweep
 from metta.sweep.client.runs import Run
+from metta.sweep.client.starts import Starts
 from metta.sweep.contracts.budgets import Budget, Control, budget_from
+from metta.sweep.contracts.errors import DefinitionError
 from metta.sweep.contracts.sweeps import SweepResult, SweepState, SweepStatus
 from metta.sweep.stores.base import Ledger
 from metta.sweep.stores.trials import TrialTable
@@ -96,6 +100,28 @@ class SweepHandle(Run[SweepResult]):
             SweepEnded: When the sweep is over.
         """
         return call(self._update(Control, "stop"))
+
+    def retry(self, from_stage: str | None = None) -> Self:
+        """Let it go on when it has failed, or was cancelled or stopped, with its code of now.
+
+        Its definition and budget are as they were, and so is how its worker was started; all that is recorded
+        stays.
+
+        Args:
+            from_stage: Only experiments have stages.
+
+        Returns:
+            This handle: ``result()`` gives the new results.
+
+        Raises:
+            DefinitionError: When it runs, or has come to its end.
+            SweepNotFound: When nobody knows it.
+            ServerError: When there is no server and none can be started.
+        """
+        if from_stage is not None:
+            raise DefinitionError([f"a sweep has no stages, got {from_stage!r}"], f"the sweep {self.name}")
+        retried_sweep(self, Starts(self._settings))
+        return self
 
     def result(self) -> Results:
         """The results, which may still be pending: reading them waits for the end of the sweep."""

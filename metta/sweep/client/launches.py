@@ -189,6 +189,15 @@ class Launches:
             return ""
         return f"the worker of {name} dies while it starts; {end_of(self._log(name), 0)}"
 
+    def end(self, name: str) -> None:
+        """End the worker of a launch, if it lives: the next one imports the code as it is then.
+
+        Raises:
+            ServerError: When it does not end.
+        """
+        if self.is_alive(name) and not end(self.lock(name), STOP_S):
+            raise ServerError(f"the worker of {name} does not end")
+
     def stop(self) -> list[str]:
         """End all workers, and leave their launches as they are.
 
@@ -201,8 +210,7 @@ class Launches:
         found = sorted(unquote(lock.stem) for lock in self._folder.glob("*.lock"))
         alive = [name for name in found if self.is_alive(name)]
         for name in alive:
-            if not end(self.lock(name), STOP_S):
-                raise ServerError(f"the worker of {name} does not end")
+            self.end(name)
         return alive
 
     def _begin(self, name: str, before: Launch | None) -> None:

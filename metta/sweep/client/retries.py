@@ -1,23 +1,27 @@
-"""Retries: an experiment that is over goes on, with what the store knows of it and its code of now."""
+"""Retries: what is over goes on, with what the store knows of it and its code of now."""
 
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydantic import BaseModel
+
 from metta.sweep.client.launches import Launch
-from metta.sweep.client.stages import Stages, stages_of
+from metta.sweep.client.results import table_of
+from metta.sweep.client.stages import stages_of
 from metta.sweep.client.starts import Starts
 from metta.sweep.contracts.attempts import Code
 from metta.sweep.contracts.errors import DefinitionError
 from metta.sweep.contracts.experiments import ExperimentInput, ExperimentState
 from metta.sweep.contracts.names import is_of_a_trial
-from metta.sweep.contracts.outcomes import Began
 from metta.sweep.contracts.raised import error_of
 from metta.sweep.contracts.references import Reference
 from metta.sweep.contracts.retries import RetryAnswer, RetryQuestion
+from metta.sweep.contracts.sweeps import SweepInput, SweepState
 
 if TYPE_CHECKING:
     from metta.sweep.client.experiment_handle import ExperimentHandle
+    from metta.sweep.client.handle import SweepHandle
 
 REHEARSAL = "metta.sweep.stages.rehearsal"
 
@@ -25,6 +29,11 @@ SENT = (
     "its code lies in the store as it was sent from a notebook or a function; with other code it goes on by"
     " run(resume=True)"
 )
+
+NOTHING = "nothing is recorded of it: it failed before it began, so run it again instead"
+
+CLIENT = "metta.sweep"
+"""Stamp of inputs of workflows that were checked here."""
 
 ERROR_CHARS = 2000
 
@@ -47,24 +56,68 @@ def retried(handle: "ExperimentHandle", starts: Starts, stage: str = "") -> None
         DefinitionError: When it cannot go on, or not from there.
         ServerError: When there is no server and none can be started.
     """
-    name = handle.name
-    starts.check_is_local(f"the experiment {name}")
+    name, subject = handle.name, f"the experiment {handle.name}"
+    starts.check_is_local(subject)
     stages = stages_of(handle.log)
-    _check_name(name)
-    _check_over(name, handle.status_of(stages).state, stages, stage)
-    began = stages.began
+    state = handle.status_of(stages).state
+    _check_name(name, subject)
+    _check_over(name, state, subject)
+    began, finished = stages.began, stages.finished
     if began is None:
-        raise DefinitionError(
-            ["nothing is recorded of it: it failed before it began; run it again"], f"the experiment {name}"
-        )
+        raise DefinitionError([NOTHING], subject)
+    if state == "finished" and finished and finished.reason == "completed" and not stage:
+        problem = "it has completed; say from which stage it is to be run again: --from-stage STAGE"
+        raise DefinitionError([problem], subject)
     launch = _launch_of(starts, name)
-    stage = _rehearsed(starts, launch, name, stage)
-    if Reference.parse(began.experiment).kind == "value":
+    definition = ExperimentInput(
+        experiment=began.experiment,
+        fields=began.fields,
+        seed=began.seed,
+        owner=began.owner,
+        resume=True,
+        from_stage=_rehearsed(starts, launch, name, stage),
+        client=CLIENT,
+    )
+    reference = Reference.parse(began.experiment)
+    if reference.kind == "value":
         handle.notes = [SENT]
-    starts.begun_again(launch, lambda: _started(starts, name, began, stage))
+    starts.launches.end(name)  # it may still have the code as it was
+    starts.begun_again(launch, lambda: _begun(starts, "Experiment", name, definition, reference.name))
 
 
-def _check_name(name: str) -> None:
+def retried_sweep(handle: "SweepHandle", starts: Starts) -> None:
+    """Let a sweep go on that ended before it was done.
+
+    Args:
+        handle: The sweep.
+        starts: Of its project.
+
+    Raises:
+        SweepNotFound: When nobody knows it.
+        DefinitionError: When it cannot go on.
+        ServerError: When there is no server and none can be started.
+    """
+    name, subject = handle.name, f"the sweep {handle.name}"
+    starts.check_is_local(subject)
+    table = table_of(handle.ledger)
+    status = handle.status_of(table)
+    _check_name(name, subject)
+    _check_over(name, status.state, subject)
+    if table.spec is None:
+        raise DefinitionError([NOTHING], subject)
+    if status.state == "finished" and status.reason != "stopped":
+        way = f"with a larger budget it may go on: `sweep run FILE --name {name} --resume --budget N`"
+        raise DefinitionError([f"it has come to its end ({status.reason}); {way}"], subject)
+    definition = SweepInput.model_validate(
+        {**table.spec.model_dump(), "budget": table.control.budget, "resume": True, "client": CLIENT}
+    )
+    starts.launches.end(name)
+    summary = f"sweep of {definition.objective_name}"
+    launch = _launch_of(starts, name)
+    starts.begun_again(launch, lambda: _begun(starts, "Sweep", name, definition, summary))
+
+
+def _check_name(name: str, subject: str) -> None:
     """Raises when it is a part of something else, which starts it."""
     if "/" not in name:
         return
@@ -73,20 +126,17 @@ def _check_name(name: str) -> None:
     if is_of_a_trial(name):
         sweep = name.partition("/trial-")[0]
         problem = f"it is a trial of the sweep {sweep}, which tries it again when that goes on"
-    raise DefinitionError([problem], f"the experiment {name}")
+    raise DefinitionError([problem], subject)
 
 
-def _check_over(name: str, state: ExperimentState, stages: Stages, stage: str) -> None:
-    """Raises when there is nothing to go on with."""
-    problem = ""
+def _check_over(name: str, state: ExperimentState | SweepState, subject: str) -> None:
+    """Raises when it is not over."""
     if state in ("running", "stopping"):
         problem = f"it is {state}, and can be retried when it is over: `sweep stop {name}` ends it"
-    elif state == "paused":
+        raise DefinitionError([problem], subject)
+    if state == "paused":
         problem = f"it is paused: `sweep resume {name}` lets it go on, `sweep stop {name}` ends it"
-    elif state == "finished" and stages.finished and stages.finished.reason == "completed" and not stage:
-        problem = "it has completed; say from which stage it is to be run again: --from-stage STAGE"
-    if problem:
-        raise DefinitionError([problem], f"the experiment {name}")
+        raise DefinitionError([problem], subject)
 
 
 def _launch_of(starts: Starts, name: str) -> Launch:
@@ -135,17 +185,7 @@ def _rehearsed(starts: Starts, launch: Launch, name: str, stage: str) -> str:
     return answer.stage
 
 
-async def _started(starts: Starts, name: str, began: Began, stage: str) -> None:
-    definition = ExperimentInput(
-        experiment=began.experiment,
-        fields=began.fields,
-        seed=began.seed,
-        owner=began.owner,
-        resume=True,
-        from_stage=stage,
-        client="metta.sweep",
-    )
-    summary = Reference.parse(began.experiment).name
-    if not await starts.started("Experiment", name, definition, summary):
-        problem = "somebody else has just begun it again: `sweep attach` watches it"
-        raise DefinitionError([problem], f"the experiment {name}")
+async def _begun(starts: Starts, kind: str, name: str, definition: BaseModel, summary: str) -> None:
+    if not await starts.started(kind, name, definition, summary):
+        problem = f"somebody else has just begun it again: `sweep attach {name}` watches it"
+        raise DefinitionError([problem], f"the {kind.lower()} {name}")
