@@ -48,6 +48,7 @@ twice = RetryPolicy(max_attempts=2, initial=0)
 flow = Pipeline().stage("load", load).stage("train", train).through(int, retry=twice)
 
 def wait(x: int):
+    noted("wait")
     while not Path("gate").exists():
         sleep(0.02)
     return x
@@ -120,12 +121,18 @@ def test_all_that_is_needed_lies_in_the_store(failed: Path) -> None:
 
 
 def test_a_worker_that_still_has_the_code_as_it_was_is_ended(failed: Path) -> None:
-    starts = Starts()
     waiting = ExperimentInput(experiment=f"{failed / 'mine.py'}:waiting", input=1, client="test")
     with pytest.raises(StageFailed):
         Experiment.attach("flow").retry().result()
-    # another workflow keeps its worker
+    starts = Starts()
     starts.begun_again(starts.launches.read("flow"), lambda: started(starts, "waiting", "flow", waiting))
+    while "wait" not in notes(failed):  # in one process; the other one fails again
+        sleep(0.05)
+    launch = starts.launches.read("flow")
+    again = ExperimentInput(experiment=f"{failed / 'mine.py'}:flow", resume=True, client="test")
+    starts.begun_again(launch, lambda: started(starts, "flow", "flow", again))
+    with pytest.raises(StageFailed):
+        Experiment.attach("flow").result()
     sleep(2 * LOOK_S)
     assert starts.launches.is_alive("flow")
     mend(failed)
