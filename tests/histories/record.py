@@ -131,6 +131,13 @@ async def experiment_searched(rig: Rig) -> Handle:
     return await experiment(rig, "searched")
 
 
+async def experiment_restarted(rig: Rig) -> Handle:
+    before = await experiment(rig, "searched")
+    await before.result()
+    spec = {"experiment": "pipelines:searched", "resume": True, "from_stage": "@parallel/one"}
+    return await rig.client.start_workflow("Experiment", spec, id=before.id, task_queue=rig.queue)
+
+
 async def experiment_with_wrong_input(rig: Rig) -> Handle:
     return await experiment(rig, "plain", fields={"typo": 1})
 
@@ -310,6 +317,7 @@ STORIES: list[Callable[[Rig], Awaitable[Handle]]] = [
     experiment_stopped,
     experiment_cancelled,
     experiment_searched,
+    experiment_restarted,
     experiment_with_wrong_input,
     jobs_continued,
     jobs_failed,
