@@ -43,6 +43,18 @@ class ExperimentControl(Wire):
         return "paused" if self.pause else "running"
 
 
+class Steering(Wire):
+    """What an experiment tells the workflows that it has started; None says nothing.
+
+    Args:
+        pause: Whether nothing new is to begin.
+        stop: Whether they are to end.
+    """
+
+    pause: bool | None = None
+    stop: bool = False
+
+
 class Beginning(Wire):
     """Where a run begins.
 
@@ -68,6 +80,7 @@ class ExperimentInput(ExperimentSpec, Written):
         control: The control in force, when this run continues an earlier one.
         beginning: Where that run has come to.
         owner: Whose trial it is: the id of a ledger. What is recorded for another one is not gone on with.
+        lineage: Hashes of the definitions of those experiments that it runs within.
     """
 
     subject = "the experiment's JSON"
@@ -79,6 +92,7 @@ class ExperimentInput(ExperimentSpec, Written):
     control: ExperimentControl = ExperimentControl()
     beginning: Beginning | None = None
     owner: str = ""
+    lineage: tuple[str, ...] = ()
 
     @property
     def spec(self) -> ExperimentSpec:
@@ -112,6 +126,7 @@ class Order(Wire):
         timeout_s: Longest time that an attempt may take; None means no limit.
         retry: How often a stage's code is tried again.
         seed: Seed of the stages' seeds; None derives them from the experiment's name.
+        lineage: Hashes of the definitions of those experiments that it runs within.
     """
 
     name: str
@@ -123,6 +138,7 @@ class Order(Wire):
     timeout_s: float | None = None
     retry: RetryPolicy = RetryPolicy()
     seed: int | None = None
+    lineage: tuple[str, ...] = ()
 
 
 class StageOrder(Order):

@@ -90,6 +90,29 @@ class Merged(_Entry):
     value: Value
 
 
+class NestedEnded(_Entry):
+    """A run that the code of a stage had started has given a value; it is not run again for that stage.
+
+    Args:
+        at: Which run of which stage.
+        key: What tells it from the other runs of that stage.
+        name: Id of its workflow, under which it is recorded.
+        definition: Changes with all that would make it another run.
+        budget: The limits that it was run with.
+        value: What it gave.
+        seconds: How long it took.
+    """
+
+    type: Literal["nested"] = "nested"
+    at: At
+    key: str
+    name: str
+    definition: str
+    budget: JsonValue = None
+    value: Value = Value()
+    seconds: float = 0.0
+
+
 class Finished(_Entry):
     """The experiment has ended.
 
@@ -106,7 +129,8 @@ class Finished(_Entry):
 
 
 Entry: TypeAlias = Annotated[
-    Began | StageEnded | AttemptFailed | Decided | Merged | Finished, Field(discriminator="type")
+    Began | StageEnded | AttemptFailed | Decided | Merged | NestedEnded | Finished,
+    Field(discriminator="type"),
 ]
 
 

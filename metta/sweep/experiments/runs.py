@@ -1,6 +1,7 @@
 """Runs of experiments and pipelines."""
 
 from copy import copy
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from pydantic import JsonValue
@@ -9,6 +10,7 @@ from metta.sweep.contracts.errors import DefinitionError, DefinitionReached
 from metta.sweep.contracts.experiments import ExperimentInput
 from metta.sweep.contracts.importing import is_importing
 from metta.sweep.contracts.names import generated_name, name_problem
+from metta.sweep.contracts.nesting import Nesting, Pending, Wanted, is_in_loop, nesting
 from metta.sweep.contracts.references import Reference
 from metta.sweep.contracts.values import Value
 from metta.sweep.experiments.experiment import Experiment
@@ -25,11 +27,22 @@ _referred: dict[Reference, object] = {}
 """What variables were bound to when they were first run: that is what other processes find there."""
 
 
+class _Subject(NamedTuple):
+    """What is run, as other processes find it."""
+
+    pipeline: Pipeline[Any]
+    reference: Reference
+    fields: dict[str, JsonValue]
+    code: Any
+
+
 def run(this: Runnable, input: Any, *, name: str | None, resume: bool, debug: bool) -> Any:
     """What ``run`` of an experiment or pipeline does."""
     _only_defined(this, input=input, name=name, resume=resume, debug=debug)
     if debug:
         return this.run_local(input)
+    if place := nesting():
+        return _nested(this, input, name, place)
     from metta.sweep.client.following import followed_experiment
 
     handle = start(this, input, name=name, resume=resume)
@@ -65,22 +78,39 @@ def attach(name: str, defined: "Defined | None") -> "ExperimentHandle":
     return Experiments().attach(name, defined)
 
 
+def _nested(this: Runnable, input: Any, name: str | None, place: Nesting) -> Any:
+    """Run as a part of the experiment whose stage asks for it: in an async stage something to await."""
+    subject = _subject_of(this)
+    if name is not None and (problem := name_problem(name)):
+        raise DefinitionError([problem], "the experiment")
+    begun = place.begun(
+        Wanted(
+            name=name,
+            kind=subject.reference.name,
+            workflow="Experiment",
+            given=input,
+            definition=subject.pipeline.definition,
+            input=partial(_input, subject),
+            summary=repr(this) if isinstance(this, Experiment) else subject.reference.name,
+            here=lambda: this.run_local(input),
+        )
+    )
+    return Pending(begun) if is_in_loop() else begun.waited()
+
+
 def child_input(this: Experiment, given: Value) -> dict[str, JsonValue]:
     """Input of the workflow that runs an experiment as a stage."""
+    return _input(_subject_of(this), given)
+
+
+def _input(subject: _Subject, given: Value | None) -> dict[str, JsonValue]:
     from metta.sweep.client.handovers import findable
 
-    reference = findable(reference_of(type(this)), type(this))
-    made = ExperimentInput(experiment=reference, fields=this.fields, given=given, resume=True, client=CLIENT)
+    reference = findable(subject.reference, subject.code)
+    made = ExperimentInput(
+        experiment=reference, fields=subject.fields, given=given, resume=True, client=CLIENT
+    )
     return made.model_dump(mode="json", exclude_defaults=True)
-
-
-class _Subject(NamedTuple):
-    """What is run, as other processes find it."""
-
-    pipeline: Pipeline[Any]
-    reference: Reference
-    fields: dict[str, JsonValue]
-    code: Any
 
 
 def _subject_of(this: Runnable) -> _Subject:

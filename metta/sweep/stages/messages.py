@@ -8,6 +8,7 @@ from pydantic import Field, JsonValue
 from metta.sweep.contracts.attempts import Code
 from metta.sweep.contracts.experiments import ExperimentSpec, MergeOrder, Order, RecoverOrder, StageOrder
 from metta.sweep.contracts.models import Wire
+from metta.sweep.contracts.nested import NestedEnd, NestedRun
 from metta.sweep.contracts.plans import At, Outcome, Plan, StageFailure
 from metta.sweep.contracts.values import Value
 
@@ -91,6 +92,33 @@ Task: TypeAlias = Annotated[
 ]
 
 
+class Answered(Wire):
+    """The end of a nested run that the process has asked for."""
+
+    kind: Literal["answered"] = "answered"
+    number: int
+    end: NestedEnd
+
+
+Incoming: TypeAlias = Annotated[Task | Answered, Field(discriminator="kind")]
+"""What a worker says to a stage process that is ready."""
+
+
+class Asked(Wire):
+    """The code of the stage asks for a nested run; ``number`` tells it from others of this process."""
+
+    kind: Literal["asked"] = "asked"
+    number: int
+    run: NestedRun
+
+
+class Dropped(Wire):
+    """It does not want it any more."""
+
+    kind: Literal["dropped"] = "dropped"
+    number: int
+
+
 class Reply(Wire):
     """What came of a task: trouble, a failure, mistakes in the definition, or what the task was to give.
 
@@ -109,6 +137,7 @@ class Reply(Wire):
         code: What changes with the stage's code.
     """
 
+    kind: Literal["reply"] = "reply"
     trouble: str = ""
     failure: StageFailure | None = None
     mistakes: tuple[str, ...] = ()
@@ -121,3 +150,7 @@ class Reply(Wire):
     plan: Plan | None = None
     structure: tuple[str, ...] = ()
     code: str = ""
+
+
+Outgoing: TypeAlias = Annotated[Reply | Asked | Dropped, Field(discriminator="kind")]
+"""What a stage process says to its worker."""

@@ -16,6 +16,7 @@ from metta.sweep.contracts.outcomes import (
     Finished,
     Line,
     Merged,
+    NestedEnded,
     StageEnded,
 )
 from metta.sweep.contracts.plans import At, StageFailure
@@ -50,6 +51,7 @@ class Outcomes:
         self.finished: Finished | None = None
         self._known: dict[At, bytes] = {}  # as JSON: objects would take ten times the memory
         self._failures: dict[At, StageFailure] = {}
+        self._nested: dict[tuple[At, str], NestedEnded] = {}
         self.counts = Counter[str]()
 
     def refresh(self) -> None:
@@ -82,6 +84,10 @@ class Outcomes:
     def failure(self, at: At) -> StageFailure | None:
         """The last failure of a stage since the experiment began, or was begun again."""
         return self._failures.get(at)
+
+    def nested(self, at: At, key: str) -> NestedEnded | None:
+        """What a nested run of a stage has given; None when it has not."""
+        return self._nested.get((at, key))
 
     def add(self, *entries: Entry) -> None:
         """Record entries durably; of two that say what a step gave, the first one holds.
@@ -124,11 +130,14 @@ class Outcomes:
                 self._failures.clear()
                 if entry.anew:
                     self._known.clear()
+                    self._nested.clear()
                     self.counts.clear()
             case AttemptFailed():
                 self._failures[entry.at] = entry.failure
             case Finished():
                 self.finished = entry
+            case NestedEnded():
+                self._nested[entry.at, entry.key] = entry
             case StageEnded() | Decided() | Merged():
                 self._known.setdefault(entry.at, _known.dump_json(entry))
                 if isinstance(entry, StageEnded):

@@ -20,16 +20,21 @@ with workflow.unsafe.imports_passed_through():
         ExperimentStatus,
         FinishOrder,
         PlanInput,
+        Steering,
     )
+    from metta.sweep.contracts.nested import NestedKey, NestedRun, NestedState
     from metta.sweep.contracts.plans import Plan, Position
     from metta.sweep.contracts.raised import details_of
     from metta.sweep.contracts.values import Value
     from metta.sweep.pipeline.interpreter import Interpreter
+    from metta.sweep.workflows.children import Children
+    from metta.sweep.workflows.executed import executed
     from metta.sweep.workflows.gate import Gate
-    from metta.sweep.workflows.inputs import input_from
+    from metta.sweep.workflows.inputs import input_from, only
+    from metta.sweep.workflows.nested import NestedRuns
     from metta.sweep.workflows.policies import FULL_EVENTS
     from metta.sweep.workflows.stage_table import StageTable
-    from metta.sweep.workflows.steps import Steps, executed
+    from metta.sweep.workflows.steps import Steps
 
 ENDING = "record the end"
 NOTHING = Value()
@@ -48,6 +53,9 @@ class Experiment:
     def __init__(self, *input: JsonValue) -> None:
         self._control = ExperimentControl()
         self._gate, self._table = Gate(self._is_shut), StageTable()
+        self._children = Children(self._gate, lambda: self._control)
+        self._nested = NestedRuns(workflow.info().workflow_id, self._children, self._is_held)
+        self._steps: Steps | None = None
         self._state: ExperimentState = "running"
         self._reason, self._shown = "", ""
         self._wrong: DefinitionError | None = None
@@ -80,9 +88,9 @@ class Experiment:
             raise ApplicationError(str(error), *details, type=kind, non_retryable=True) from error
 
     @workflow.update
-    def pause(self, *_: JsonValue) -> ExperimentControl:
-        """Let no other stage begin; those that run may end."""
-        return self._change(pause=True)
+    async def pause(self, *_: JsonValue) -> ExperimentControl:
+        """Let no other stage begin; those that run may end, but for their sweeps and experiments."""
+        return await self._change(Steering(pause=True))
 
     @pause.validator
     def _check_pause(self, *_: JsonValue) -> None:
@@ -90,14 +98,32 @@ class Experiment:
             raise SweepEnded("the experiment is being stopped; run it again with resume=True (`--resume`)")
 
     @workflow.update
-    def resume(self, *_: JsonValue) -> ExperimentControl:
+    async def resume(self, *_: JsonValue) -> ExperimentControl:
         """Go on after a pause."""
-        return self._change(pause=False)
+        return await self._change(Steering(pause=False))
 
     @workflow.update
-    def stop(self, *_: JsonValue) -> ExperimentControl:
-        """End as soon as the stages that run have ended."""
-        return self._change(stop=True)
+    async def stop(self, *_: JsonValue) -> ExperimentControl:
+        """End as soon as the stages that run have ended; their sweeps and experiments are stopped."""
+        return await self._change(Steering(stop=True))
+
+    @workflow.signal
+    async def steer(self, *given: JsonValue) -> None:
+        """What the experiment wants of it within which it runs."""
+        await self._change(Steering.model_validate(only(given, "the signal steer")))
+
+    @workflow.update
+    async def nest(self, *given: JsonValue) -> NestedState:
+        """Let a run begin that the code of a stage asks for."""
+        run = NestedRun.model_validate(only(given, "the update nest"))
+        if self._control.stop and self._steps:
+            self._steps.give_up(run.at)
+        return await self._nested.begin(run)
+
+    @workflow.query
+    def nested(self, *given: JsonValue) -> NestedState:
+        """Whether a nested run has begun that had to wait."""
+        return self._nested.state(NestedKey.model_validate(only(given, "the query nested")))
 
     @workflow.query
     def status(self) -> ExperimentStatus:
@@ -115,8 +141,19 @@ class Experiment:
         self._table.ended, position = beginning.ended, beginning.position
         name = workflow.info().workflow_id
         given = self._input
-        steps = Steps(name, given.spec, beginning.plan, self._gate, self._table, self._show, given.seed)
-        running = asyncio.create_task(Interpreter(steps).run(beginning.plan, position))
+        self._steps = Steps(
+            name,
+            given.spec,
+            beginning.plan,
+            self._gate,
+            self._children,
+            self._nested,
+            self._table,
+            self._show,
+            given.seed,
+            given.lineage,
+        )
+        running = asyncio.create_task(Interpreter(self._steps).run(beginning.plan, position))
         try:
             await workflow.wait_condition(lambda: running.done() or self._is_drained())
         except asyncio.CancelledError:  # by name: a workflow that is evicted must not wait for anything more
@@ -163,6 +200,10 @@ class Experiment:
     def _is_shut(self) -> bool:
         return self._control.pause or self._control.stop or self._is_full()
 
+    def _is_held(self) -> bool:
+        """Whether no nested run is to begin; its stage has begun, and so history is full for nobody here."""
+        return self._control.pause or self._control.stop
+
     def _is_drained(self) -> bool:
         return (self._control.stop or self._is_full()) and self._gate.inside == 0
 
@@ -176,10 +217,16 @@ class Experiment:
         beginning = Beginning(plan=plan, position=position, ended=self._table.ended)
         return self._input.model_copy(update={"control": self._control, "beginning": beginning})
 
-    def _change(self, **changes: bool) -> ExperimentControl:
+    async def _change(self, steering: Steering) -> ExperimentControl:
+        changes = {"pause": steering.pause} if steering.pause is not None else {}
+        if steering.stop:
+            changes["stop"] = True
         self._control = self._control.model_copy(update=changes)
         self._state = self._control.state
         self._show()
+        if steering.stop and self._steps:  # before what they wait for ends, which they would take for all
+            await self._steps.stop()
+        await self._children.steer(steering)
         return self._control
 
     def _over(self, state: ExperimentState, reason: str = "") -> None:

@@ -13,6 +13,7 @@ with workflow.unsafe.imports_passed_through():
     from metta.sweep.contracts.advances import LaneState, TrialNews
     from metta.sweep.contracts.budgets import Budget, Control, budget_from, concurrency_from, pause_from
     from metta.sweep.contracts.errors import DefinitionError, SweepEnded, SweepError
+    from metta.sweep.contracts.experiments import Steering
     from metta.sweep.contracts.raised import details_of
     from metta.sweep.contracts.sweeps import (
         Progress,
@@ -152,6 +153,17 @@ class Sweep:
         best = news.best if news.best is not None else self._progress.best
         self._progress = news.model_copy(update={"best": best})
         self._show()
+
+    @workflow.signal
+    def steer(self, *given: JsonValue) -> None:
+        """What the experiment wants of it within which it runs."""
+        steering = Steering.model_validate(only(given, "the signal steer"))
+        changes: dict[str, object] = {}
+        if steering.pause is not None:
+            changes["pause"] = "soon" if steering.pause else None
+        if steering.stop:
+            changes["stop"] = True
+        self._change(**changes)
 
     @workflow.query
     def status(self) -> SweepStatus:

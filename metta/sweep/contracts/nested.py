@@ -1,0 +1,127 @@
+"""Nested runs: experiments that the code of a stage starts, as plain data."""
+
+from hashlib import blake2b
+from typing import Literal
+from urllib.parse import quote
+
+from pydantic import JsonValue
+
+from metta.sweep.contracts.errors import SweepError, SweepFailed
+from metta.sweep.contracts.models import Wire
+from metta.sweep.contracts.plans import At
+from metta.sweep.contracts.raised import details_of, error_of
+from metta.sweep.contracts.values import Value
+
+
+class NestedRun(Wire):
+    """A run that a stage asks for, in the same words at each attempt.
+
+    Args:
+        at: Which run of which stage asks.
+        key: What tells it from the other runs of that stage.
+        definition: Changes with all that would make it another one; not with its budget.
+        workflow: Type of the workflow.
+        input: Input of the workflow.
+        summary: One line for people.
+    """
+
+    at: At
+    key: str
+    definition: str
+    workflow: Literal["Sweep", "Experiment"]
+    input: dict[str, JsonValue]
+    summary: str = ""
+
+    @property
+    def budget(self) -> JsonValue:
+        """The limits that it is run with."""
+        return self.input.get("budget")
+
+
+class ToldError(Wire):
+    """An error on its way to another process."""
+
+    kind: str
+    message: str
+    details: tuple[JsonValue, ...] = ()
+
+    @classmethod
+    def of(cls, error: SweepError) -> "ToldError":
+        """An error as it is told."""
+        details = tuple(detail.model_dump(mode="json") for detail in details_of(error))
+        return cls(kind=type(error).__name__, message=str(error), details=details)
+
+    @property
+    def raised(self) -> SweepError:
+        """The error again; one of which nothing but a message is known is a failure of what was run."""
+        return error_of(self.kind, self.details) or SweepFailed(self.message)
+
+
+class NestedEnd(Wire):
+    """How a nested run has ended.
+
+    Args:
+        value: What it gave; a sweep gives what is recorded under its name.
+        error: Why it gave nothing.
+        lasts: Whether that holds for good: nobody has stopped it before its end.
+        trouble: What broke that is nobody's fault, so that the stage is to be run again.
+    """
+
+    value: Value = Value()
+    error: ToldError | None = None
+    lasts: bool = True
+    trouble: str = ""
+
+
+class NestedState(Wire):
+    """Answer of the update ``nest`` and of the query ``nested``.
+
+    Args:
+        name: Id of its workflow.
+        run: Temporal run id of the first run of that workflow; empty while it has not begun.
+        error: Why it will not begin.
+    """
+
+    name: str
+    run: str = ""
+    error: ToldError | None = None
+
+
+class NestedKey(Wire):
+    """Which nested run of which stage is meant."""
+
+    at: At
+    key: str
+
+
+LONGEST_NAME = 200
+"""So many characters the quoted name of a child may have: stores call folders so, and 255 are the end."""
+
+
+def child_name(parent: str, at: At, key: str = "") -> str:
+    """The workflow that does a stage's work, or that the stage has started; the same at each attempt.
+
+    >>> child_name("digits", At("refine/train", (2,))), child_name("digits", At("tasks"), "svm-1a2b3c4d")
+    ('digits/refine/train@2', 'digits/tasks/svm-1a2b3c4d')
+
+    Where many lie within one another, a hash stands for those between the outermost and the innermost.
+
+    >>> child_name(f"digits/{'tasks/svm-1a2b3c4d/' * 8}tasks/svm-1a2b3c4d", At("tasks"), "svm-1a2b3c4d")
+    'digits/~a1a587b1db81599f/tasks/svm-1a2b3c4d'
+    """
+    turns = f"@{'.'.join(map(str, at.turns))}" if at.turns else ""
+    tail = f"{at.path}{turns}{key and '/'}{key}"
+    names = (f"{prefix}/{tail}" for prefix in prefixes_below(parent))
+    fitting = (name for name in names if len(quote(name, safe="")) <= LONGEST_NAME)
+    return next(fitting, prefixes_below(f"{parent}/{tail}")[1])
+
+
+def prefixes_below(name: str) -> tuple[str, str]:
+    """What the names of its children begin with: where these are not too long, and where they would be."""
+    hashed = blake2b(name.encode(), digest_size=8).hexdigest()
+    return name, f"{name.split('/')[0]}/~{hashed}"
+
+
+def is_below(name: str, parent: str) -> bool:
+    """Whether something runs within an experiment: at any depth where its name tells, else right below."""
+    return any(name.startswith(f"{prefix}/") for prefix in prefixes_below(parent))
