@@ -150,6 +150,20 @@ class Asking(Experiment):
         )
 
 
+class Saying(Experiment):
+    """Runs a sweep that says nothing but its space, one level deeper."""
+
+    depth: int = 1
+
+    async def search(self) -> float:
+        if self.depth:
+            return float(await Saying(depth=self.depth - 1).run())
+        return (await SweepExperiment(search_space=X).run(budget=2)).best_metric
+
+    def pipeline(self) -> Pipeline[Any]:
+        return Pipeline().stage("search", self.search)
+
+
 def slow(trial: Trial) -> dict[str, float]:
     import time
 

@@ -94,6 +94,23 @@ async def test_reading_what_was_not_awaited_is_refused(rig: Rig) -> None:
     assert "is still running; write `await` in front of its run()" in failure.message
 
 
+async def test_what_the_program_has_configured_holds_at_any_depth(rig: Rig) -> None:
+    defaults = {"objective": f"{SCRIPT}:train", "metric": "score", "goal": "minimize"}
+    definition = {"experiment": f"{SCRIPT}:Saying", "defaults": defaults}
+    handle = await rig.client.start_workflow("Experiment", definition, id="saying", task_queue=rig.queue)
+    await handle.result()
+    [sweep] = [name for name in rig.store.names() if name.startswith("saying/")]
+    assert rig.table(sweep).objective == ("score", "minimize")
+
+
+async def test_wrong_defaults_are_told_at_the_start(rig: Rig) -> None:
+    definition = {"experiment": f"{SCRIPT}:Saying", "defaults": {"metrik": "score", "timeout": -1}}
+    handle = await rig.client.start_workflow("Experiment", definition, id="wrong", task_queue=rig.queue)
+    failure = await failure_of(handle)
+    assert "metrik is unknown; did you mean metric?" in failure.message
+    assert "timeout: input should be greater than 0" in failure.message
+
+
 async def test_a_predicate_runs_nothing(rig: Rig) -> None:
     failure = await failure_of(await start(rig, "Asking"))
     assert "train cannot be run in a hook or a predicate; run it in the code of a stage" in failure.message

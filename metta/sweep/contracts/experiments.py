@@ -2,10 +2,12 @@
 
 from typing import Literal, TypeAlias
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, field_validator
 
+from metta.sweep.contracts.defaults import Defaults
+from metta.sweep.contracts.errors import DefinitionError
 from metta.sweep.contracts.failures import RetryPolicy
-from metta.sweep.contracts.models import Wire, Written
+from metta.sweep.contracts.models import Wire, Written, parse
 from metta.sweep.contracts.plans import At, Outcome, Plan, Position, StageFailure
 from metta.sweep.contracts.values import Value
 
@@ -18,10 +20,13 @@ class ExperimentSpec(Wire):
     Args:
         experiment: Reference to its class, or to a pipeline.
         fields: Fields of the experiment, as plain JSON.
+        defaults: What its program had configured for experiments that say nothing else: the fields of
+            ``Defaults``, as plain JSON.
     """
 
     experiment: str
     fields: dict[str, JsonValue] = Field(default_factory=dict)
+    defaults: dict[str, JsonValue] = Field(default_factory=dict)
 
 
 class ExperimentControl(Wire):
@@ -94,10 +99,19 @@ class ExperimentInput(ExperimentSpec, Written):
     owner: str = ""
     lineage: tuple[str, ...] = ()
 
+    @field_validator("defaults")
+    @classmethod
+    def _are_defaults(cls, defaults: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        try:
+            parse(Defaults, defaults, "defaults")
+        except DefinitionError as error:
+            raise ValueError("\n".join(error.problems)) from None
+        return defaults
+
     @property
     def spec(self) -> ExperimentSpec:
         """Which experiment it is."""
-        return ExperimentSpec(experiment=self.experiment, fields=self.fields)
+        return ExperimentSpec(experiment=self.experiment, fields=self.fields, defaults=self.defaults)
 
 
 class PlanInput(Wire):

@@ -4,6 +4,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import ConfigDict, Field, JsonValue
 
+from metta.sweep.contracts.experiments import ExperimentSpec
 from metta.sweep.contracts.models import Numbered, Wire
 from metta.sweep.contracts.plans import At, Outcome, StageFailure
 from metta.sweep.contracts.values import Value
@@ -27,6 +28,7 @@ class Began(_Entry):
         structure: The plan as text, a line a step, to show what was changed.
         seed: Seed of the stages' seeds; None derives them from the experiment's name.
         owner: Whose trial it is: the id of a ledger; empty when it is nobody's.
+        defaults: What its program had configured.
         anew: Whether what was recorded before belongs to another owner, and counts no more.
     """
 
@@ -39,7 +41,13 @@ class Began(_Entry):
     structure: tuple[str, ...] = ()
     seed: int | None = None
     owner: str = ""
+    defaults: dict[str, JsonValue] = Field(default_factory=dict)
     anew: bool = False
+
+    @property
+    def spec(self) -> ExperimentSpec:
+        """Which experiment it is."""
+        return ExperimentSpec(experiment=self.experiment, fields=self.fields, defaults=self.defaults)
 
 
 class StageEnded(_Entry):

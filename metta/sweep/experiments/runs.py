@@ -13,6 +13,7 @@ from metta.sweep.contracts.names import generated_name, name_problem
 from metta.sweep.contracts.nesting import Nesting, Pending, Wanted, is_in_loop, nesting
 from metta.sweep.contracts.references import Reference
 from metta.sweep.contracts.values import Value
+from metta.sweep.experiments.defaults import configured
 from metta.sweep.experiments.experiment import Experiment
 from metta.sweep.experiments.references import CLIENT, reference_of, reference_of_variable
 from metta.sweep.pipeline.builder import Pipeline
@@ -60,7 +61,11 @@ def start(this: Runnable, input: Any, *, name: str | None, resume: bool) -> "Exp
     return Experiments().start(
         name or generated_name(),
         ExperimentInput(
-            experiment=str(subject.reference), fields=subject.fields, resume=resume, client=CLIENT
+            experiment=str(subject.reference),
+            fields=subject.fields,
+            defaults=configured(),
+            resume=resume,
+            client=CLIENT,
         ),
         input=input,
         code=subject.code if subject.reference.kind == "value" else None,
@@ -108,7 +113,12 @@ def _input(subject: _Subject, given: Value | None) -> dict[str, JsonValue]:
 
     reference = findable(subject.reference, subject.code)
     made = ExperimentInput(
-        experiment=reference, fields=subject.fields, given=given, resume=True, client=CLIENT
+        experiment=reference,
+        fields=subject.fields,
+        defaults=configured(),
+        given=given,
+        resume=True,
+        client=CLIENT,
     )
     return made.model_dump(mode="json", exclude_defaults=True)
 

@@ -26,7 +26,7 @@ from metta.sweep.contracts.trials import Observation, Resources
 from metta.sweep.contracts.values import Value
 from metta.sweep.contracts.wording import budget_text
 from metta.sweep.executors.base import Executor
-from metta.sweep.experiments.defaults import KINDS, specs_of, with_defaults
+from metta.sweep.experiments.defaults import KINDS, configured, specs_of, with_defaults
 from metta.sweep.experiments.objectives import (
     class_of,
     is_tried,
@@ -381,7 +381,9 @@ class SweepExperiment(Checked):
 
     def _spec_by(self, reference: str) -> ObjectiveSpec:
         """The objective as plain data, by what names its code."""
-        return spec_of_tried(self.objective, reference) if is_tried(self.objective) else reference
+        if not is_tried(self.objective):
+            return reference
+        return spec_of_tried(self.objective, reference).model_copy(update={"defaults": configured()})
 
     def _only_defined(self, **options: object) -> None:
         """End the import of the script here, when all that is wanted is what it defines."""

@@ -10,7 +10,6 @@ from typing import IO, Any, NamedTuple, Never, TypeAlias
 
 from metta.sweep.contracts.blobs import Blobs, Write
 from metta.sweep.contracts.errors import DefinitionError, StageFailed, SweepError, nearest
-from metta.sweep.contracts.experiments import ExperimentSpec
 from metta.sweep.contracts.outcomes import Began
 from metta.sweep.contracts.plans import At, Position, StageStep
 from metta.sweep.contracts.shelves import Folder
@@ -139,7 +138,7 @@ class _Aside:
 
 
 def _loaded(began: Began, store: Store, name: str) -> Loaded:
-    experiment = loaded(ExperimentSpec(experiment=began.experiment, fields=began.fields), store)
+    experiment = loaded(began.spec, store)
     if experiment.definition.plan.fingerprint != began.fingerprint:
         problem = "its pipeline was changed since: undo that, or run the new one under another name"
         raise DefinitionError([problem], f"the experiment {name}")

@@ -6,6 +6,7 @@ from functools import lru_cache, partial
 from typing import Any
 
 from metta.sweep.contracts.components import load
+from metta.sweep.contracts.defaults import travelled
 from metta.sweep.contracts.errors import DefinitionError, StageFailed, SweepError
 from metta.sweep.contracts.experiments import ExperimentSpec, MergeOrder, Order, RecoverOrder, StageOrder
 from metta.sweep.contracts.fingerprints import fingerprint_of
@@ -153,7 +154,7 @@ class Desk:
             DefinitionError: When the experiment cannot be run as it is defined.
             StageFailed: When the user's code failed.
         """
-        with nested_in(_NOWHERE):
+        with nested_in(_NOWHERE), travelled(task.spec.defaults):
             return await self._replied(task)
 
     async def _replied(self, task: Task) -> Reply:

@@ -366,6 +366,7 @@ def _beginning(input: PlanInput, reply: Reply, before: Began | None) -> Began:
         structure=reply.structure,
         seed=input.seed,
         owner=input.owner,
+        defaults=input.spec.defaults,
     )
 
 

@@ -50,7 +50,16 @@ class LoadTask(_Task):
     spec: ExperimentSpec
 
 
-class StageTask(_Task):
+class _OrderTask(_Task):
+    order: Order
+
+    @property
+    def spec(self) -> ExperimentSpec:
+        """Which experiment it is about."""
+        return self.order.spec
+
+
+class StageTask(_OrderTask):
     """Make one attempt of a stage; ``failed`` were made before."""
 
     kind: Literal["stage"] = "stage"
@@ -58,32 +67,30 @@ class StageTask(_Task):
     failed: int = 0
 
 
-class RecoverTask(_Task):
+class RecoverTask(_OrderTask):
     """Ask the ``on_error`` of a stage."""
 
     kind: Literal["recover"] = "recover"
     order: RecoverOrder
 
 
-class DecideTask(_Task):
+class DecideTask(_OrderTask):
     """Ask a predicate."""
 
     kind: Literal["decide"] = "decide"
-    order: Order
 
 
-class MergeTask(_Task):
+class MergeTask(_OrderTask):
     """Merge the results of parallel branches."""
 
     kind: Literal["merge"] = "merge"
     order: MergeOrder
 
 
-class ChildTask(_Task):
+class ChildTask(_OrderTask):
     """Ask what the workflow that does a stage's work is to be given."""
 
     kind: Literal["child"] = "child"
-    order: Order
 
 
 Task: TypeAlias = Annotated[

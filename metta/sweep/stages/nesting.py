@@ -23,7 +23,7 @@ from metta.sweep.stores.base import Store
 RESULTS = "metta.sweep.client.results:Results"
 """What a sweep gives; by its name, for only processes that need it are to import the client."""
 
-PASSING = ("budget", "client", "resume")
+PASSING = ("budget", "client", "defaults", "resume")
 """What may be another one when the same run is asked for again."""
 
 KIND_CHARS = 40

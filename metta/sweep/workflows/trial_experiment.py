@@ -59,6 +59,7 @@ class TrialExperiment:
         self._input = ExperimentInput(
             experiment=spec.experiment,
             fields=spec.fields | attempt.params,
+            defaults=spec.defaults,
             seed=attempt.seed,
             resume=True,
             client=CLIENT,
