@@ -6,7 +6,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from metta.sweep import Trial, Uniform, current_stage
+from metta.sweep import Constant, SweepFailed, Trial, Uniform, current_stage
+from metta.sweep.executors import LocalExecutor
 from metta.sweep.experiments import Experiment, SweepExperiment
 from metta.sweep.experiments.base import Pipeline
 
@@ -164,6 +165,59 @@ class Saying(Experiment):
         return Pipeline().stage("search", self.search)
 
 
+class Spending(Experiment):
+    """Searches several times, each time with a budget of its own, in a loop or at once."""
+
+    times: int = 3
+    trials: int | None = 4
+    at_once: bool = False
+    levels: int = 0
+    direct: int = 0
+
+    async def spend(self) -> list[int]:
+        if self.levels:
+            below = Spending(
+                times=self.times, trials=self.trials, at_once=self.at_once, levels=self.levels - 1
+            )
+            return [*(await below.run(budget=100))]
+        sweeps = [sweep(name=f"s{n}") for n in range(self.times)]
+        if self.at_once:
+            found = await asyncio.gather(*(s.run(budget=self.trials) for s in sweeps))
+        else:
+            found = [await s.run(budget=self.trials) for s in sweeps]
+        return [len(results.trials) for results in found]
+
+    def pipeline(self) -> Pipeline[Any]:
+        first = Pipeline[Any]()
+        if self.direct:
+            first = first.stage("sweep", sweep(budget=self.direct))
+        return first.stage("spend", self.spend)
+
+
+def gated(trial: Trial) -> dict[str, float]:
+    import time
+
+    while trial.number and not (Path(trial.params["folder"]) / f"open-{trial.number}").exists():
+        time.sleep(0.02)
+    return {"score": trial.params["x"]}
+
+
+class Gated(Experiment):
+    """Waits for a sweep whose trials, but the first, end when somebody lets them."""
+
+    folder: str
+
+    async def wait(self) -> int:
+        space = {**X, "folder": Constant(self.folder)}
+        search = SweepExperiment(
+            gated, space, metric="score", goal="maximize", executor=LocalExecutor(max_parallel=1)
+        )
+        return len((await search.run(budget=6)).trials)
+
+    def pipeline(self) -> Pipeline[Any]:
+        return Pipeline().stage("wait", self.wait)
+
+
 def slow(trial: Trial) -> dict[str, float]:
     import time
 
@@ -193,3 +247,23 @@ class Top(Experiment):
 
     def pipeline(self) -> Pipeline[Any]:
         return Pipeline().stage("wait", self.wait)
+
+
+def broken(params: dict[str, Any]) -> float:
+    raise ValueError("no luck today")
+
+
+class Breaking(Experiment):
+    """Runs sweeps of which every trial fails, until something else than that goes wrong."""
+
+    async def insist(self) -> int:
+        for _ in range(9):
+            search = SweepExperiment(broken, X, metric="score", goal="maximize", max_failures=1)
+            try:
+                await search.run(budget=2)
+            except SweepFailed:
+                continue
+        return 9
+
+    def pipeline(self) -> Pipeline[Any]:
+        return Pipeline().stage("insist", self.insist)

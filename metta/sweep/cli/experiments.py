@@ -18,6 +18,7 @@ from metta.sweep.contracts.errors import DefinitionError
 from metta.sweep.contracts.experiments import ExperimentControl, ExperimentStatus
 from metta.sweep.contracts.references import Reference
 from metta.sweep.contracts.values import INLINE_BYTES, Value
+from metta.sweep.contracts.wording import budget_text
 
 if TYPE_CHECKING:
     from metta.sweep.client.experiment_handle import ExperimentHandle
@@ -57,6 +58,8 @@ class ExperimentOutput(Output["ExperimentHandle"]):
         stopped = ": it was stopped" if status.reason == "stopped" else ""
         self._say(Text.assemble((handle.name, "bold"), f" {verb} {status.state}{stopped}"))
         self._say(stages.summary())
+        if status.control.budget.is_limited:
+            self._say(f"budget of all its sweeps together: {budget_text(status.control.budget)}")
         if status.state == "failed":
             self._say(Text(status.reason, style="yellow"))
         if rows:
@@ -92,7 +95,8 @@ class ExperimentOutput(Output["ExperimentHandle"]):
         if self._json:
             self._print({"experiment": name, **control.model_dump(mode="json")})
             return
-        self._say(f"{name} {STATES[control.state]}")
+        shared = f" with the budget {budget_text(control.budget)}" if control.budget.is_limited else ""
+        self._say(f"{name} {STATES[control.state]}{shared}")
         self._next(f"sweep resume {name}" if control.state == "paused" else f"sweep show {name}")
 
     def _print_experiment(self, handle: "ExperimentHandle", status: ExperimentStatus) -> None:
@@ -142,7 +146,6 @@ def options_for(experiment: "Runnable", given: dict[str, Any]) -> dict[str, Any]
     if isinstance(experiment, SweepExperiment):
         _refuse("input", "a sweep has no input", given)
         return given
-    _refuse("budget", "only sweeps have a budget", given)
     return {**given, "input": _input(experiment, given["input"])} if "input" in given else given
 
 

@@ -125,7 +125,8 @@ def budget(
     cost: Annotated[float | None, typer.Option(help="What all trials together may cost.")] = None,
     json: Json = False,
 ) -> None:
-    """Change the budget of a running sweep; limits that are not given stay."""
+    """Change the budget of a running sweep or experiment; limits that are not given stay."""
+    from metta.sweep.client.attaching import handle_of
     from metta.sweep.contracts.budgets import budget_from
 
     limits = {
@@ -141,7 +142,7 @@ def budget(
         options = ", ".join(f"--{name}" for name in limits if name != "trials")
         raise DefinitionError([f"give a number of trials, or one of {options}"], "the budget")
     wanted = budget_from(given)
-    _output(handle := _sweep(name), json).control(name, handle.set_budget(wanted))
+    _output(handle := handle_of(name), json).control(name, handle.set_budget(wanted))
 
 
 @app.command()
@@ -292,7 +293,7 @@ def _sweep(name: str) -> "SweepHandle":
 
     handle = handle_of(name)
     if not isinstance(handle, SweepHandle):
-        raise DefinitionError(["it is an experiment; only sweeps have trials, and a budget of them"], name)
+        raise DefinitionError(["it is an experiment; only sweeps have trials to count"], name)
     return handle
 
 

@@ -11,6 +11,7 @@ from metta.sweep.client.packing import Definition, packer_of, raised_again
 from metta.sweep.client.runs import Run
 from metta.sweep.client.settings import Settings
 from metta.sweep.client.stages import Stages, stages_of
+from metta.sweep.contracts.budgets import Budget
 from metta.sweep.contracts.errors import StageFailed, SweepError, SweepFailed
 from metta.sweep.contracts.experiments import (
     ExperimentControl,
@@ -68,6 +69,16 @@ class ExperimentHandle(Run[ExperimentResult]):
     def status_of(self, stages: Stages) -> ExperimentStatus:
         """The same, for those who have read the log already."""
         return call(self._status(stages))
+
+    def set_budget(self, budget: Budget | int) -> ExperimentControl:
+        """Change what all sweeps within it may spend together; limits that are not given stay.
+
+        Raises:
+            DefinitionError: When it is wrong, or more than that has been spent.
+            SweepEnded: When the experiment is over.
+        """
+        limits = Budget.model_validate(budget)
+        return call(self._update(ExperimentControl, "set_budget", limits.model_dump(exclude_unset=True)))
 
     def pause(self) -> ExperimentControl:
         """Let no other stage begin until ``resume``; those that run may end.

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, JsonValue, model_validator
 
-from metta.sweep.contracts.errors import shown
+from metta.sweep.contracts.errors import DefinitionError, shown
 from metta.sweep.contracts.models import Edge, Wire, parse
 
 
@@ -52,6 +52,22 @@ class Budget(Edge):
             return None
         return (self.hours or 0.0) * 3600 + (self.seconds or 0.0)
 
+    @property
+    def is_limited(self) -> bool:
+        """Whether there is a limit to what is spent."""
+        limits = (self.trials, self.epochs, self.cost, self.time_s)
+        return any(limit is not None for limit in limits)
+
+    def at_least(self, spent: "Spent") -> "Budget":
+        """These limits, or what has been spent where that is more.
+
+        >>> Budget(trials=3).at_least(Spent(trials=5)).trials
+        5
+        """
+        limits = {name: getattr(self, name) for name in ("trials", "epochs", "cost")}
+        more = {name: max(limit, getattr(spent, name)) for name, limit in limits.items() if limit is not None}
+        return self.model_copy(update=more)
+
     def changed(self, change: "Budget") -> "Budget":
         """This budget with the limits of ``change`` that were given; None lifts a limit.
 
@@ -60,6 +76,34 @@ class Budget(Edge):
         """
         given = {name: getattr(change, name) for name in change.model_fields_set}
         return self.model_copy(update=given)
+
+
+class Spent(Wire):
+    """What was spent of a budget.
+
+    Args:
+        trials: Trials that were started.
+        epochs: Steps that they have trained.
+        cost: What they have cost.
+        seconds: How long it ran.
+    """
+
+    trials: int = 0
+    epochs: int = 0
+    cost: float = 0.0
+    seconds: float = 0.0
+
+    def plus(self, other: "Spent") -> "Spent":
+        """The sum of both.
+
+        >>> Spent(trials=2).plus(Spent(trials=1, cost=0.5))
+        Spent(trials=3, epochs=0, cost=0.5, seconds=0.0)
+        """
+        return Spent(**{name: getattr(self, name) + getattr(other, name) for name in Spent.model_fields})
+
+    def minus(self, other: "Spent") -> "Spent":
+        """What is more than another one."""
+        return Spent(**{name: getattr(self, name) - getattr(other, name) for name in Spent.model_fields})
 
 
 def budget_from(value: JsonValue) -> Budget:
@@ -72,6 +116,21 @@ def budget_from(value: JsonValue) -> Budget:
         DefinitionError: With every mistake.
     """
     return parse(Budget, value, "the budget")
+
+
+def shared_budget_from(value: JsonValue) -> Budget:
+    """A budget that several sweeps share.
+
+    Raises:
+        DefinitionError: With every mistake.
+    """
+    budget = budget_from(value)
+    if budget.target is not None:
+        problem = (
+            f"target belongs to one sweep, and here several may run; give it to that, got {budget.target:g}"
+        )
+        raise DefinitionError([problem], "the budget")
+    return budget
 
 
 class Control(Wire):

@@ -4,6 +4,7 @@ from typing import Literal, TypeAlias
 
 from pydantic import Field, JsonValue, field_validator
 
+from metta.sweep.contracts.budgets import Budget, Spent, shared_budget_from
 from metta.sweep.contracts.defaults import Defaults
 from metta.sweep.contracts.errors import DefinitionError
 from metta.sweep.contracts.failures import RetryPolicy
@@ -35,10 +36,12 @@ class ExperimentControl(Wire):
     Args:
         pause: Whether nothing new is to begin.
         stop: Whether it is to end.
+        budget: What all that runs within it may spend together.
     """
 
     pause: bool = False
     stop: bool = False
+    budget: Budget = Budget()
 
     @property
     def state(self) -> Literal["running", "paused", "stopping"]:
@@ -54,10 +57,12 @@ class Steering(Wire):
     Args:
         pause: Whether nothing new is to begin.
         stop: Whether they are to end.
+        budget: What one of them may spend in all.
     """
 
     pause: bool | None = None
     stop: bool = False
+    budget: Budget | None = None
 
 
 class Beginning(Wire):
@@ -67,11 +72,13 @@ class Beginning(Wire):
         plan: The pipeline as plain data.
         position: How far it is.
         ended: So many stages have ended before.
+        spent: What all that ran within it has spent before.
     """
 
     plan: Plan
     position: Position[Value]
     ended: int = 0
+    spent: Spent = Spent()
 
 
 class ExperimentInput(ExperimentSpec, Written):
@@ -86,6 +93,8 @@ class ExperimentInput(ExperimentSpec, Written):
         beginning: Where that run has come to.
         owner: Whose trial it is: the id of a ledger. What is recorded for another one is not gone on with.
         lineage: Hashes of the definitions of those experiments that it runs within.
+        budget: What all that runs within it may spend together, to begin with.
+        granted: Whether that is a share of the budget of the experiment that it runs within.
     """
 
     subject = "the experiment's JSON"
@@ -98,6 +107,16 @@ class ExperimentInput(ExperimentSpec, Written):
     beginning: Beginning | None = None
     owner: str = ""
     lineage: tuple[str, ...] = ()
+    budget: Budget = Budget()
+    granted: bool = False
+
+    @field_validator("budget")
+    @classmethod
+    def _is_shared(cls, budget: Budget) -> Budget:
+        try:
+            return shared_budget_from(budget.model_dump(exclude_unset=True))
+        except DefinitionError as error:
+            raise ValueError("\n".join(error.problems)) from None
 
     @field_validator("defaults")
     @classmethod
@@ -179,6 +198,18 @@ class MergeOrder(Order):
     results: tuple[Value, ...]
 
 
+class SpentOrder(Wire):
+    """Input of ``count_spent``: names of a sweep and of experiments, for each of which it is counted."""
+
+    names: tuple[str, ...]
+
+
+class SpentResult(Wire):
+    """What each of them has spent, with all that ran within it."""
+
+    spent: dict[str, Spent]
+
+
 class FinishOrder(Wire):
     """Input of ``finish_experiment``: what is recorded of the end."""
 
@@ -218,7 +249,7 @@ class Child(Wire):
         summary: One line for people.
     """
 
-    input: JsonValue = None
+    input: dict[str, JsonValue] | None = None
     summary: str = ""
 
 

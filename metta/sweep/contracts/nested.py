@@ -1,12 +1,13 @@
 """Nested runs: experiments that the code of a stage starts, as plain data."""
 
+from collections.abc import Iterable
 from hashlib import blake2b
 from typing import Literal
 from urllib.parse import quote
 
 from pydantic import JsonValue
 
-from metta.sweep.contracts.errors import SweepError, SweepFailed
+from metta.sweep.contracts.errors import BudgetSpent, SweepError, SweepFailed
 from metta.sweep.contracts.models import Wire
 from metta.sweep.contracts.plans import At
 from metta.sweep.contracts.raised import details_of, error_of
@@ -54,6 +55,8 @@ class ToldError(Wire):
     @property
     def raised(self) -> SweepError:
         """The error again; one of which nothing but a message is known is a failure of what was run."""
+        if self.kind == BudgetSpent.__name__:
+            return BudgetSpent(self.message)
         return error_of(self.kind, self.details) or SweepFailed(self.message)
 
 
@@ -111,17 +114,37 @@ def child_name(parent: str, at: At, key: str = "") -> str:
     """
     turns = f"@{'.'.join(map(str, at.turns))}" if at.turns else ""
     tail = f"{at.path}{turns}{key and '/'}{key}"
-    names = (f"{prefix}/{tail}" for prefix in prefixes_below(parent))
-    fitting = (name for name in names if len(quote(name, safe="")) <= LONGEST_NAME)
-    return next(fitting, prefixes_below(f"{parent}/{tail}")[1])
+    for name in (f"{parent}/{tail}", f"{_shortened(parent)}/{tail}"):
+        if len(quote(name, safe="")) <= LONGEST_NAME:
+            return name
+    return _shortened(f"{parent}/{tail}")
 
 
-def prefixes_below(name: str) -> tuple[str, str]:
-    """What the names of its children begin with: where these are not too long, and where they would be."""
-    hashed = blake2b(name.encode(), digest_size=8).hexdigest()
-    return name, f"{name.split('/')[0]}/~{hashed}"
+def below(parent: str, names: Iterable[str]) -> list[str]:
+    """Those names that are of something which runs within an experiment, at any depth.
+
+    >>> below("digits", ["digits", "digits/tasks/svm", "digits-2/tasks/svm"])
+    ['digits/tasks/svm']
+
+    Args:
+        parent: Name of the experiment.
+        names: All sweeps and experiments that there are.
+    """
+    names = [*names]
+    found = {name for name in names if name.startswith(f"{parent}/")}
+    shortened = {name for name in names if name.startswith(f"{_top(parent)}/~")}
+    waiting = [parent, *found] if shortened - found else []
+    while waiting:
+        prefix = f"{_shortened(waiting.pop())}/"
+        new = {name for name in shortened - found if name.startswith(prefix)}
+        found |= new
+        waiting += new
+    return sorted(found)
 
 
-def is_below(name: str, parent: str) -> bool:
-    """Whether something runs within an experiment: at any depth where its name tells, else right below."""
-    return any(name.startswith(f"{prefix}/") for prefix in prefixes_below(parent))
+def _shortened(name: str) -> str:
+    return f"{_top(name)}/~{blake2b(name.encode(), digest_size=8).hexdigest()}"
+
+
+def _top(name: str) -> str:
+    return name.partition("/")[0]

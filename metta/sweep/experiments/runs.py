@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from pydantic import JsonValue
 
-from metta.sweep.contracts.errors import DefinitionError, DefinitionReached
+from metta.sweep.contracts.budgets import Budget, shared_budget_from
+from metta.sweep.contracts.errors import DefinitionError, DefinitionReached, shown
 from metta.sweep.contracts.experiments import ExperimentInput
 from metta.sweep.contracts.importing import is_importing
 from metta.sweep.contracts.names import generated_name, name_problem
@@ -37,22 +38,38 @@ class _Subject(NamedTuple):
     code: Any
 
 
-def run(this: Runnable, input: Any, *, name: str | None, resume: bool, debug: bool) -> Any:
+def run(
+    this: Runnable,
+    input: Any,
+    *,
+    budget: Budget | int | None,
+    name: str | None,
+    resume: bool,
+    debug: bool,
+) -> Any:
     """What ``run`` of an experiment or pipeline does."""
-    _only_defined(this, input=input, name=name, resume=resume, debug=debug)
+    _only_defined(this, input=input, budget=budget, name=name, resume=resume, debug=debug)
+    if debug and budget is not None:
+        problem = (
+            f"nobody divides a budget in a run in this process; leave it or debug out, got {shown(budget)}"
+        )
+        raise DefinitionError([problem], "the budget")
     if debug:
         return this.run_local(input)
     if place := nesting():
-        return _nested(this, input, name, place)
+        return _nested(this, input, _budget_of(budget), name, place)
     from metta.sweep.client.following import followed_experiment
 
-    handle = start(this, input, name=name, resume=resume)
+    handle = start(this, input, budget=budget, name=name, resume=resume)
     return handle.value_of(followed_experiment(handle))
 
 
-def start(this: Runnable, input: Any, *, name: str | None, resume: bool) -> "ExperimentHandle":
+def start(
+    this: Runnable, input: Any, *, budget: Budget | int | None, name: str | None, resume: bool
+) -> "ExperimentHandle":
     """What ``start`` of an experiment or pipeline does."""
-    _only_defined(this, input=input, name=name, resume=resume)
+    _only_defined(this, input=input, budget=budget, name=name, resume=resume)
+    limits = _budget_of(budget)
     subject = _subject_of(this)
     if name is not None and (problem := name_problem(name)):
         raise DefinitionError([problem], "the experiment")
@@ -64,6 +81,7 @@ def start(this: Runnable, input: Any, *, name: str | None, resume: bool) -> "Exp
             experiment=str(subject.reference),
             fields=subject.fields,
             defaults=configured(),
+            budget=limits,
             resume=resume,
             client=CLIENT,
         ),
@@ -83,7 +101,12 @@ def attach(name: str, defined: "Defined | None") -> "ExperimentHandle":
     return Experiments().attach(name, defined)
 
 
-def _nested(this: Runnable, input: Any, name: str | None, place: Nesting) -> Any:
+def _budget_of(given: Budget | int | None) -> Budget:
+    plain = given.model_dump(exclude_unset=True) if isinstance(given, Budget) else given
+    return Budget() if plain is None else shared_budget_from(plain)
+
+
+def _nested(this: Runnable, input: Any, budget: Budget, name: str | None, place: Nesting) -> Any:
     """Run as a part of the experiment whose stage asks for it: in an async stage something to await."""
     subject = _subject_of(this)
     if name is not None and (problem := name_problem(name)):
@@ -95,7 +118,7 @@ def _nested(this: Runnable, input: Any, name: str | None, place: Nesting) -> Any
             workflow="Experiment",
             given=input,
             definition=subject.pipeline.definition,
-            input=partial(_input, subject),
+            input=partial(_input, subject, budget=budget),
             summary=repr(this) if isinstance(this, Experiment) else subject.reference.name,
             here=lambda: this.run_local(input),
         )
@@ -108,7 +131,7 @@ def child_input(this: Experiment, given: Value) -> dict[str, JsonValue]:
     return _input(_subject_of(this), given)
 
 
-def _input(subject: _Subject, given: Value | None) -> dict[str, JsonValue]:
+def _input(subject: _Subject, given: Value | None, budget: Budget | None = None) -> dict[str, JsonValue]:
     from metta.sweep.client.handovers import findable
 
     reference = findable(subject.reference, subject.code)
@@ -117,6 +140,7 @@ def _input(subject: _Subject, given: Value | None) -> dict[str, JsonValue]:
         fields=subject.fields,
         defaults=configured(),
         given=given,
+        budget=budget or Budget(),
         resume=True,
         client=CLIENT,
     )

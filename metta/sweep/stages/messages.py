@@ -152,7 +152,7 @@ class Reply(Wire):
     outcome: Outcome | None = None
     decided: tuple[At, bool] | None = None
     answer: bool = False
-    child: JsonValue = None
+    child: dict[str, JsonValue] | None = None
     summary: str = ""
     plan: Plan | None = None
     structure: tuple[str, ...] = ()

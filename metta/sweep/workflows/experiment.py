@@ -9,7 +9,8 @@ from temporalio.common import SearchAttributeKey
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
-    from metta.sweep.contracts.activities import FINISH_EXPERIMENT, PLAN_EXPERIMENT
+    from metta.sweep.contracts.activities import COUNT_SPENT, FINISH_EXPERIMENT, PLAN_EXPERIMENT
+    from metta.sweep.contracts.budgets import Budget, shared_budget_from
     from metta.sweep.contracts.errors import DefinitionError, StageFailed, SweepEnded
     from metta.sweep.contracts.experiments import (
         Beginning,
@@ -20,6 +21,7 @@ with workflow.unsafe.imports_passed_through():
         ExperimentStatus,
         FinishOrder,
         PlanInput,
+        SpentOrder,
         Steering,
     )
     from metta.sweep.contracts.nested import NestedKey, NestedRun, NestedState
@@ -53,7 +55,7 @@ class Experiment:
     def __init__(self, *input: JsonValue) -> None:
         self._control = ExperimentControl()
         self._gate, self._table = Gate(self._is_shut), StageTable()
-        self._children = Children(self._gate, lambda: self._control)
+        self._children = Children(workflow.info().workflow_id, self._gate, lambda: self._control)
         self._nested = NestedRuns(workflow.info().workflow_id, self._children, self._is_held)
         self._steps: Steps | None = None
         self._state: ExperimentState = "running"
@@ -65,6 +67,8 @@ class Experiment:
             self._wrong = error
         else:
             self._control = self._input.control
+            if self._input.beginning is None:
+                self._control = self._control.model_copy(update={"budget": self._input.budget})
             self._state = self._control.state
 
     @workflow.run
@@ -107,10 +111,34 @@ class Experiment:
         """End as soon as the stages that run have ended; their sweeps and experiments are stopped."""
         return await self._change(Steering(stop=True))
 
+    @workflow.update
+    async def set_budget(self, *budget: JsonValue) -> ExperimentControl:
+        """Change the limits that are given; the others stay. What runs gets its share of them."""
+        changed = self._control.budget.changed(self._budget_from(budget))
+        try:
+            await self._children.divide(changed)
+        except DefinitionError as error:
+            raise ApplicationError(str(error), *details_of(error), type=type(error).__name__) from error
+        self._control = self._control.model_copy(update={"budget": changed})
+        self._show()
+        return self._control
+
+    @set_budget.validator
+    def _check_budget(self, *budget: JsonValue) -> None:
+        self._budget_from(budget)
+        if self._input.granted:
+            problem = "its budget is a share of that of the experiment that it runs within; change that one"
+            raise DefinitionError([problem], workflow.info().workflow_id)
+
     @workflow.signal
     async def steer(self, *given: JsonValue) -> None:
         """What the experiment wants of it within which it runs."""
-        await self._change(Steering.model_validate(only(given, "the signal steer")))
+        steering = Steering.model_validate(only(given, "the signal steer"))
+        if steering.budget:
+            await self._children.divide(steering.budget, by_force=True)
+            self._control = self._control.model_copy(update={"budget": steering.budget})
+            self._input = self._input.model_copy(update={"granted": True})
+        await self._change(steering)
 
     @workflow.update
     async def nest(self, *given: JsonValue) -> NestedState:
@@ -139,6 +167,7 @@ class Experiment:
     async def _run(self) -> ExperimentResult:
         beginning = self._input.beginning or await self._planned()
         self._table.ended, position = beginning.ended, beginning.position
+        self._children.begin(beginning.spent)
         name = workflow.info().workflow_id
         given = self._input
         self._steps = Steps(
@@ -174,6 +203,12 @@ class Experiment:
             raise
         return await self._finished(name, "completed", value)
 
+    def _budget_from(self, given: tuple[JsonValue, ...]) -> Budget:
+        budget = shared_budget_from(only(given, "the budget"))
+        if self._control.stop:
+            raise SweepEnded("the experiment is being stopped; run it again with resume=True (`--resume`)")
+        return budget
+
     async def _planned(self) -> Beginning:
         info, input = workflow.info(), self._input
         order = PlanInput(
@@ -187,7 +222,12 @@ class Experiment:
             seed=input.seed,
             owner=input.owner,
         )
-        return await executed(PLAN_EXPERIMENT, order, "check the pipeline")
+        beginning = await executed(PLAN_EXPERIMENT, order, "check the pipeline")
+        if not (self._control.budget.is_limited and order.resume):
+            return beginning
+        name = info.workflow_id
+        counted = await executed(COUNT_SPENT, SpentOrder(names=(name,)), "count what was spent before")
+        return beginning.model_copy(update={"spent": counted.spent[name]})
 
     async def _finished(
         self, name: str, reason: Literal["completed", "stopped"], value: Value = NOTHING
@@ -214,7 +254,8 @@ class Experiment:
         return info.is_continue_as_new_suggested() and not has_room
 
     def _continued(self, plan: Plan, position: Position[Value]) -> ExperimentInput:
-        beginning = Beginning(plan=plan, position=position, ended=self._table.ended)
+        spent = self._children.purse.total
+        beginning = Beginning(plan=plan, position=position, ended=self._table.ended, spent=spent)
         return self._input.model_copy(update={"control": self._control, "beginning": beginning})
 
     async def _change(self, steering: Steering) -> ExperimentControl:
@@ -226,7 +267,7 @@ class Experiment:
         self._show()
         if steering.stop and self._steps:  # before what they wait for ends, which they would take for all
             await self._steps.stop()
-        await self._children.steer(steering)
+        await self._children.steer(Steering(pause=steering.pause, stop=steering.stop))
         return self._control
 
     def _over(self, state: ExperimentState, reason: str = "") -> None:

@@ -8,7 +8,8 @@ from temporalio import workflow
 from temporalio.exceptions import ChildWorkflowError
 
 with workflow.unsafe.imports_passed_through():
-    from metta.sweep.contracts.nested import NestedKey, NestedRun, NestedState, child_name
+    from metta.sweep.contracts.errors import BudgetSpent
+    from metta.sweep.contracts.nested import NestedKey, NestedRun, NestedState, ToldError, child_name
     from metta.sweep.contracts.plans import At
     from metta.sweep.workflows.children import Children, Handle
 
@@ -20,14 +21,18 @@ class _Run:
     run: str = ""
     waits: bool = False
     has_failed: bool = False
+    error: ToldError | None = None
     task: "asyncio.Task[None]" = field(init=False)
 
     @property
     def state(self) -> NestedState:
-        return NestedState(name=self.name, run=self.run)
+        return NestedState(name=self.name, run=self.run, error=self.error)
 
     def begin(self, handle: Handle) -> None:
         self.run = handle.first_execution_run_id or ""
+
+    def wait(self) -> None:
+        self.waits = True
 
 
 class NestedRuns:
@@ -84,10 +89,12 @@ class NestedRuns:
     async def _carried_out(self, run: _Run, wanted: NestedRun) -> None:
         try:
             if self._is_held():
-                run.waits = True
+                run.wait()
                 await workflow.wait_condition(lambda: not self._is_held())
             await self._children.result(
-                wanted.workflow, dict(wanted.input), run.name, wanted.summary, run.begin
+                wanted.workflow, dict(wanted.input), run.name, wanted.summary, run.begin, run.wait
             )
         except ChildWorkflowError:
             run.has_failed = True
+        except BudgetSpent as error:
+            run.has_failed, run.error = True, ToldError.of(error)

@@ -16,7 +16,7 @@ with workflow.unsafe.imports_passed_through():
         RECOVER_STAGE,
         RUN_STAGE,
     )
-    from metta.sweep.contracts.errors import StageFailed
+    from metta.sweep.contracts.errors import BudgetSpent, StageFailed
     from metta.sweep.contracts.experiments import (
         ExperimentSpec,
         MergeOrder,
@@ -165,11 +165,14 @@ class Steps:
             await self._children.result(step.workflow or "", input, name, child.summary)
         except ChildWorkflowError as error:
             raise _child_failed(order.at, error) from error
+        except BudgetSpent as error:
+            failure = StageFailure(stage=str(order.at), kind="user", message=str(error), attempts=1)
+            raise StageFailed(failure) from error
         return name
 
-    def _seeded(self, at: At, input: JsonValue) -> JsonValue:
+    def _seeded(self, at: At, input: dict[str, JsonValue]) -> dict[str, JsonValue]:
         """A child's input, with a seed of its own where this experiment has one."""
-        if self._seed is None or not isinstance(input, dict):
+        if self._seed is None:
             return input
         return {"seed": derived_seed(self._seed, 0, str(at)), **input}
 

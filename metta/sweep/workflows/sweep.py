@@ -56,6 +56,7 @@ class Sweep:
     def __init__(self, *input: JsonValue) -> None:
         # a reset changes it: versions that are counted anew must not look like known ones
         self._control = Control(run=workflow.info().run_id)
+        self._input: SweepInput
         self._progress = Progress()
         self._lane: JobLane | None = None
         self._shown_at = 0.0
@@ -163,6 +164,9 @@ class Sweep:
             changes["pause"] = "soon" if steering.pause else None
         if steering.stop:
             changes["stop"] = True
+        if steering.budget:
+            changes["budget"] = steering.budget
+            self._input = self._input.model_copy(update={"granted": True})
         self._change(**changes)
 
     @workflow.query
@@ -285,6 +289,9 @@ class Sweep:
     def _budget_from(self, given: tuple[JsonValue, ...]) -> Budget:
         budget = budget_from(only(given, "the budget"))
         self._refuse_when_stopping()
+        if self._input.granted:
+            problem = "its budget is a share of that of the experiment that it runs within; change that one"
+            raise DefinitionError([problem], workflow.info().workflow_id)
         return budget
 
     def _refuse_when_stopping(self) -> None:
