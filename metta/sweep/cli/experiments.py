@@ -12,8 +12,10 @@ from pydantic import BaseModel
 from rich.text import Text
 
 from metta.sweep.cli.output import Output
+from metta.sweep.client.settings import Settings
 from metta.sweep.client.stage_lines import table_of_rows
 from metta.sweep.client.stages import Stages, all_rows, stages_of
+from metta.sweep.client.trees import within_of
 from metta.sweep.contracts.errors import DefinitionError
 from metta.sweep.contracts.experiments import ExperimentControl, ExperimentStatus
 from metta.sweep.contracts.references import Reference
@@ -62,6 +64,8 @@ class ExperimentOutput(Output["ExperimentHandle"]):
             self._say(f"budget of all its sweeps together: {budget_text(status.control.budget)}")
         if status.state == "failed":
             self._say(Text(status.reason, style="yellow"))
+        if within := within_of(handle.name, Settings.load()):
+            self._say(f"within it: {len(within)}; `sweep show {handle.name} --tree` shows them")
         if rows:
             self._say("")
             self._say(table_of_rows(rows[-ROWS:]))
@@ -157,7 +161,6 @@ def _refuse(name: str, why: str, given: Mapping[str, Any]) -> None:
 def packed(value: Any) -> Value:
     """A value as machines read it."""
     from metta.sweep.client.packing import packer_of
-    from metta.sweep.client.settings import Settings
 
     return packer_of(Settings.load()).kept(value, INLINE_BYTES)
 

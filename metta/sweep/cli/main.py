@@ -101,15 +101,23 @@ def show(
         str | None,
         typer.Argument(metavar="[NAME]", help="Name of the sweep or experiment; without it, all of them."),
     ] = None,
+    tree: Annotated[bool, typer.Option("--tree", help="With all that runs within it.")] = False,
     json: Json = False,
 ) -> int:
     """Show how far a sweep or experiment is, or list all of this project."""
+    from metta.sweep.cli.trees import TreeOutput
     from metta.sweep.client.attaching import handle_of
 
-    if name is not None:
-        _output(handle := handle_of(name), json).shown(handle)
-        return 0
-    return _overview(json)
+    if name is None:
+        if tree:
+            raise DefinitionError(["say of which sweep or experiment: sweep show NAME --tree"], "--tree")
+        return _overview(json)
+    handle = handle_of(name)
+    if tree:
+        TreeOutput(json).shown(handle)
+    else:
+        _output(handle, json).shown(handle)
+    return 0
 
 
 @app.command()
@@ -312,10 +320,17 @@ def _overview(json: bool) -> int:
     from metta.sweep.client.sweeps import Sweeps
 
     damaged: list[StoreError] = []
-    sweeps = _statuses(Sweeps().handles(), lambda handle: table_of(handle.ledger), damaged)
-    experiments = _statuses(Experiments().handles(), lambda handle: stages_of(handle.log), damaged)
+    sweeps = _statuses(_outermost(Sweeps().handles()), lambda handle: table_of(handle.ledger), damaged)
+    experiments = _statuses(
+        _outermost(Experiments().handles()), lambda handle: stages_of(handle.log), damaged
+    )
     Overview(json).show(sweeps, experiments)
     return max([_complain(error) for error in damaged], default=0)
+
+
+def _outermost(handles: Sequence[Any]) -> list[Any]:
+    """Without those that run within others, which are shown with these."""
+    return [handle for handle in handles if "/" not in handle.name]
 
 
 def _statuses(

@@ -142,6 +142,26 @@ def below(parent: str, names: Iterable[str]) -> list[str]:
     return sorted(found)
 
 
+def parents_of(names: Iterable[str], all_names: Iterable[str]) -> dict[str, str]:
+    """What each of some runs directly within, as far as that is known.
+
+    >>> parents_of(["digits/tasks/svm"], ["digits", "digits/tasks/svm"])
+    {'digits/tasks/svm': 'digits'}
+
+    Args:
+        names: Whose parents are wanted.
+        all_names: All that may be parents.
+    """
+    by_prefix = {prefix: name for name in sorted(all_names, key=len) for prefix in (name, _shortened(name))}
+    found: dict[str, str] = {}
+    for name in names:
+        parts = name.split("/")
+        prefixes = ("/".join(parts[:end]) for end in range(len(parts) - 1, 0, -1))
+        if parent := next((by_prefix[prefix] for prefix in prefixes if prefix in by_prefix), None):
+            found[name] = parent
+    return found
+
+
 def _shortened(name: str) -> str:
     return f"{_top(name)}/~{blake2b(name.encode(), digest_size=8).hexdigest()}"
 
