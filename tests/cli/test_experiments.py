@@ -165,8 +165,8 @@ def test_an_experiment_from_beginning_to_end(refine: Path, call: Caller) -> None
         refused = call(*command)
         assert refused.returncode == 2
         assert refused.stderr.startswith("error: refine: it is an experiment; only sweeps have trials")
-    for command in ("budget refine 3", "stop refine"):
-        over = call(*command.split())
+    for late in ("budget refine 3", "stop refine"):
+        over = call(*late.split())
         assert (over.returncode, over.stderr) == (
             1,
             "error: refine is over; run it again with resume=True (`--resume`)\n",

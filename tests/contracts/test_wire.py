@@ -25,7 +25,7 @@ from metta.sweep.contracts.advances import (
     Trials,
 )
 from metta.sweep.contracts.attempts import Attempt, AttemptKey, Code
-from metta.sweep.contracts.budgets import Budget, Control, Spent
+from metta.sweep.contracts.budgets import Budget, Control, SharedBudget, Spent
 from metta.sweep.contracts.chunks import Chunk
 from metta.sweep.contracts.components import ComponentSpec
 from metta.sweep.contracts.decisions import Decision, Finish, Interrupt, Resume, Retry, Start, Stop
@@ -147,6 +147,10 @@ LIMITS = {
     "cost": ABOVE_0,
 }
 BUDGETS = MODELS[Budget] = st.fixed_dictionaries({}, optional=LIMITS).map(Budget.model_validate)
+SHARED = {name: limit for name, limit in LIMITS.items() if name != "target"} | {"trials": COUNTS}
+SHARED_BUDGETS = MODELS[SharedBudget] = st.fixed_dictionaries({}, optional=SHARED).map(
+    SharedBudget.model_validate
+)
 CONTROLS = wire(
     Control,
     run=NAMES,
@@ -209,9 +213,9 @@ ENTRIES: list[st.SearchStrategy[Any]] = [
 ]
 wire(Line, n=COUNTS, writer=NAMES, entries=tuples(st.one_of(ENTRIES)))
 IDENTITY = wire(ExperimentSpec, experiment=NAMES, fields=PARAMS)
-STATE = wire(ExperimentControl, pause=st.booleans(), stop=st.booleans(), budget=BUDGETS)
+STATE = wire(ExperimentControl, pause=st.booleans(), stop=st.booleans(), budget=SHARED_BUDGETS)
 SPENT = wire(Spent, trials=COUNTS, epochs=COUNTS, cost=FLOATS, seconds=FLOATS)
-wire(Steering, pause=maybe(st.booleans()), stop=st.booleans(), budget=maybe(BUDGETS))
+wire(Steering, pause=maybe(st.booleans()), stop=st.booleans(), budget=maybe(SHARED_BUDGETS))
 wire(SpentOrder, names=tuples(NAMES))
 wire(SpentResult, spent=st.dictionaries(NAMES, SPENT, max_size=2))
 TOLD = wire(ToldError, kind=NAMES, message=NAMES, details=tuples(JSON))

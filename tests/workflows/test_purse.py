@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metta.sweep import Budget, DefinitionError
-from metta.sweep.contracts.budgets import Spent
+from metta.sweep.contracts.budgets import SharedBudget, Spent
 from metta.sweep.workflows.purse import Purse
 
 NOTHING = Spent()
@@ -43,6 +43,12 @@ def test_one_that_has_spent_all_that_it_asks_for_may_end_by_itself() -> None:
     shared = purse(Budget(trials=10), Spent(trials=10))
     assert shared.grant("a", Budget(trials=4), Spent(trials=4)) == Budget(trials=4)
     assert shared.grant("b", Budget(trials=4), NOTHING) is None
+
+
+def test_an_experiment_may_begin_with_nothing_for_its_stages_may_spend_nothing() -> None:
+    shared = purse(SharedBudget(trials=3), Spent(trials=3))
+    assert shared.grant("a", SharedBudget(), NOTHING) == SharedBudget(trials=0)
+    assert shared.grant("b", SharedBudget(trials=2), NOTHING) == SharedBudget(trials=0)
 
 
 def test_limits_of_its_own_and_a_target_stay() -> None:

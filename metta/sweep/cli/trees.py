@@ -47,7 +47,7 @@ def _line(tree: Tree, label: str) -> Text:
 def _progress(tree: Tree) -> str:
     status = tree.status
     if not isinstance(status, SweepStatus):
-        return f"{status.ended} stages"
+        return f"{status.ended} stage{'' if status.ended == 1 else 's'}"
     best = status.progress.best
     known = f", best {status.progress.metric} {value_text(best[0].value)}" if best else ""
     return f"{status.progress.counts.started} trials{known}"

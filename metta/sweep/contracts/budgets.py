@@ -1,10 +1,10 @@
 """How much a sweep may spend, and what people may change while it runs."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import Field, JsonValue, field_validator, model_validator
 
-from metta.sweep.contracts.errors import DefinitionError, shown
+from metta.sweep.contracts.errors import shown
 from metta.sweep.contracts.models import Edge, Wire, parse
 
 
@@ -58,7 +58,7 @@ class Budget(Edge):
         limits = (self.trials, self.epochs, self.cost, self.time_s)
         return any(limit is not None for limit in limits)
 
-    def at_least(self, spent: "Spent") -> "Budget":
+    def at_least(self, spent: "Spent") -> Self:
         """These limits, or what has been spent where that is more.
 
         >>> Budget(trials=3).at_least(Spent(trials=5)).trials
@@ -68,7 +68,7 @@ class Budget(Edge):
         more = {name: max(limit, getattr(spent, name)) for name, limit in limits.items() if limit is not None}
         return self.model_copy(update=more)
 
-    def changed(self, change: "Budget") -> "Budget":
+    def changed(self, change: "Budget") -> Self:
         """This budget with the limits of ``change`` that were given; None lifts a limit.
 
         >>> Budget(trials=20, target=0.9).changed(Budget(trials=40))
@@ -76,6 +76,29 @@ class Budget(Edge):
         """
         given = {name: getattr(change, name) for name in change.model_fields_set}
         return self.model_copy(update=given)
+
+
+class SharedBudget(Budget):
+    """Limits of an experiment, for all that runs within it together; nothing may be left of them.
+
+    Args:
+        trials: Trials to start.
+        hours: Time the experiment may run, in hours.
+        seconds: The same in seconds; added to ``hours`` when both are given.
+        target: Not for an experiment: several sweeps may run within it.
+        epochs: Steps that all trials together may train.
+        cost: What all trials together may cost.
+    """
+
+    trials: int | None = Field(default=None, ge=0)
+    epochs: int | None = Field(default=None, ge=0)
+    cost: float | None = Field(default=None, ge=0)
+
+    @field_validator("target")
+    @classmethod
+    def _has_none(cls, target: float | None) -> None:
+        if target is not None:
+            raise ValueError(f"belongs to one sweep, and several may run here; give it that, got {target:g}")
 
 
 class Spent(Wire):
@@ -116,21 +139,6 @@ def budget_from(value: JsonValue) -> Budget:
         DefinitionError: With every mistake.
     """
     return parse(Budget, value, "the budget")
-
-
-def shared_budget_from(value: JsonValue) -> Budget:
-    """A budget that several sweeps share.
-
-    Raises:
-        DefinitionError: With every mistake.
-    """
-    budget = budget_from(value)
-    if budget.target is not None:
-        problem = (
-            f"target belongs to one sweep, and here several may run; give it to that, got {budget.target:g}"
-        )
-        raise DefinitionError([problem], "the budget")
-    return budget
 
 
 class Control(Wire):

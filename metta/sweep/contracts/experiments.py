@@ -4,7 +4,7 @@ from typing import Literal, TypeAlias
 
 from pydantic import Field, JsonValue, field_validator
 
-from metta.sweep.contracts.budgets import Budget, Spent, shared_budget_from
+from metta.sweep.contracts.budgets import SharedBudget, Spent
 from metta.sweep.contracts.defaults import Defaults
 from metta.sweep.contracts.errors import DefinitionError
 from metta.sweep.contracts.failures import RetryPolicy
@@ -41,7 +41,7 @@ class ExperimentControl(Wire):
 
     pause: bool = False
     stop: bool = False
-    budget: Budget = Budget()
+    budget: SharedBudget = SharedBudget()
 
     @property
     def state(self) -> Literal["running", "paused", "stopping"]:
@@ -62,7 +62,7 @@ class Steering(Wire):
 
     pause: bool | None = None
     stop: bool = False
-    budget: Budget | None = None
+    budget: SharedBudget | None = None
 
 
 class Beginning(Wire):
@@ -107,16 +107,8 @@ class ExperimentInput(ExperimentSpec, Written):
     beginning: Beginning | None = None
     owner: str = ""
     lineage: tuple[str, ...] = ()
-    budget: Budget = Budget()
+    budget: SharedBudget = SharedBudget()
     granted: bool = False
-
-    @field_validator("budget")
-    @classmethod
-    def _is_shared(cls, budget: Budget) -> Budget:
-        try:
-            return shared_budget_from(budget.model_dump(exclude_unset=True))
-        except DefinitionError as error:
-            raise ValueError("\n".join(error.problems)) from None
 
     @field_validator("defaults")
     @classmethod

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from pydantic import JsonValue
 
-from metta.sweep.contracts.budgets import Budget, shared_budget_from
+from metta.sweep.contracts.budgets import Budget, SharedBudget
 from metta.sweep.contracts.errors import DefinitionError, DefinitionReached, shown
 from metta.sweep.contracts.experiments import ExperimentInput
 from metta.sweep.contracts.importing import is_importing
+from metta.sweep.contracts.models import parse
 from metta.sweep.contracts.names import generated_name, name_problem
 from metta.sweep.contracts.nesting import Nesting, Pending, Wanted, is_in_loop, nesting
 from metta.sweep.contracts.references import Reference
@@ -101,12 +102,12 @@ def attach(name: str, defined: "Defined | None") -> "ExperimentHandle":
     return Experiments().attach(name, defined)
 
 
-def _budget_of(given: Budget | int | None) -> Budget:
+def _budget_of(given: Budget | int | None) -> SharedBudget:
     plain = given.model_dump(exclude_unset=True) if isinstance(given, Budget) else given
-    return Budget() if plain is None else shared_budget_from(plain)
+    return SharedBudget() if plain is None else parse(SharedBudget, plain, "the budget")
 
 
-def _nested(this: Runnable, input: Any, budget: Budget, name: str | None, place: Nesting) -> Any:
+def _nested(this: Runnable, input: Any, budget: SharedBudget, name: str | None, place: Nesting) -> Any:
     """Run as a part of the experiment whose stage asks for it: in an async stage something to await."""
     subject = _subject_of(this)
     if name is not None and (problem := name_problem(name)):
@@ -131,7 +132,9 @@ def child_input(this: Experiment, given: Value) -> dict[str, JsonValue]:
     return _input(_subject_of(this), given)
 
 
-def _input(subject: _Subject, given: Value | None, budget: Budget | None = None) -> dict[str, JsonValue]:
+def _input(
+    subject: _Subject, given: Value | None, budget: SharedBudget | None = None
+) -> dict[str, JsonValue]:
     from metta.sweep.client.handovers import findable
 
     reference = findable(subject.reference, subject.code)
@@ -140,7 +143,7 @@ def _input(subject: _Subject, given: Value | None, budget: Budget | None = None)
         fields=subject.fields,
         defaults=configured(),
         given=given,
-        budget=budget or Budget(),
+        budget=budget or SharedBudget(),
         resume=True,
         client=CLIENT,
     )

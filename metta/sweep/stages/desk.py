@@ -38,7 +38,7 @@ from metta.sweep.stages.messages import (
     StageTask,
     Task,
 )
-from metta.sweep.stages.nesting import RESULTS, StageNesting
+from metta.sweep.stages.nesting import RESULTS, Asking, StageNesting
 from metta.sweep.stages.shelves import StoreShelf
 from metta.sweep.stores.base import Store
 from metta.sweep.stores.urls import store_of
@@ -189,7 +189,8 @@ class Desk:
 
     async def _stage(self, order: StageOrder, failed: int) -> Reply:
         case = self._case(order)
-        place = StageNesting(self._channel, order, self._store, pickle=self._pickle)
+        asking = Asking(order.name, order.at, order.seed, order.lineage)
+        place = StageNesting(self._channel.ask, asking, self._store, pickle=self._pickle)
         with case.held(), running_stage(order.name, order.at, order.seed), nested_in(place):
             run = case.run(failed, self._work(order, case))
             try:

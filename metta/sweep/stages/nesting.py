@@ -2,22 +2,22 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from functools import partial
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import JsonValue
 
 from metta.sweep.contracts.components import load
 from metta.sweep.contracts.errors import DefinitionError, SweepError
-from metta.sweep.contracts.experiments import Order
 from metta.sweep.contracts.nested import NestedEnd, NestedRun, child_name
 from metta.sweep.contracts.nesting import Begun, Wanted
+from metta.sweep.contracts.plans import At
 from metta.sweep.contracts.seeds import derived_seed
 from metta.sweep.contracts.values import INLINE_BYTES
 from metta.sweep.pipeline.keeping import packer_for
-from metta.sweep.stages.channel import Channel
 from metta.sweep.stores.base import Store
 
 RESULTS = "metta.sweep.client.results:Results"
@@ -33,18 +33,36 @@ class Trouble(BaseException):
     """Something broke that is nobody's fault: past all that catches the stage's own errors."""
 
 
+class Asking(NamedTuple):
+    """The stage that asks for runs.
+
+    Args:
+        name: Name of its experiment.
+        at: Which run of which stage.
+        seed: Seed of the experiment; None lets each run derive its own from its name.
+        lineage: Hashes of the definitions of the experiments that it runs within.
+    """
+
+    name: str
+    at: At
+    seed: int | None = None
+    lineage: tuple[str, ...] = ()
+
+
 class StageNesting:
     """The nested runs of one attempt of a stage.
 
     Args:
-        channel: Whom to ask.
+        ask: Lets a run begin; what it gives says how that ends.
         order: Which stage.
         store: Where results are recorded.
         pickle: Whether values may be pickled.
     """
 
-    def __init__(self, channel: Channel, order: Order, store: Store, *, pickle: bool) -> None:
-        self._channel, self._order, self._store, self._pickle = channel, order, store, pickle
+    def __init__(
+        self, ask: Callable[[NestedRun], Future[NestedEnd]], order: Asking, store: Store, *, pickle: bool
+    ) -> None:
+        self._ask, self._order, self._store, self._pickle = ask, order, store, pickle
         self._keys: set[str] = set()
         self._is_over = False
 
@@ -76,7 +94,7 @@ class StageNesting:
             summary=wanted.summary,
         )
         name = child_name(order.name, order.at, key)
-        return Begun(name, self._channel.ask(run), partial(self._result, wanted, name))
+        return Begun(name, self._ask(run), partial(self._result, wanted, name))
 
     def close(self) -> None:
         """Let nothing begin any more: the stage has returned."""

@@ -12,7 +12,7 @@ from temporalio.exceptions import FailureError, WorkflowAlreadyStartedError
 with workflow.unsafe.imports_passed_through():
     from metta.sweep.contracts.activities import COUNT_SPENT, END_EXPERIMENT
     from metta.sweep.contracts.advances import ExperimentEnd
-    from metta.sweep.contracts.budgets import Budget, Spent
+    from metta.sweep.contracts.budgets import Budget, SharedBudget, Spent
     from metta.sweep.contracts.errors import BudgetSpent
     from metta.sweep.contracts.experiments import ExperimentControl, SpentOrder, Steering
     from metta.sweep.contracts.wording import budget_text
@@ -66,7 +66,7 @@ class Children:
             BudgetSpent: When nothing is left for it.
             ChildWorkflowError: When it gave nothing.
         """
-        async with self._gate.with_child(), self._funded(name, input, waiting) as granted:
+        async with self._gate.with_child(), self._funded(kind, name, input, waiting) as granted:
             handle = self._running[name] = await self._started(kind, granted, name, summary)
             begun(handle)
             try:
@@ -83,7 +83,7 @@ class Children:
         for handle in list(self._running.values()):
             await _told(handle, steering)
 
-    async def divide(self, budget: Budget, *, by_force: bool = False) -> None:
+    async def divide(self, budget: SharedBudget, *, by_force: bool = False) -> None:
         """Divide another budget among all that run.
 
         Args:
@@ -100,14 +100,15 @@ class Children:
             granted = self.purse.change(budget.at_least(spent) if by_force else budget, spent, counted)
         for name, share in granted.items():
             if handle := self._running.get(name):
-                await _told(handle, Steering(budget=share))
+                limits = SharedBudget.model_validate(share.model_dump(exclude={"target"}))
+                await _told(handle, Steering(budget=limits))
 
     @asynccontextmanager
     async def _funded(
-        self, name: str, input: dict[str, JsonValue], waiting: Callable[[], None]
+        self, kind: str, name: str, input: dict[str, JsonValue], waiting: Callable[[], None]
     ) -> AsyncIterator[dict[str, JsonValue]]:
         """Within it a child has its share of the budget, if there is one; its input then says so."""
-        asked = Budget.model_validate(input.get("budget") or {})
+        asked = (SharedBudget if kind == "Experiment" else Budget).model_validate(input.get("budget") or {})
         if not self.purse.is_limited:
             self.purse.note(name, asked)
             granted = input
@@ -129,9 +130,10 @@ class Children:
             if share:
                 return share
             if not self.purse.has_time or not self.purse.names:
+                own, outermost = name.removeprefix(f"{self._name}/"), self._name.partition("/")[0]
                 raise BudgetSpent(
-                    f"nothing is left of the budget of {self._name} ({budget_text(self.purse.budget)}) for"
-                    f" {name}: raise it by `sweep budget`, and go on by `sweep retry {self._name}`"
+                    f"nothing is left for {own} of the budget that it shares"
+                    f" ({budget_text(self.purse.budget)}): give {outermost} a larger one, and let it go on"
                 )
             waiting()
             await self._news(self.purse.version)

@@ -10,7 +10,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_
 
 with workflow.unsafe.imports_passed_through():
     from metta.sweep.contracts.activities import COUNT_SPENT, FINISH_EXPERIMENT, PLAN_EXPERIMENT
-    from metta.sweep.contracts.budgets import Budget, shared_budget_from
+    from metta.sweep.contracts.budgets import SharedBudget
     from metta.sweep.contracts.errors import DefinitionError, StageFailed, SweepEnded
     from metta.sweep.contracts.experiments import (
         Beginning,
@@ -24,6 +24,7 @@ with workflow.unsafe.imports_passed_through():
         SpentOrder,
         Steering,
     )
+    from metta.sweep.contracts.models import parse
     from metta.sweep.contracts.nested import NestedKey, NestedRun, NestedState
     from metta.sweep.contracts.plans import Plan, Position
     from metta.sweep.contracts.raised import details_of
@@ -203,8 +204,8 @@ class Experiment:
             raise
         return await self._finished(name, "completed", value)
 
-    def _budget_from(self, given: tuple[JsonValue, ...]) -> Budget:
-        budget = shared_budget_from(only(given, "the budget"))
+    def _budget_from(self, given: tuple[JsonValue, ...]) -> SharedBudget:
+        budget = parse(SharedBudget, only(given, "the budget"), "the budget")
         if self._control.stop:
             raise SweepEnded("the experiment is being stopped; run it again with resume=True (`--resume`)")
         return budget

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from metta.sweep.contracts.budgets import Budget, Spent
+from metta.sweep.contracts.budgets import Budget, SharedBudget, Spent
 from metta.sweep.contracts.errors import DefinitionError
 
 SUMMED = ("trials", "epochs", "cost")
@@ -58,7 +58,7 @@ class Purse:
         return self.budget.time_s is None or self._elapsed_s() < self.budget.time_s
 
     def grant(self, name: str, asked: Budget, before: Spent) -> Budget | None:
-        """What somebody may spend in all, with what it has spent before; None when nothing is left for it.
+        """What somebody may spend in all, with what it has spent before; None when a sweep can have nothing.
 
         Args:
             name: Who.
@@ -70,7 +70,8 @@ class Purse:
             most is not None and most <= getattr(before, limit) and not _is_used_up(asked, before, limit)
             for limit, most in limits.items()
         )
-        if nothing_left or not self.has_time:
+        # an experiment may have stages that spend nothing
+        if (nothing_left or not self.has_time) and not isinstance(asked, SharedBudget):
             return None
         granted = asked.model_copy(update={**limits, **self._time(asked, before)})
         self._shares[name] = _Share(asked, before, granted)

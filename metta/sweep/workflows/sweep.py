@@ -165,7 +165,8 @@ class Sweep:
         if steering.stop:
             changes["stop"] = True
         if steering.budget:
-            changes["budget"] = steering.budget
+            limits = steering.budget.model_dump(exclude={"target"})  # which stays its own
+            changes["budget"] = self._control.budget.model_copy(update=limits)
             self._input = self._input.model_copy(update={"granted": True})
         self._change(**changes)
 
