@@ -14,6 +14,7 @@ PUBLIC = {
     "metta.sweep": {
         "BadMetric",
         "Budget",
+        "BudgetSpent",
         "Choice",
         "Constant",
         "DefinitionError",

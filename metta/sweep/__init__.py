@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from metta.sweep.contracts.distributions import Pow2 as Pow2
     from metta.sweep.contracts.distributions import Uniform as Uniform
     from metta.sweep.contracts.errors import BadMetric as BadMetric
+    from metta.sweep.contracts.errors import BudgetSpent as BudgetSpent
     from metta.sweep.contracts.errors import DefinitionError as DefinitionError
     from metta.sweep.contracts.errors import Infeasible as Infeasible
     from metta.sweep.contracts.errors import PipelineDefinitionError as PipelineDefinitionError
@@ -58,6 +59,7 @@ __all__, __getattr__, __dir__ = lazy(
         ],
         "contracts.errors": [
             "BadMetric",
+            "BudgetSpent",
             "DefinitionError",
             "Infeasible",
             "PipelineDefinitionError",

@@ -92,10 +92,6 @@ def test_fields_and_input_are_set_on_the_command_line(
             ("refine.py:pipeline", "--set", "x=1", "--set", "y=2"),
             "error: --set: x, y cannot be set: only an Experiment has fields, and it is a Pipeline",
         ),
-        (
-            ("refine.py", "--budget", "3"),
-            "error: the arguments: --budget is given, but only sweeps have a budget",
-        ),
         (("refine.py", "--input", "{"), "error: --input: it has to be JSON, got '{': "),
         (("refine.py", "--input", '"a"'), "error: the input: it does not fit float: "),
         (("sweep.py", "--input", "1"), "error: the arguments: --input is given, but a sweep has no input"),
@@ -165,15 +161,16 @@ def test_an_experiment_from_beginning_to_end(refine: Path, call: Caller) -> None
     taken = call("run", "refine.py")
     assert (taken.returncode, taken.stdout) == (2, "")
     assert "continue that experiment with resume=True (`--resume`)" in taken.stderr
-    for command in (("budget", "refine", "3"), ("concurrency", "refine", "2"), ("pause", "refine", "--now")):
+    for command in (("concurrency", "refine", "2"), ("pause", "refine", "--now")):
         refused = call(*command)
         assert refused.returncode == 2
         assert refused.stderr.startswith("error: refine: it is an experiment; only sweeps have trials")
-    over = call("stop", "refine")
-    assert (over.returncode, over.stderr) == (
-        1,
-        "error: refine is over; run it again with resume=True (`--resume`)\n",
-    )
+    for late in ("budget refine 3", "stop refine"):
+        over = call(*late.split())
+        assert (over.returncode, over.stderr) == (
+            1,
+            "error: refine is over; run it again with resume=True (`--resume`)\n",
+        )
 
 
 def test_one_that_failed_says_why_and_how_to_go_on(refine: Path, call: Caller) -> None:

@@ -324,8 +324,10 @@ def test_a_sweep_that_failed_goes_on_and_one_that_has_ended_does_not(mine: Path,
     assert ended.returncode == 2
     assert ended.stderr == (
         "error: the sweep searched: it has come to its end (budget); with a larger budget it may go on:"
-        " `sweep run FILE --name searched --resume --budget N`\n"
+        " --budget N\n"
     )
+    call.printed("retry", "searched", "--budget", "5")
+    assert call.json("show", "searched")["progress"]["counts"]["started"] == 5
 
 
 def test_a_sweep_that_was_stopped_goes_on_with_its_budget(mine: Path, call: Caller) -> None:

@@ -26,7 +26,7 @@ from metta.sweep.contracts.advances import (
     Trials,
 )
 from metta.sweep.contracts.attempts import Attempt, AttemptKey, Code
-from metta.sweep.contracts.budgets import Budget, Control
+from metta.sweep.contracts.budgets import Budget, Control, SharedBudget, Spent
 from metta.sweep.contracts.chunks import Chunk
 from metta.sweep.contracts.components import ComponentSpec
 from metta.sweep.contracts.decisions import Decision, Finish, Interrupt, Resume, Retry, Start, Stop
@@ -58,13 +58,17 @@ from metta.sweep.contracts.experiments import (
     Order,
     PlanInput,
     RecoverOrder,
+    SpentOrder,
+    SpentResult,
     StageOrder,
     StageResult,
+    Steering,
 )
 from metta.sweep.contracts.experiments import Row as StageRow
 from metta.sweep.contracts.failures import Failure, FailureKind, RetryPolicy
 from metta.sweep.contracts.jobs import Job, JobEnd, JobSpec, JobState, ReportLine
 from metta.sweep.contracts.models import Edge, Numbered, Wire, Written
+from metta.sweep.contracts.nested import NestedEnd, NestedKey, NestedRun, NestedState, ToldError
 from metta.sweep.contracts.outcomes import (
     AttemptFailed,
     Began,
@@ -72,6 +76,7 @@ from metta.sweep.contracts.outcomes import (
     Finished,
     Line,
     Merged,
+    NestedEnded,
     StageEnded,
 )
 from metta.sweep.contracts.plans import (
@@ -144,6 +149,10 @@ LIMITS = {
     "cost": ABOVE_0,
 }
 BUDGETS = MODELS[Budget] = st.fixed_dictionaries({}, optional=LIMITS).map(Budget.model_validate)
+SHARED = {name: limit for name, limit in LIMITS.items() if name != "target"} | {"trials": COUNTS}
+SHARED_BUDGETS = MODELS[SharedBudget] = st.fixed_dictionaries({}, optional=SHARED).map(
+    SharedBudget.model_validate
+)
 CONTROLS = wire(
     Control,
     run=NAMES,
@@ -201,13 +210,33 @@ ENTRIES: list[st.SearchStrategy[Any]] = [
     wire(AttemptFailed, recorded=FLOATS, at=AT, failure=STAGE_FAILURES),
     wire(Decided, recorded=FLOATS, at=AT, answer=st.booleans()),
     wire(Merged, recorded=FLOATS, at=AT, value=VALUES),
+    wire(
+        NestedEnded,
+        recorded=FLOATS,
+        at=AT,
+        key=NAMES,
+        name=NAMES,
+        definition=NAMES,
+        budget=JSON,
+        value=VALUES,
+        seconds=FLOATS,
+    ),
     wire(Finished, recorded=FLOATS, reason=st.just("stopped"), value=VALUES, message=NAMES),
 ]
 wire(Line, n=COUNTS, writer=NAMES, entries=tuples(st.one_of(ENTRIES)))
 IDENTITY = wire(ExperimentSpec, experiment=NAMES, fields=PARAMS)
-STATE = wire(ExperimentControl, pause=st.booleans(), stop=st.booleans())
+STATE = wire(ExperimentControl, pause=st.booleans(), stop=st.booleans(), budget=SHARED_BUDGETS)
+SPENT = wire(Spent, trials=COUNTS, epochs=COUNTS, cost=FLOATS, seconds=FLOATS)
+wire(Steering, pause=maybe(st.booleans()), stop=st.booleans(), budget=maybe(SHARED_BUDGETS))
+wire(SpentOrder, names=tuples(NAMES))
+wire(SpentResult, spent=st.dictionaries(NAMES, SPENT, max_size=2))
+TOLD = wire(ToldError, kind=NAMES, message=NAMES, details=tuples(JSON))
+wire(NestedRun, at=AT, key=NAMES, definition=NAMES, workflow=st.just("Sweep"), input=PARAMS, summary=NAMES)
+wire(NestedEnd, value=VALUES, error=maybe(TOLD), lasts=st.booleans(), trouble=NAMES)
+wire(NestedState, name=NAMES, run=NAMES, error=maybe(TOLD))
+wire(NestedKey, at=AT, key=NAMES)
 POSITIONS = st.builds(Position[Value], value=VALUES, step=COUNTS, turns=COUNTS)
-BEGINNINGS = wire(Beginning, plan=PLANS, position=POSITIONS, ended=COUNTS)
+BEGINNINGS = wire(Beginning, plan=PLANS, position=POSITIONS, ended=COUNTS, spent=SPENT)
 wire(
     ExperimentInput,
     experiment=NAMES,
@@ -235,7 +264,7 @@ wire(MergeOrder, **ORDER, results=tuples(VALUES))
 wire(FinishOrder, name=NAMES, reason=st.just("failed"), value=VALUES, message=NAMES)
 wire(StageResult, value=VALUES, outcome=OUTCOMES, decided=maybe(st.tuples(AT, st.booleans())))
 wire(Answer, answer=st.booleans())
-wire(Child, input=JSON, summary=NAMES, anew=COUNTS)
+wire(Child, input=maybe(PARAMS), summary=NAMES, anew=COUNTS)
 STAGE_ROWS = wire(StageRow, stage=NAMES, status=NAMES, attempts=COUNTS, seconds=FLOATS, notes=tuples(NAMES))
 wire(ExperimentStatus, state=st.just("running"), ended=COUNTS, rows=tuples(STAGE_ROWS), control=STATE)
 wire(ExperimentResult, name=NAMES, reason=st.just("stopped"), value=VALUES)

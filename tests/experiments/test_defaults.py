@@ -9,6 +9,7 @@ import pytest
 
 from metta.sweep import DefinitionError, Resources, RetryPolicy, Trial, Uniform, configure
 from metta.sweep.contracts.components import ComponentSpec, load
+from metta.sweep.contracts.defaults import travelled
 from metta.sweep.contracts.importing import import_script
 from metta.sweep.executors import LocalExecutor
 from metta.sweep.experiments import SweepExperiment, defaults
@@ -290,3 +291,18 @@ def test_an_experiment_met_where_only_names_are_wanted_takes_its_defaults_when_i
         made.run(1, debug=True)
     configure(objective=train)
     assert made.run(1, debug=True).final_performance.keys() == {"accuracy"}
+
+
+def test_what_is_configured_can_travel_to_the_stages_of_an_experiment(project: Path) -> None:
+    configure(objective=train, metric="accuracy", retry=3, executor=LocalExecutor(max_parallel=2))
+    made = defaults.configured()
+    assert json.loads(json.dumps(made)) == made
+    defaults._configured.clear()
+    with travelled(made):
+        sweep = SweepExperiment(search_space=X)
+        assert sweep.objective == f"{__name__}:train"
+        assert sweep._spec.retry == RetryPolicy(max_attempts=3)
+        assert sweep._spec.executor == ComponentSpec(type="local", options={"max_parallel": 2})
+        assert defaults.configured() == made
+    with pytest.raises(DefinitionError, match="objective is missing"):
+        SweepExperiment(search_space=X)

@@ -10,6 +10,7 @@ from temporalio import activity
 from temporalio.converter import DataConverter
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
+from metta.sweep.activities.nested import NestedRuns
 from metta.sweep.contracts.activities import (
     ASK_PREDICATE,
     FINISH_EXPERIMENT,
@@ -61,7 +62,7 @@ class StageActivities:
     """
 
     def __init__(self, host: StageHost) -> None:
-        self._host = host
+        self._host, self._nested = host, NestedRuns()
 
     @property
     def all(self) -> list[Any]:
@@ -84,7 +85,7 @@ class StageActivities:
     @activity.defn(name=RUN_STAGE.name)
     async def run_stage(self, order: StageOrder) -> StageResult:
         """Make an attempt of a stage, or find what it has given before."""
-        return await _attended(self._host.run_stage(order))
+        return await _attended(self._host.run_stage(order, self._nested.end_of))
 
     @activity.defn(name=RECOVER_STAGE.name)
     async def recover_stage(self, order: RecoverOrder) -> StageResult:

@@ -10,12 +10,15 @@ from pydantic import BaseModel
 from rich.text import Text
 
 from metta.sweep.cli.output import Output
+from metta.sweep.client.settings import Settings
 from metta.sweep.client.stage_lines import table_of_rows
 from metta.sweep.client.stages import Stages, all_rows, stages_of
+from metta.sweep.client.trees import within_of
 from metta.sweep.contracts.errors import DefinitionError
 from metta.sweep.contracts.experiments import ExperimentControl, ExperimentStatus
 from metta.sweep.contracts.names import is_of_a_trial
 from metta.sweep.contracts.values import INLINE_BYTES, Value
+from metta.sweep.contracts.wording import budget_text
 
 if TYPE_CHECKING:
     from metta.sweep.client.experiment_handle import ExperimentHandle
@@ -55,8 +58,12 @@ class ExperimentOutput(Output["ExperimentHandle"]):
         stopped = ": it was stopped" if status.reason == "stopped" else ""
         self._say(Text.assemble((handle.name, "bold"), f" {verb} {status.state}{stopped}"))
         self._say(stages.summary())
+        if status.control.budget.is_limited:
+            self._say(f"budget of all its sweeps together: {budget_text(status.control.budget)}")
         if status.state == "failed":
             self._say(Text(status.reason, style="yellow"))
+        if within := within_of(handle.name, Settings.load()):
+            self._say(f"within it: {len(within)}; `sweep show {handle.name} --tree` shows them")
         if rows:
             self._say("")
             self._say(table_of_rows(rows[-ROWS:]))
@@ -90,7 +97,8 @@ class ExperimentOutput(Output["ExperimentHandle"]):
         if self._json:
             self._print({"experiment": name, **control.model_dump(mode="json")})
             return
-        self._say(f"{name} {STATES[control.state]}")
+        shared = f" with the budget {budget_text(control.budget)}" if control.budget.is_limited else ""
+        self._say(f"{name} {STATES[control.state]}{shared}")
         self._next(f"sweep resume {name}" if control.state == "paused" else f"sweep show {name}")
 
     def _print_experiment(self, handle: "ExperimentHandle", status: ExperimentStatus) -> None:
@@ -134,7 +142,6 @@ def options_for(experiment: "Runnable", given: dict[str, Any]) -> dict[str, Any]
     if isinstance(experiment, SweepExperiment):
         _refuse("input", "a sweep has no input", given)
         return given
-    _refuse("budget", "only sweeps have a budget", given)
     return {**given, "input": _input(experiment, given["input"])} if "input" in given else given
 
 
@@ -146,7 +153,6 @@ def _refuse(name: str, why: str, given: Mapping[str, Any]) -> None:
 def packed(value: Any) -> Value:
     """A value as machines read it."""
     from metta.sweep.client.packing import packer_of
-    from metta.sweep.client.settings import Settings
 
     return packer_of(Settings.load()).kept(value, INLINE_BYTES)
 

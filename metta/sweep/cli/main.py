@@ -101,15 +101,23 @@ def show(
         str | None,
         typer.Argument(metavar="[NAME]", help="Name of the sweep or experiment; without it, all of them."),
     ] = None,
+    tree: Annotated[bool, typer.Option("--tree", help="With all that runs within it.")] = False,
     json: Json = False,
 ) -> int:
     """Show how far a sweep or experiment is, or list all of this project."""
+    from metta.sweep.cli.trees import TreeOutput
     from metta.sweep.client.attaching import handle_of
 
-    if name is not None:
-        _output(handle := handle_of(name), json).shown(handle)
-        return 0
-    return _overview(json)
+    if name is None:
+        if tree:
+            raise DefinitionError(["say of which sweep or experiment: sweep show NAME --tree"], "--tree")
+        return _overview(json)
+    handle = handle_of(name)
+    if tree:
+        TreeOutput(json).shown(handle)
+    else:
+        _output(handle, json).shown(handle)
+    return 0
 
 
 @app.command()
@@ -125,7 +133,8 @@ def budget(
     cost: Annotated[float | None, typer.Option(help="What all trials together may cost.")] = None,
     json: Json = False,
 ) -> None:
-    """Change the budget of a running sweep; limits that are not given stay."""
+    """Change the budget of a running sweep or experiment; limits that are not given stay."""
+    from metta.sweep.client.attaching import handle_of
     from metta.sweep.contracts.budgets import budget_from
 
     limits = {
@@ -141,7 +150,7 @@ def budget(
         options = ", ".join(f"--{name}" for name in limits if name != "trials")
         raise DefinitionError([f"give a number of trials, or one of {options}"], "the budget")
     wanted = budget_from(given)
-    _output(handle := _sweep(name), json).control(name, handle.set_budget(wanted))
+    _output(handle := handle_of(name), json).control(name, handle.set_budget(wanted))
 
 
 @app.command()
@@ -197,12 +206,13 @@ def retry(
         str | None,
         typer.Option(metavar="STAGE", help="Run all again from this stage on: its path, or path[turn]."),
     ] = None,
+    budget: Annotated[int | None, typer.Option(help="Trials to start in all, if that is to change.")] = None,
     json: Json = False,
 ) -> int:
     """Let an experiment or sweep that failed go on, with its code of now; what is recorded stays."""
     from metta.sweep.client.attaching import handle_of
 
-    return _watched(handle_of(name).retry(from_stage), json)
+    return _watched(handle_of(name).retry(from_stage, budget=budget), json)
 
 
 @app.command()
@@ -321,7 +331,7 @@ def _sweep(name: str) -> "SweepHandle":
 
     handle = handle_of(name)
     if not isinstance(handle, SweepHandle):
-        raise DefinitionError(["it is an experiment; only sweeps have trials, and a budget of them"], name)
+        raise DefinitionError(["it is an experiment; only sweeps have trials to count"], name)
     return handle
 
 
@@ -340,10 +350,17 @@ def _overview(json: bool) -> int:
     from metta.sweep.client.sweeps import Sweeps
 
     damaged: list[StoreError] = []
-    sweeps = _statuses(Sweeps().handles(), lambda handle: table_of(handle.ledger), damaged)
-    experiments = _statuses(Experiments().handles(), lambda handle: stages_of(handle.log), damaged)
+    sweeps = _statuses(_outermost(Sweeps().handles()), lambda handle: table_of(handle.ledger), damaged)
+    experiments = _statuses(
+        _outermost(Experiments().handles()), lambda handle: stages_of(handle.log), damaged
+    )
     Overview(json).show(sweeps, experiments)
     return max([_complain(error) for error in damaged], default=0)
+
+
+def _outermost(handles: Sequence[Any]) -> list[Any]:
+    """Without those that run within others, which are shown with these."""
+    return [handle for handle in handles if "/" not in handle.name]
 
 
 def _statuses(

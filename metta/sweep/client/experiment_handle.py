@@ -13,6 +13,7 @@ from metta.sweep.client.runs import Run
 from metta.sweep.client.settings import Settings
 from metta.sweep.client.stages import Stages, stages_of
 from metta.sweep.client.starts import Starts
+from metta.sweep.contracts.budgets import Budget
 from metta.sweep.contracts.errors import StageFailed, SweepError, SweepFailed
 from metta.sweep.contracts.experiments import (
     ExperimentControl,
@@ -71,6 +72,16 @@ class ExperimentHandle(Run[ExperimentResult]):
         """The same, for those who have read the log already."""
         return call(self._status(stages))
 
+    def set_budget(self, budget: Budget | int) -> ExperimentControl:
+        """Change what all sweeps within it may spend together; limits that are not given stay.
+
+        Raises:
+            DefinitionError: When it is wrong, or more than that has been spent.
+            SweepEnded: When the experiment is over.
+        """
+        limits = Budget.model_validate(budget)
+        return call(self._update(ExperimentControl, "set_budget", limits.model_dump(exclude_unset=True)))
+
     def pause(self) -> ExperimentControl:
         """Let no other stage begin until ``resume``; those that run may end.
 
@@ -95,7 +106,7 @@ class ExperimentHandle(Run[ExperimentResult]):
         """
         return call(self._update(ExperimentControl, "stop"))
 
-    def retry(self, from_stage: str | None = None) -> Self:
+    def retry(self, from_stage: str | None = None, *, budget: Budget | int | None = None) -> Self:
         """Let it go on when it is over, with its code of now; what is recorded is not run again.
 
         Everything else is as it was: input, fields, seed, and how its worker was started. The attempts of
@@ -105,6 +116,7 @@ class ExperimentHandle(Run[ExperimentResult]):
             from_stage: The stage from which on all is run again, whatever is recorded: its path, in loops
                 with the turns, ``train[2,0]``, or without them, which is the last turn that was reached.
                 Branches beside it are kept. None lets it go on where it has come to.
+            budget: Limits of what runs within it that are changed; the others are as they were last.
 
         Returns:
             This handle: ``result()`` waits for the new end.
@@ -115,7 +127,7 @@ class ExperimentHandle(Run[ExperimentResult]):
             SweepNotFound: When nobody knows it.
             ServerError: When there is no server and none can be started.
         """
-        retried(self, Starts(self._settings), from_stage or "")
+        retried(self, Starts(self._settings), from_stage or "", budget)
         return self
 
     def result(self) -> Any:

@@ -101,7 +101,7 @@ class SweepHandle(Run[SweepResult]):
         """
         return call(self._update(Control, "stop"))
 
-    def retry(self, from_stage: str | None = None) -> Self:
+    def retry(self, from_stage: str | None = None, *, budget: Budget | int | None = None) -> Self:
         """Let it go on when it has failed, or was cancelled or stopped, with its code of now.
 
         Its definition and budget are as they were, and so is how its worker was started; all that is recorded
@@ -109,6 +109,7 @@ class SweepHandle(Run[SweepResult]):
 
         Args:
             from_stage: Only experiments have stages.
+            budget: Limits that are changed; with a larger one a sweep goes on that has come to its end.
 
         Returns:
             This handle: ``result()`` gives the new results.
@@ -120,7 +121,7 @@ class SweepHandle(Run[SweepResult]):
         """
         if from_stage is not None:
             raise DefinitionError([f"a sweep has no stages, got {from_stage!r}"], f"the sweep {self.name}")
-        retried_sweep(self, Starts(self._settings))
+        retried_sweep(self, Starts(self._settings), budget)
         return self
 
     def result(self) -> Results:

@@ -2,7 +2,7 @@
 
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pydantic import BaseModel
 
@@ -11,8 +11,10 @@ from metta.sweep.client.results import table_of
 from metta.sweep.client.stages import stages_of
 from metta.sweep.client.starts import Starts
 from metta.sweep.contracts.attempts import Code
+from metta.sweep.contracts.budgets import Budget, SharedBudget
 from metta.sweep.contracts.errors import DefinitionError
 from metta.sweep.contracts.experiments import ExperimentInput, ExperimentState
+from metta.sweep.contracts.models import parse
 from metta.sweep.contracts.names import is_of_a_trial
 from metta.sweep.contracts.raised import error_of
 from metta.sweep.contracts.references import Reference
@@ -22,6 +24,8 @@ from metta.sweep.contracts.sweeps import SweepInput, SweepState
 if TYPE_CHECKING:
     from metta.sweep.client.experiment_handle import ExperimentHandle
     from metta.sweep.client.handle import SweepHandle
+
+BudgetT = TypeVar("BudgetT", bound=Budget)
 
 REHEARSAL = "metta.sweep.stages.rehearsal"
 
@@ -41,7 +45,9 @@ INTERPRETER = ("PYTHON", "CUDA_", "VIRTUAL_ENV")
 """Beginnings of variables that belong to its interpreter; which server and store those of now say."""
 
 
-def retried(handle: "ExperimentHandle", starts: Starts, stage: str = "") -> None:
+def retried(
+    handle: "ExperimentHandle", starts: Starts, stage: str = "", budget: Budget | int | None = None
+) -> None:
     """Let an experiment that is over go on.
 
     Args:
@@ -49,6 +55,7 @@ def retried(handle: "ExperimentHandle", starts: Starts, stage: str = "") -> None
         starts: Of its project.
         stage: From which stage on it is run again, whatever is recorded; empty lets it go on where it has
             come to.
+        budget: Limits that are changed; the others are as they were.
 
     Raises:
         SweepNotFound: When nobody knows it.
@@ -68,10 +75,13 @@ def retried(handle: "ExperimentHandle", starts: Starts, stage: str = "") -> None
     if state == "finished" and finished and finished.reason == "completed" and not stage:
         problem = "it has completed; say from which stage it is to be run again: --from-stage STAGE"
         raise DefinitionError([problem], subject)
+    limits = (finished or began).budget.changed(_changes(SharedBudget, budget))
     launch = _launch_of(starts, name)
     definition = ExperimentInput(
         experiment=began.experiment,
         fields=began.fields,
+        defaults=began.defaults,
+        budget=limits,
         seed=began.seed,
         owner=began.owner,
         resume=True,
@@ -85,12 +95,13 @@ def retried(handle: "ExperimentHandle", starts: Starts, stage: str = "") -> None
     starts.begun_again(launch, lambda: _begun(starts, "Experiment", name, definition, reference.name))
 
 
-def retried_sweep(handle: "SweepHandle", starts: Starts) -> None:
-    """Let a sweep go on that ended before it was done.
+def retried_sweep(handle: "SweepHandle", starts: Starts, budget: Budget | int | None = None) -> None:
+    """Let a sweep go on that ended before it was done, or whose budget is changed.
 
     Args:
         handle: The sweep.
         starts: Of its project.
+        budget: Limits that are changed; the others are as they were.
 
     Raises:
         SweepNotFound: When nobody knows it.
@@ -105,11 +116,12 @@ def retried_sweep(handle: "SweepHandle", starts: Starts) -> None:
     _check_over(name, status.state, subject)
     if table.spec is None:
         raise DefinitionError([NOTHING], subject)
-    if status.state == "finished" and status.reason != "stopped":
-        way = f"with a larger budget it may go on: `sweep run FILE --name {name} --resume --budget N`"
-        raise DefinitionError([f"it has come to its end ({status.reason}); {way}"], subject)
+    if status.state == "finished" and status.reason != "stopped" and budget is None:
+        problem = f"it has come to its end ({status.reason}); with a larger budget it may go on: --budget N"
+        raise DefinitionError([problem], subject)
+    limits = table.control.budget.changed(_changes(Budget, budget))
     definition = SweepInput.model_validate(
-        {**table.spec.model_dump(), "budget": table.control.budget, "resume": True, "client": CLIENT}
+        {**table.spec.model_dump(), "budget": limits, "resume": True, "client": CLIENT}
     )
     starts.launches.end(name)
     summary = f"sweep of {definition.objective_name}"
@@ -137,6 +149,11 @@ def _check_over(name: str, state: ExperimentState | SweepState, subject: str) ->
     if state == "paused":
         problem = f"it is paused: `sweep resume {name}` lets it go on, `sweep stop {name}` ends it"
         raise DefinitionError([problem], subject)
+
+
+def _changes(kind: type[BudgetT], budget: Budget | int | None) -> BudgetT:
+    given = budget.model_dump(exclude_unset=True) if isinstance(budget, Budget) else budget
+    return kind() if given is None else parse(kind, given, "the budget")
 
 
 def _launch_of(starts: Starts, name: str) -> Launch:

@@ -24,6 +24,8 @@ from metta.sweep.contracts.experiments import (
     Order,
     PlanInput,
     RecoverOrder,
+    SpentOrder,
+    SpentResult,
     StageOrder,
     StageResult,
 )
@@ -87,6 +89,9 @@ MERGE_BRANCHES = ActivityReference("merge_branches", MergeOrder, Value)
 
 PREPARE_CHILD = ActivityReference("prepare_child", Order, Child)
 """Asks what the workflow that does a stage's work is to be given."""
+
+COUNT_SPENT = ActivityReference("count_spent", SpentOrder, SpentResult)
+"""Counts what sweeps and experiments have spent, with all that ran within them."""
 
 FINISH_EXPERIMENT = ActivityReference("finish_experiment", FinishOrder, FinishOrder)
 """Records how an experiment has ended."""

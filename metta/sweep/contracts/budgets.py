@@ -1,8 +1,8 @@
 """How much a sweep may spend, and what people may change while it runs."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import Field, JsonValue, field_validator, model_validator
 
 from metta.sweep.contracts.errors import shown
 from metta.sweep.contracts.models import Edge, Wire, parse
@@ -52,7 +52,23 @@ class Budget(Edge):
             return None
         return (self.hours or 0.0) * 3600 + (self.seconds or 0.0)
 
-    def changed(self, change: "Budget") -> "Budget":
+    @property
+    def is_limited(self) -> bool:
+        """Whether there is a limit to what is spent."""
+        limits = (self.trials, self.epochs, self.cost, self.time_s)
+        return any(limit is not None for limit in limits)
+
+    def at_least(self, spent: "Spent") -> Self:
+        """These limits, or what has been spent where that is more.
+
+        >>> Budget(trials=3).at_least(Spent(trials=5)).trials
+        5
+        """
+        limits = {name: getattr(self, name) for name in ("trials", "epochs", "cost")}
+        more = {name: max(limit, getattr(spent, name)) for name, limit in limits.items() if limit is not None}
+        return self.model_copy(update=more)
+
+    def changed(self, change: "Budget") -> Self:
         """This budget with the limits of ``change`` that were given; None lifts a limit.
 
         >>> Budget(trials=20, target=0.9).changed(Budget(trials=40))
@@ -60,6 +76,57 @@ class Budget(Edge):
         """
         given = {name: getattr(change, name) for name in change.model_fields_set}
         return self.model_copy(update=given)
+
+
+class SharedBudget(Budget):
+    """Limits of an experiment, for all that runs within it together; nothing may be left of them.
+
+    Args:
+        trials: Trials to start.
+        hours: Time the experiment may run, in hours.
+        seconds: The same in seconds; added to ``hours`` when both are given.
+        target: Not for an experiment: several sweeps may run within it.
+        epochs: Steps that all trials together may train.
+        cost: What all trials together may cost.
+    """
+
+    trials: int | None = Field(default=None, ge=0)
+    epochs: int | None = Field(default=None, ge=0)
+    cost: float | None = Field(default=None, ge=0)
+
+    @field_validator("target")
+    @classmethod
+    def _has_none(cls, target: float | None) -> None:
+        if target is not None:
+            raise ValueError(f"belongs to one sweep, and several may run here; give it that, got {target:g}")
+
+
+class Spent(Wire):
+    """What was spent of a budget.
+
+    Args:
+        trials: Trials that were started.
+        epochs: Steps that they have trained.
+        cost: What they have cost.
+        seconds: How long it ran.
+    """
+
+    trials: int = 0
+    epochs: int = 0
+    cost: float = 0.0
+    seconds: float = 0.0
+
+    def plus(self, other: "Spent") -> "Spent":
+        """The sum of both.
+
+        >>> Spent(trials=2).plus(Spent(trials=1, cost=0.5))
+        Spent(trials=3, epochs=0, cost=0.5, seconds=0.0)
+        """
+        return Spent(**{name: getattr(self, name) + getattr(other, name) for name in Spent.model_fields})
+
+    def minus(self, other: "Spent") -> "Spent":
+        """What is more than another one."""
+        return Spent(**{name: getattr(self, name) - getattr(other, name) for name in Spent.model_fields})
 
 
 def budget_from(value: JsonValue) -> Budget:

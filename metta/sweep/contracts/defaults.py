@@ -1,9 +1,13 @@
 """Defaults: what the experiments of a project need not say."""
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, JsonValue
 
 from metta.sweep.contracts.components import Component, ComponentSpec
 from metta.sweep.contracts.errors import DefinitionError
@@ -66,6 +70,28 @@ class Defaults(Wire):
         elif self.objective:
             found["objective"] = _within(folder, self.objective)
         return self.model_copy(update=found)
+
+
+_travelled: ContextVar[Mapping[str, Any]] = ContextVar("travelled", default=MappingProxyType({}))
+
+
+@contextmanager
+def travelled(defaults: Mapping[str, JsonValue]) -> Iterator[None]:
+    """Within it, what the program had configured that started an experiment holds here, too.
+
+    Args:
+        defaults: The fields of ``Defaults``, as plain JSON.
+    """
+    token = _travelled.set(Defaults.model_validate(defaults).said)
+    try:
+        yield
+    finally:
+        _travelled.reset(token)
+
+
+def said_elsewhere() -> Mapping[str, Any]:
+    """What holds because the program had configured it that started the experiment which runs here."""
+    return _travelled.get()
 
 
 def is_in_script(reference: str) -> bool:

@@ -120,6 +120,10 @@ class SweepFailed(SweepError):
     """A sweep ended without a usable result; the message holds the commonest cause."""
 
 
+class BudgetSpent(SweepError):
+    """Nothing is left of the budget of an experiment for what one of its stages wants to run."""
+
+
 class BadMetric(SweepError):
     """A metric is not a finite number."""
 

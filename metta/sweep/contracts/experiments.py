@@ -2,10 +2,13 @@
 
 from typing import Literal, TypeAlias
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, field_validator
 
+from metta.sweep.contracts.budgets import SharedBudget, Spent
+from metta.sweep.contracts.defaults import Defaults
+from metta.sweep.contracts.errors import DefinitionError
 from metta.sweep.contracts.failures import RetryPolicy
-from metta.sweep.contracts.models import Wire, Written
+from metta.sweep.contracts.models import Wire, Written, parse
 from metta.sweep.contracts.plans import At, Outcome, Plan, Position, StageFailure
 from metta.sweep.contracts.values import Value
 
@@ -18,10 +21,13 @@ class ExperimentSpec(Wire):
     Args:
         experiment: Reference to its class, or to a pipeline.
         fields: Fields of the experiment, as plain JSON.
+        defaults: What its program had configured for experiments that say nothing else: the fields of
+            ``Defaults``, as plain JSON.
     """
 
     experiment: str
     fields: dict[str, JsonValue] = Field(default_factory=dict)
+    defaults: dict[str, JsonValue] = Field(default_factory=dict)
 
 
 class ExperimentControl(Wire):
@@ -30,10 +36,12 @@ class ExperimentControl(Wire):
     Args:
         pause: Whether nothing new is to begin.
         stop: Whether it is to end.
+        budget: What all that runs within it may spend together.
     """
 
     pause: bool = False
     stop: bool = False
+    budget: SharedBudget = SharedBudget()
 
     @property
     def state(self) -> Literal["running", "paused", "stopping"]:
@@ -43,6 +51,20 @@ class ExperimentControl(Wire):
         return "paused" if self.pause else "running"
 
 
+class Steering(Wire):
+    """What an experiment tells the workflows that it has started; None says nothing.
+
+    Args:
+        pause: Whether nothing new is to begin.
+        stop: Whether they are to end.
+        budget: What one of them may spend in all.
+    """
+
+    pause: bool | None = None
+    stop: bool = False
+    budget: SharedBudget | None = None
+
+
 class Beginning(Wire):
     """Where a run begins.
 
@@ -50,11 +72,13 @@ class Beginning(Wire):
         plan: The pipeline as plain data.
         position: How far it is.
         ended: So many stages have ended before.
+        spent: What all that ran within it has spent before.
     """
 
     plan: Plan
     position: Position[Value]
     ended: int = 0
+    spent: Spent = Spent()
 
 
 class ExperimentInput(ExperimentSpec, Written):
@@ -70,6 +94,9 @@ class ExperimentInput(ExperimentSpec, Written):
         control: The control in force, when this run continues an earlier one.
         beginning: Where that run has come to.
         owner: Whose trial it is: the id of a ledger. What is recorded for another one is not gone on with.
+        lineage: Hashes of the definitions of those experiments that it runs within.
+        budget: What all that runs within it may spend together, to begin with.
+        granted: Whether that is a share of the budget of the experiment that it runs within.
     """
 
     subject = "the experiment's JSON"
@@ -82,11 +109,23 @@ class ExperimentInput(ExperimentSpec, Written):
     control: ExperimentControl = ExperimentControl()
     beginning: Beginning | None = None
     owner: str = ""
+    lineage: tuple[str, ...] = ()
+    budget: SharedBudget = SharedBudget()
+    granted: bool = False
+
+    @field_validator("defaults")
+    @classmethod
+    def _are_defaults(cls, defaults: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        try:
+            parse(Defaults, defaults, "defaults")
+        except DefinitionError as error:
+            raise ValueError("\n".join(error.problems)) from None
+        return defaults
 
     @property
     def spec(self) -> ExperimentSpec:
         """Which experiment it is."""
-        return ExperimentSpec(experiment=self.experiment, fields=self.fields)
+        return ExperimentSpec(experiment=self.experiment, fields=self.fields, defaults=self.defaults)
 
 
 class PlanInput(Wire):
@@ -107,6 +146,7 @@ class PlanInput(Wire):
     first_run: str = ""
     seed: int | None = None
     owner: str = ""
+    budget: SharedBudget = SharedBudget()
 
 
 class Order(Wire):
@@ -122,6 +162,7 @@ class Order(Wire):
         timeout_s: Longest time that an attempt may take; None means no limit.
         retry: How often a stage's code is tried again.
         seed: Seed of the stages' seeds; None derives them from the experiment's name.
+        lineage: Hashes of the definitions of those experiments that it runs within.
     """
 
     name: str
@@ -133,6 +174,7 @@ class Order(Wire):
     timeout_s: float | None = None
     retry: RetryPolicy = RetryPolicy()
     seed: int | None = None
+    lineage: tuple[str, ...] = ()
 
 
 class StageOrder(Order):
@@ -159,6 +201,18 @@ class MergeOrder(Order):
     results: tuple[Value, ...]
 
 
+class SpentOrder(Wire):
+    """Input of ``count_spent``: names of a sweep and of experiments, for each of which it is counted."""
+
+    names: tuple[str, ...]
+
+
+class SpentResult(Wire):
+    """What each of them has spent, with all that ran within it."""
+
+    spent: dict[str, Spent]
+
+
 class FinishOrder(Wire):
     """Input of ``finish_experiment``: what is recorded of the end."""
 
@@ -166,6 +220,7 @@ class FinishOrder(Wire):
     reason: Literal["completed", "failed", "stopped"]
     value: Value = Value()
     message: str = ""
+    budget: SharedBudget = SharedBudget()
 
 
 class StageResult(Wire):
@@ -199,7 +254,7 @@ class Child(Wire):
         anew: How often an earlier one was forgotten: its name is to be another one.
     """
 
-    input: JsonValue = None
+    input: dict[str, JsonValue] | None = None
     summary: str = ""
     anew: int = 0
 

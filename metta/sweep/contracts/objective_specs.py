@@ -75,6 +75,7 @@ def definition_of(objective: ObjectiveSpec) -> JsonValue:
         case Job():
             return list(objective.command)
         case ExperimentSpec():
-            return {**objective.model_dump(), "experiment": Reference.parse(objective.experiment).definition}
+            definition = Reference.parse(objective.experiment).definition
+            return {"experiment": definition, "fields": objective.fields}
         case _:
             return Reference.parse(objective).definition

@@ -4,6 +4,8 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import ConfigDict, Field, JsonValue
 
+from metta.sweep.contracts.budgets import SharedBudget
+from metta.sweep.contracts.experiments import ExperimentSpec
 from metta.sweep.contracts.models import Numbered, Wire
 from metta.sweep.contracts.plans import At, Outcome, StageFailure
 from metta.sweep.contracts.values import Value
@@ -27,6 +29,8 @@ class Began(_Entry):
         structure: The plan as text, a line a step, to show what was changed.
         seed: Seed of the stages' seeds; None derives them from the experiment's name.
         owner: Whose trial it is: the id of a ledger; empty when it is nobody's.
+        defaults: What its program had configured.
+        budget: What all that runs within it may spend together.
         anew: Whether what was recorded before belongs to another owner, and counts no more.
         forgotten: What else counts no more of what was recorded before: by path of a step, the first turns
             from which on it does not.
@@ -41,6 +45,8 @@ class Began(_Entry):
     structure: tuple[str, ...] = ()
     seed: int | None = None
     owner: str = ""
+    defaults: dict[str, JsonValue] = Field(default_factory=dict)
+    budget: SharedBudget = SharedBudget()
     anew: bool = False
     forgotten: dict[str, tuple[int, ...]] = Field(default_factory=dict)
 
@@ -53,6 +59,11 @@ class Began(_Entry):
         """
         first = self.forgotten.get(at.path)
         return self.anew or (first is not None and at.turns >= first)
+
+    @property
+    def spec(self) -> ExperimentSpec:
+        """Which experiment it is."""
+        return ExperimentSpec(experiment=self.experiment, fields=self.fields, defaults=self.defaults)
 
 
 class StageEnded(_Entry):
@@ -103,6 +114,29 @@ class Merged(_Entry):
     value: Value
 
 
+class NestedEnded(_Entry):
+    """A run that the code of a stage had started has given a value; it is not run again for that stage.
+
+    Args:
+        at: Which run of which stage.
+        key: What tells it from the other runs of that stage.
+        name: Id of its workflow, under which it is recorded.
+        definition: Changes with all that would make it another run.
+        budget: The limits that it was run with.
+        value: What it gave.
+        seconds: How long it took.
+    """
+
+    type: Literal["nested"] = "nested"
+    at: At
+    key: str
+    name: str
+    definition: str
+    budget: JsonValue = None
+    value: Value = Value()
+    seconds: float = 0.0
+
+
 class Finished(_Entry):
     """The experiment has ended.
 
@@ -110,16 +144,19 @@ class Finished(_Entry):
         reason: How.
         value: What its last stage gave.
         message: Why it failed.
+        budget: The budget that was in force.
     """
 
     type: Literal["finished"] = "finished"
     reason: Literal["completed", "failed", "stopped"]
     value: Value = Value()
     message: str = ""
+    budget: SharedBudget = SharedBudget()
 
 
 Entry: TypeAlias = Annotated[
-    Began | StageEnded | AttemptFailed | Decided | Merged | Finished, Field(discriminator="type")
+    Began | StageEnded | AttemptFailed | Decided | Merged | NestedEnded | Finished,
+    Field(discriminator="type"),
 ]
 
 

@@ -260,6 +260,7 @@ class SweepInput(SweepSpec, Written):
         control: The control in force, when this run continues an earlier one.
         progress: How far that one was.
         lane_state: Where that one left off, when its trials are jobs.
+        granted: Whether the budget is a share of that of the experiment that it runs within.
     """
 
     subject = "the sweep's JSON"
@@ -269,6 +270,7 @@ class SweepInput(SweepSpec, Written):
     control: Control | None = None
     progress: Progress = Progress()
     lane_state: dict[str, JsonValue] | None = None
+    granted: bool = False
 
     @property
     def spec(self) -> SweepSpec:

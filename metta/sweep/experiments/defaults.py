@@ -3,15 +3,19 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, TypedDict, Unpack
 
+from pydantic import JsonValue
+
 from metta.sweep.contracts.components import ComponentSpec, Configured, create
-from metta.sweep.contracts.defaults import Defaults, is_in_script
+from metta.sweep.contracts.defaults import Defaults, is_in_script, said_elsewhere
 from metta.sweep.contracts.errors import DefinitionError
 from metta.sweep.contracts.failures import RetryPolicy
+from metta.sweep.contracts.jobs import Job
 from metta.sweep.contracts.metrics import Goal
 from metta.sweep.contracts.models import parse
 from metta.sweep.contracts.trials import Resources
 from metta.sweep.executors.base import Executor
-from metta.sweep.experiments.references import AnyObjective, problems_of_objective, spec_of
+from metta.sweep.experiments.objectives import is_tried
+from metta.sweep.experiments.references import AnyObjective, problems_of_objective, reference_of, spec_of
 from metta.sweep.optimizers.base import Optimizer
 from metta.sweep.schedulers.base import Scheduler
 
@@ -80,8 +84,26 @@ def with_defaults(given: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         DefinitionError: With every mistake in the defaults of the project that are needed.
     """
-    said = _over({name: value for name, value in given.items() if value is not None}, _configured)
+    said = {name: value for name, value in given.items() if value is not None}
+    for defaults in (said_elsewhere(), _configured):
+        said = _over(said, defaults)
     return _over(said, _of_the_project(said))
+
+
+def configured() -> dict[str, JsonValue]:
+    """What ``configure`` was told here, as other processes can be told; an experiment as objective is not.
+
+    Raises:
+        DefinitionError: When the objective cannot travel.
+    """
+    said = {**_configured, **said_elsewhere()}
+    if not isinstance(objective := said.pop("objective", None), str | Job | None) and not is_tried(objective):
+        from metta.sweep.client.handovers import findable
+
+        objective = findable(reference_of(objective), objective)
+    if isinstance(objective, str | Job):
+        said["objective"] = objective
+    return Defaults.model_validate(said).model_dump(mode="json", exclude_defaults=True)
 
 
 def specs_of(components: Mapping[str, object]) -> tuple[dict[str, ComponentSpec], list[str]]:

@@ -13,6 +13,7 @@ from typing import (
 from pydantic import Field, JsonValue, ValidationError
 from pydantic_core import PydanticSerializationError
 
+from metta.sweep.contracts.budgets import Budget
 from metta.sweep.contracts.errors import DefinitionError, shown
 from metta.sweep.contracts.models import problems_of, unknown_name
 from metta.sweep.contracts.shelves import Folder
@@ -97,14 +98,25 @@ class Experiment:
         return plain(model_of(kind, Experiment), self.__dict__)
 
     def run(
-        self, input: Any = None, *, name: str | None = None, resume: bool = False, debug: bool = False
+        self,
+        input: Any = None,
+        *,
+        budget: Budget | int | None = None,
+        name: str | None = None,
+        resume: bool = False,
+        debug: bool = False,
     ) -> Any:
         """Run all stages, and show which have ended.
 
         Everything goes on without this process: Ctrl-C detaches, a second one stops the experiment.
 
+        In a stage of another experiment it becomes a part of that: a workflow of its own, to which the stage
+        is attached again when it is tried again. An async stage has to await it: ``await other.run()``.
+
         Args:
             input: What flows into the first stage.
+            budget: What all sweeps within it may spend together; a number is a number of trials. Each gets
+                its share when it begins, up to its own budget, and gives back what it has not spent.
             name: Name of the experiment; None generates one.
             resume: Continue the experiment of this name: attach to it, or go on with what is not done.
             debug: Run in this process; breakpoints and prints work, and nothing is recorded.
@@ -120,15 +132,20 @@ class Experiment:
         """
         from metta.sweep.experiments.runs import run
 
-        return run(self, input, name=name, resume=resume, debug=debug)
+        return run(self, input, budget=budget, name=name, resume=resume, debug=debug)
 
     def start(
-        self, input: Any = None, *, name: str | None = None, resume: bool = False
+        self,
+        input: Any = None,
+        *,
+        budget: Budget | int | None = None,
+        name: str | None = None,
+        resume: bool = False,
     ) -> "ExperimentHandle":
         """Start without waiting for the end; arguments and errors are those of ``run``."""
         from metta.sweep.experiments.runs import start
 
-        return start(self, input, name=name, resume=resume)
+        return start(self, input, budget=budget, name=name, resume=resume)
 
     @classmethod
     def attach(cls, name: str) -> "ExperimentHandle":

@@ -1,16 +1,21 @@
 """Runs of experiments and pipelines."""
 
 from copy import copy
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from pydantic import JsonValue
 
-from metta.sweep.contracts.errors import DefinitionError, DefinitionReached
+from metta.sweep.contracts.budgets import Budget, SharedBudget
+from metta.sweep.contracts.errors import DefinitionError, DefinitionReached, shown
 from metta.sweep.contracts.experiments import ExperimentInput
 from metta.sweep.contracts.importing import is_importing
+from metta.sweep.contracts.models import parse
 from metta.sweep.contracts.names import generated_name, name_problem
+from metta.sweep.contracts.nesting import Nesting, Pending, Wanted, is_in_loop, nesting
 from metta.sweep.contracts.references import Reference
 from metta.sweep.contracts.values import Value
+from metta.sweep.experiments.defaults import configured
 from metta.sweep.experiments.experiment import Experiment
 from metta.sweep.experiments.references import CLIENT, reference_of, reference_of_variable
 from metta.sweep.pipeline.builder import Pipeline
@@ -25,20 +30,47 @@ _referred: dict[Reference, object] = {}
 """What variables were bound to when they were first run: that is what other processes find there."""
 
 
-def run(this: Runnable, input: Any, *, name: str | None, resume: bool, debug: bool) -> Any:
+class _Subject(NamedTuple):
+    """What is run, as other processes find it."""
+
+    pipeline: Pipeline[Any]
+    reference: Reference
+    fields: dict[str, JsonValue]
+    code: Any
+
+
+def run(
+    this: Runnable,
+    input: Any,
+    *,
+    budget: Budget | int | None,
+    name: str | None,
+    resume: bool,
+    debug: bool,
+) -> Any:
     """What ``run`` of an experiment or pipeline does."""
-    _only_defined(this, input=input, name=name, resume=resume, debug=debug)
+    _only_defined(this, input=input, budget=budget, name=name, resume=resume, debug=debug)
+    if debug and budget is not None:
+        problem = (
+            f"nobody divides a budget in a run in this process; leave it or debug out, got {shown(budget)}"
+        )
+        raise DefinitionError([problem], "the budget")
     if debug:
         return this.run_local(input)
+    if place := nesting():
+        return _nested(this, input, _budget_of(budget), name, place)
     from metta.sweep.client.following import followed_experiment
 
-    handle = start(this, input, name=name, resume=resume)
+    handle = start(this, input, budget=budget, name=name, resume=resume)
     return handle.value_of(followed_experiment(handle))
 
 
-def start(this: Runnable, input: Any, *, name: str | None, resume: bool) -> "ExperimentHandle":
+def start(
+    this: Runnable, input: Any, *, budget: Budget | int | None, name: str | None, resume: bool
+) -> "ExperimentHandle":
     """What ``start`` of an experiment or pipeline does."""
-    _only_defined(this, input=input, name=name, resume=resume)
+    _only_defined(this, input=input, budget=budget, name=name, resume=resume)
+    limits = _budget_of(budget)
     subject = _subject_of(this)
     if name is not None and (problem := name_problem(name)):
         raise DefinitionError([problem], "the experiment")
@@ -47,7 +79,12 @@ def start(this: Runnable, input: Any, *, name: str | None, resume: bool) -> "Exp
     return Experiments().start(
         name or generated_name(),
         ExperimentInput(
-            experiment=str(subject.reference), fields=subject.fields, resume=resume, client=CLIENT
+            experiment=str(subject.reference),
+            fields=subject.fields,
+            defaults=configured(),
+            budget=limits,
+            resume=resume,
+            client=CLIENT,
         ),
         input=input,
         code=subject.code if subject.reference.kind == "value" else None,
@@ -65,22 +102,52 @@ def attach(name: str, defined: "Defined | None") -> "ExperimentHandle":
     return Experiments().attach(name, defined)
 
 
+def _budget_of(given: Budget | int | None) -> SharedBudget:
+    plain = given.model_dump(exclude_unset=True) if isinstance(given, Budget) else given
+    return SharedBudget() if plain is None else parse(SharedBudget, plain, "the budget")
+
+
+def _nested(this: Runnable, input: Any, budget: SharedBudget, name: str | None, place: Nesting) -> Any:
+    """Run as a part of the experiment whose stage asks for it: in an async stage something to await."""
+    subject = _subject_of(this)
+    if name is not None and (problem := name_problem(name)):
+        raise DefinitionError([problem], "the experiment")
+    begun = place.begun(
+        Wanted(
+            name=name,
+            kind=subject.reference.name,
+            workflow="Experiment",
+            given=input,
+            definition=subject.pipeline.definition,
+            input=partial(_input, subject, budget=budget),
+            summary=repr(this) if isinstance(this, Experiment) else subject.reference.name,
+            here=lambda: this.run_local(input),
+        )
+    )
+    return Pending(begun) if is_in_loop() else begun.waited()
+
+
 def child_input(this: Experiment, given: Value) -> dict[str, JsonValue]:
     """Input of the workflow that runs an experiment as a stage."""
+    return _input(_subject_of(this), given)
+
+
+def _input(
+    subject: _Subject, given: Value | None, budget: SharedBudget | None = None
+) -> dict[str, JsonValue]:
     from metta.sweep.client.handovers import findable
 
-    reference = findable(reference_of(type(this)), type(this))
-    made = ExperimentInput(experiment=reference, fields=this.fields, given=given, resume=True, client=CLIENT)
+    reference = findable(subject.reference, subject.code)
+    made = ExperimentInput(
+        experiment=reference,
+        fields=subject.fields,
+        defaults=configured(),
+        given=given,
+        budget=budget or SharedBudget(),
+        resume=True,
+        client=CLIENT,
+    )
     return made.model_dump(mode="json", exclude_defaults=True)
-
-
-class _Subject(NamedTuple):
-    """What is run, as other processes find it."""
-
-    pipeline: Pipeline[Any]
-    reference: Reference
-    fields: dict[str, JsonValue]
-    code: Any
 
 
 def _subject_of(this: Runnable) -> _Subject:

@@ -17,6 +17,7 @@ from metta.sweep.contracts.jobs import Job, objective_from
 from metta.sweep.contracts.metrics import Goal, inferred_goal
 from metta.sweep.contracts.models import json_ready, parse
 from metta.sweep.contracts.names import generated_name, name_problem
+from metta.sweep.contracts.nesting import Nesting, Wanted, is_in_loop, nesting
 from metta.sweep.contracts.objective_specs import ObjectiveSpec, reference_in
 from metta.sweep.contracts.references import Reference
 from metta.sweep.contracts.spaces import SearchSpace
@@ -25,7 +26,7 @@ from metta.sweep.contracts.trials import Observation, Resources
 from metta.sweep.contracts.values import Value
 from metta.sweep.contracts.wording import budget_text
 from metta.sweep.executors.base import Executor
-from metta.sweep.experiments.defaults import KINDS, specs_of, with_defaults
+from metta.sweep.experiments.defaults import KINDS, configured, specs_of, with_defaults
 from metta.sweep.experiments.objectives import (
     class_of,
     is_tried,
@@ -189,6 +190,9 @@ class SweepExperiment(Checked):
 
         Everything goes on without this process: Ctrl-C detaches, a second one stops the sweep.
 
+        In a stage of an experiment it becomes a part of that: a workflow of its own, to which the stage is
+        attached again when it is tried again. An async stage has to await it: ``await sweep.run()``.
+
         Args:
             budget: Limits; a number is a number of trials. None takes the experiment's; without any it
                 searches until it is stopped.
@@ -207,6 +211,8 @@ class SweepExperiment(Checked):
         self._only_defined(budget=budget, resume=resume, debug=debug, name=name)
         if debug:
             return self._debugged(self._called(name), self._input(budget, resume))
+        if place := nesting():
+            return self._nested(place, budget, name)
         from metta.sweep.client.following import followed
 
         return followed(self.start(budget, resume=resume, name=name), show_end=True)
@@ -264,9 +270,12 @@ class SweepExperiment(Checked):
             DefinitionError: When it cannot be run as it is defined, or its objective cannot travel.
         """
         self._defined()
+        return self._nested_input(None)
+
+    def _nested_input(self, budget: Budget | int | None) -> dict[str, JsonValue]:
         from metta.sweep.client.handovers import begun_here, findable
 
-        definition = self._input(None, resume=True)
+        definition = self._input(budget, resume=True)
         changes: dict[str, object] = {"warm_start": begun_here(definition.warm_start, self._known())}
         if not isinstance(self.objective, str | Job):
             changes["objective"] = self._spec_by(findable(reference_of(self._code), self._code))
@@ -274,8 +283,7 @@ class SweepExperiment(Checked):
 
     def child_summary(self) -> str:
         """One line on it for people."""
-        name = self._input(None, resume=True).objective_name
-        return f"sweep of {name}; budget: {budget_text(self._budget)}"
+        return self._summary(self._input(None, resume=True))
 
     def run_here(self, given: Any) -> "Results":
         """What it gives as a stage of a local run.
@@ -284,6 +292,34 @@ class SweepExperiment(Checked):
             given: What flows into that stage, of which a sweep takes nothing.
         """
         return self.run(debug=True, name=generated_name())
+
+    def _nested(self, place: Nesting, budget: Budget | int | None, name: str | None) -> "Results":
+        """Run as a part of the experiment whose stage asks for it."""
+        from metta.sweep.client.results import Results
+
+        if name is not None:
+            self._called(name)
+        definition = self._input(budget, resume=True)
+        begun = place.begun(
+            Wanted(
+                name=name or self.name,
+                kind=definition.objective_name,
+                workflow="Sweep",
+                given=None,
+                definition=None,
+                input=lambda _: self._nested_input(budget),
+                summary=self._summary(definition),
+                here=lambda: self.run(budget, debug=True, name=generated_name()),
+            )
+        )
+        if is_in_loop():
+            return Results.begun(begun)
+        results: Results = begun.waited()
+        return results
+
+    @staticmethod
+    def _summary(definition: SweepInput) -> str:
+        return f"sweep of {definition.objective_name}; budget: {budget_text(definition.budget)}"
 
     def _debugged(self, name: str, definition: SweepInput) -> "Results":
         if isinstance(self.objective, Job):
@@ -345,7 +381,9 @@ class SweepExperiment(Checked):
 
     def _spec_by(self, reference: str) -> ObjectiveSpec:
         """The objective as plain data, by what names its code."""
-        return spec_of_tried(self.objective, reference) if is_tried(self.objective) else reference
+        if not is_tried(self.objective):
+            return reference
+        return spec_of_tried(self.objective, reference).model_copy(update={"defaults": configured()})
 
     def _only_defined(self, **options: object) -> None:
         """End the import of the script here, when all that is wanted is what it defines."""

@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, TypeAlias, TypeVar, overload
 
+from metta.sweep.contracts.budgets import Budget
 from metta.sweep.contracts.failures import RetryPolicy
 from metta.sweep.contracts.plans import Plan
 from metta.sweep.pipeline.calls import (
@@ -257,7 +258,13 @@ class Pipeline(Generic[T]):
         return value
 
     def run(
-        self, input: Any = None, *, name: str | None = None, resume: bool = False, debug: bool = False
+        self,
+        input: Any = None,
+        *,
+        budget: Budget | int | None = None,
+        name: str | None = None,
+        resume: bool = False,
+        debug: bool = False,
     ) -> T:
         """Run all stages durably, and show which have ended.
 
@@ -265,6 +272,7 @@ class Pipeline(Generic[T]):
 
         Args:
             input: What flows into the first stage.
+            budget: What all sweeps within it may spend together; a number is a number of trials.
             name: Name of the run; None generates one.
             resume: Continue the run of this name: attach to it, or go on with what is not done.
             debug: Run in this process; breakpoints and prints work, and nothing is recorded.
@@ -281,16 +289,21 @@ class Pipeline(Generic[T]):
         """
         from metta.sweep.experiments.runs import run
 
-        value: T = run(self, input, name=name, resume=resume, debug=debug)
+        value: T = run(self, input, budget=budget, name=name, resume=resume, debug=debug)
         return value
 
     def start(
-        self, input: Any = None, *, name: str | None = None, resume: bool = False
+        self,
+        input: Any = None,
+        *,
+        budget: Budget | int | None = None,
+        name: str | None = None,
+        resume: bool = False,
     ) -> "ExperimentHandle":
         """Start without waiting for the end; arguments and errors are those of ``run``."""
         from metta.sweep.experiments.runs import start
 
-        return start(self, input, name=name, resume=resume)
+        return start(self, input, budget=budget, name=name, resume=resume)
 
     def attach(self, name: str) -> "ExperimentHandle":
         """The handle of a run of this pipeline that was started before.

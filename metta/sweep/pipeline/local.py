@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from pydantic import JsonValue
 
 from metta.sweep.contracts.errors import StageFailed, shown
+from metta.sweep.contracts.nesting import is_in_loop, nested_in
 from metta.sweep.contracts.plans import At, Outcome, Position, StageFailure, StageFailureKind, StageStep
 from metta.sweep.contracts.shelves import Shelf
 from metta.sweep.contracts.stages import running_stage
@@ -20,6 +21,7 @@ from metta.sweep.pipeline.execution import settled
 from metta.sweep.pipeline.interpreter import Interpreter
 from metta.sweep.pipeline.keeping import ShelfBlobs
 from metta.sweep.pipeline.merging import merge
+from metta.sweep.pipeline.nesting import LocalNesting
 from metta.sweep.pipeline.nodes import Conditional, Loop, Parallel, Stage
 from metta.sweep.pipeline.packing import Packer
 from metta.sweep.pipeline.planning import Definition
@@ -61,7 +63,7 @@ class LocalOperations:
         assert isinstance(stage, Stage)
         run = StageRun(stage, at, value, self._shelf, self._packer, debugging=True, state=self._state)
         try:
-            with running_stage(self._name, at, self._seed):
+            with running_stage(self._name, at, self._seed), nested_in(LocalNesting()):
                 output = await run.value()
         except StageFailed as error:
             self._failed[at] = run, error
@@ -203,7 +205,7 @@ def run_local(definition: Definition, value: Any, shelf: Shelf, state: State | N
 
 
 def _completed(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    if not _is_in_loop():
+    if not is_in_loop():
         return asyncio.run(coroutine)
     outcome: list[Any] = []
     context = contextvars.copy_context()
@@ -214,14 +216,6 @@ def _completed(coroutine: Coroutine[Any, Any, Any]) -> Any:
     if error is not None:
         raise error
     return value
-
-
-def _is_in_loop() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True
 
 
 def _caught(coroutine: Coroutine[Any, Any, Any]) -> tuple[Any, BaseException | None]:

@@ -2,14 +2,18 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, Any, NamedTuple, Never, TypeAlias
 
 from metta.sweep.contracts.blobs import Blobs, Write
-from metta.sweep.contracts.errors import DefinitionError, StageFailed, SweepError, nearest
-from metta.sweep.contracts.experiments import ExperimentSpec
+from metta.sweep.contracts.defaults import travelled
+from metta.sweep.contracts.errors import DefinitionError, StageFailed, SweepError, SweepFailed, nearest
+from metta.sweep.contracts.nested import NestedEnd, NestedRun, ToldError, child_name
+from metta.sweep.contracts.nesting import nested_in
 from metta.sweep.contracts.outcomes import Began
 from metta.sweep.contracts.plans import At, Position, StageStep
 from metta.sweep.contracts.shelves import Folder
@@ -22,6 +26,7 @@ from metta.sweep.pipeline.runner import StageRun
 from metta.sweep.pipeline.state import Fields, held, opened
 from metta.sweep.stages.experiments import Loaded, loaded
 from metta.sweep.stages.frontier import NotRecorded, Recorded
+from metta.sweep.stages.nesting import Asking, StageNesting
 from metta.sweep.stages.restarts import NAME
 from metta.sweep.stores.base import Store
 from metta.sweep.stores.outcomes import Outcomes
@@ -72,6 +77,7 @@ def run_again(store: Store, name: str, stage: str, *, pickle: bool, debug: Debug
     """Run a stage of an experiment again, here, with the input, the fields and the seed that it had.
 
     What its hooks would keep goes to a folder that is deleted; nothing is recorded. Its code is that of now.
+    Sweeps and experiments that it runs give what they gave then; none is started.
 
     Args:
         store: Where the experiment is recorded.
@@ -96,12 +102,15 @@ def run_again(store: Store, name: str, stage: str, *, pickle: bool, debug: Debug
     packer = packer_for(experiment.definition, store.data, pickle=pickle)
     flowing = _flowing(experiment, outcomes, began, at)
     fields: Fields = packer.unkept(flowing.fields) if flowing.fields else {}
-    state = experiment.state
+    anew = outcomes.times_forgotten(at)
+    state, asking = experiment.state, Asking(name, at, began.seed, anew=anew)
     with (
         TemporaryDirectory() as folder,
         held(state, fields),
         opened(state),
         running_stage(name, at, began.seed),
+        travelled(began.defaults),
+        nested_in(StageNesting(partial(_recorded, outcomes, name), asking, store, pickle=pickle)),
     ):
         shelf, value = Folder(Path(folder)), packer.unkept(flowing)
         aside = packer.with_blobs(_Aside(store.data, ShelfBlobs(shelf)))
@@ -113,6 +122,19 @@ def run_again(store: Store, name: str, stage: str, *, pickle: bool, debug: Debug
                 debug(failure.__cause__)
             return Again(at, None, failure, {})
         return Again(at, given, None, state.changed() if state else {})
+
+
+def _recorded(outcomes: Outcomes, name: str, run: NestedRun) -> Future[NestedEnd]:
+    """How a nested run ended then."""
+    future = Future[NestedEnd]()
+    found = outcomes.nested(run.at, run.key)
+    if found and found.definition == run.definition:
+        future.set_result(NestedEnd(value=found.value))
+    else:
+        child = child_name(name, run.at, run.key)
+        problem = f"{child} gave nothing that is recorded, and a stage that is replayed starts nothing"
+        future.set_result(NestedEnd(error=ToldError.of(SweepFailed(problem))))
+    return future
 
 
 class _Aside:
@@ -136,7 +158,7 @@ class _Aside:
 
 
 def _loaded(began: Began, store: Store, name: str) -> Loaded:
-    experiment = loaded(ExperimentSpec(experiment=began.experiment, fields=began.fields), store)
+    experiment = loaded(began.spec, store)
     if experiment.definition.plan.fingerprint != began.fingerprint:
         problem = "its pipeline was changed since: undo that, or run the new one under another name"
         raise DefinitionError([problem], f"the experiment {name}")

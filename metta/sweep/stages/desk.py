@@ -1,14 +1,16 @@
 """The desk: carries out tasks with the user's code, in a stage process."""
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from functools import lru_cache, partial
 from typing import Any
 
 from metta.sweep.contracts.components import load
+from metta.sweep.contracts.defaults import travelled
 from metta.sweep.contracts.errors import DefinitionError, StageFailed, SweepError
 from metta.sweep.contracts.experiments import ExperimentSpec, MergeOrder, Order, RecoverOrder, StageOrder
 from metta.sweep.contracts.fingerprints import fingerprint_of
+from metta.sweep.contracts.nesting import NowhereNesting, nested_in
 from metta.sweep.contracts.outcomes import Finished
 from metta.sweep.contracts.plans import At, StageFailure, width_of
 from metta.sweep.contracts.stages import running_stage
@@ -22,6 +24,7 @@ from metta.sweep.pipeline.pictures import description
 from metta.sweep.pipeline.planning import Definition
 from metta.sweep.pipeline.runner import StageRun
 from metta.sweep.pipeline.state import Fields, Unfit, held, opened
+from metta.sweep.stages.channel import Channel
 from metta.sweep.stages.experiments import Loaded, loaded
 from metta.sweep.stages.messages import (
     ChildTask,
@@ -35,12 +38,12 @@ from metta.sweep.stages.messages import (
     StageTask,
     Task,
 )
+from metta.sweep.stages.nesting import RESULTS, Asking, StageNesting
 from metta.sweep.stages.shelves import StoreShelf
 from metta.sweep.stores.base import Store
 from metta.sweep.stores.urls import store_of
 
-RESULTS = "metta.sweep.client.results:Results"
-"""What a sweep gives; by its name, for only processes that need it are to import the client."""
+_NOWHERE = NowhereNesting("a hook or a predicate")
 
 
 class Case:
@@ -134,9 +137,11 @@ class Desk:
 
     Args:
         setting: What the process was told.
+        channel: Whom to ask for nested runs.
     """
 
-    def __init__(self, setting: Setting) -> None:
+    def __init__(self, setting: Setting, channel: Channel) -> None:
+        self._channel = channel
         self._store = store_of(setting.store, setting.home)
         self._pickle = setting.pickle
         self._experiment = lru_cache(maxsize=16)(self._loaded)
@@ -149,6 +154,10 @@ class Desk:
             DefinitionError: When the experiment cannot be run as it is defined.
             StageFailed: When the user's code failed.
         """
+        with nested_in(_NOWHERE), travelled(task.spec.defaults):
+            return await self._replied(task)
+
+    async def _replied(self, task: Task) -> Reply:
         match task:
             case PlanTask():
                 return self._planned(task)
@@ -156,7 +165,7 @@ class Desk:
                 self._experiment_of(task.spec)
                 return Reply()
             case StageTask():
-                return await self._stage(task.order, task.failed)
+                return await self._stage(task.order, task.failed, task.anew)
             case ChildTask():
                 return await self._child(task.order)
             case RecoverTask():
@@ -178,12 +187,14 @@ class Desk:
             structure=tuple(description(definition).splitlines()),
         )
 
-    async def _stage(self, order: StageOrder, failed: int) -> Reply:
+    async def _stage(self, order: StageOrder, failed: int, anew: int) -> Reply:
         case = self._case(order)
-        with case.held(), running_stage(order.name, order.at, order.seed):
+        asking = Asking(order.name, order.at, order.seed, order.lineage, anew)
+        place = StageNesting(self._channel.ask, asking, self._store, pickle=self._pickle)
+        with case.held(), running_stage(order.name, order.at, order.seed), nested_in(place):
             run = case.run(failed, self._work(order, case))
             try:
-                with case.opened():
+                with case.opened(), closing(place):
                     output = await run.value()
             except StageFailed as error:
                 kept = kept_error(error.__cause__, case.kept)

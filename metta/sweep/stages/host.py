@@ -2,7 +2,10 @@
 
 import asyncio
 import logging
+from asyncio import Semaphore
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from time import time
 from typing import NoReturn
@@ -28,6 +31,7 @@ from metta.sweep.contracts.experiments import (
     StageOrder,
     StageResult,
 )
+from metta.sweep.contracts.nested import NestedEnd, NestedRun, ToldError, child_name
 from metta.sweep.contracts.outcomes import (
     AttemptFailed,
     Began,
@@ -35,6 +39,7 @@ from metta.sweep.contracts.outcomes import (
     Entry,
     Finished,
     Merged,
+    NestedEnded,
     StageEnded,
 )
 from metta.sweep.contracts.plans import At, Plan, StageFailure, width_of
@@ -55,12 +60,16 @@ from metta.sweep.stages.messages import (
 )
 from metta.sweep.stages.processes import StageDied, StageProcesses
 from metta.sweep.stages.restarts import restart
+from metta.sweep.stages.waits import Nest, nobody
 from metta.sweep.stores.base import Store
 from metta.sweep.stores.outcomes import Outcomes
 
 log = logging.getLogger(__name__)
 
 LOGS = "logs"
+
+CROWD = 16
+"""So many stages of one depth may wait for nested runs, each with a process, beside those that run code."""
 
 AGAIN_S = 1.0
 """So long after a store was away it is tried again."""
@@ -96,6 +105,8 @@ class StageHost:
     def __init__(self, store: Store, processes: StageProcesses) -> None:
         self._store, self._processes = store, processes
         self._known: dict[str, Outcomes] = {}
+        # by depth: what waits here waits for what is deeper, and so not for its turn
+        self._crowds = defaultdict[int, Semaphore](lambda: Semaphore(processes.limit + CROWD))
 
     async def plan(self, input: PlanInput, check: Callable[[Plan], Awaitable[None]]) -> Beginning:
         """Check an experiment, and find where its run begins.
@@ -128,8 +139,12 @@ class StageHost:
         position = await asyncio.to_thread(frontier, reply.plan, began.input, outcomes)
         return Beginning(plan=reply.plan, position=position, ended=outcomes.counts.total())
 
-    async def run_stage(self, order: StageOrder) -> StageResult:
+    async def run_stage(self, order: StageOrder, nest: Nest) -> StageResult:
         """Make an attempt of a stage, unless it has ended before.
+
+        Args:
+            order: Which stage.
+            nest: What carries out its nested runs.
 
         Raises:
             TryAgain: When it failed, and is to be tried again.
@@ -142,9 +157,14 @@ class StageHost:
         if before and not is_retried(order.retry, before.kind, before.attempts):
             raise StageFailed(before)  # its end was recorded, and then its worker died
         failed = before.attempts if before else 0
-        task = StageTask(log=self._log(order.name, order.at.path), order=order, failed=failed)
+        anew, log = outcomes.times_forgotten(order.at), self._log(order.name, order.at.path)
+        task = StageTask(log=log, order=order, failed=failed, anew=anew)
+        nested = partial(self._nested, order, outcomes, nest)
         try:
-            reply, seconds = await self._carried_out(order.name, task, order.at, order.timeout_s, failed)
+            async with self._crowds[order.name.count("/")]:
+                reply, seconds = await self._carried_out(
+                    order.name, task, order.at, order.timeout_s, failed, nested
+                )
         except StageFailed as error:
             await self._failed(order, error.failure, outcomes)
         return await self._ended(order, reply, seconds + order.child_s, outcomes)
@@ -211,7 +231,7 @@ class StageHost:
     async def finish(self, order: FinishOrder) -> None:
         """Record how an experiment has ended."""
         outcomes = await self._outcomes(order.name)
-        ended = order.model_dump(include={"reason", "value", "message"})
+        ended = order.model_dump(exclude={"name"})
         await _recorded(outcomes, Finished(recorded=time(), **ended))
         self._known.pop(order.name, None)
         await asyncio.to_thread(outcomes.close)
@@ -241,6 +261,28 @@ class StageHost:
         await _recorded(outcomes, entry, *answers)
         return StageResult(value=reply.value, outcome=reply.outcome, seconds=seconds, decided=asked)
 
+    async def _nested(self, order: StageOrder, outcomes: Outcomes, nest: Nest, run: NestedRun) -> NestedEnd:
+        """How a nested run ends, or has ended."""
+        if (found := outcomes.nested(run.at, run.key)) and found.budget == run.budget:
+            if found.definition == run.definition:
+                return NestedEnd(value=found.value)
+            return NestedEnd(error=ToldError.of(_redefined(run)))
+        began = time()
+        end = await nest(run)
+        if end.error is None and end.lasts:
+            entry = NestedEnded(
+                recorded=time(),
+                at=run.at,
+                key=run.key,
+                name=child_name(order.name, run.at, run.key),
+                definition=run.definition,
+                budget=run.budget,
+                value=end.value,
+                seconds=time() - began,
+            )
+            await _recorded(outcomes, entry)
+        return end
+
     async def _failed(self, order: StageOrder, failure: StageFailure, outcomes: Outcomes) -> NoReturn:
         await _recorded(outcomes, AttemptFailed(recorded=time(), at=order.at, failure=failure))
         if is_retried(order.retry, failure.kind, failure.attempts):
@@ -256,6 +298,7 @@ class StageHost:
         at: At | None = None,
         timeout_s: float | None = None,
         failed: int = 0,
+        nest: Nest = nobody,
     ) -> tuple[Reply, float]:
         """What came of a task.
 
@@ -268,7 +311,7 @@ class StageHost:
         if isinstance(task, StageTask) and timeout_s is not None:  # importing is not the stage's time
             first = LoadTask(log=task.log, spec=task.order.spec)
         try:
-            reply, seconds = await self._processes.carried_out(task, timeout_s, first)
+            reply, seconds = await self._processes.carried_out(task, timeout_s, first, nest)
         except StageDied as death:
             if death.kind is None:
                 raise
@@ -296,6 +339,14 @@ def _found(outcomes: Outcomes, at: At) -> StageResult | None:
     return StageResult(value=found.value, outcome=found.outcome, seconds=found.seconds)
 
 
+def _redefined(run: NestedRun) -> DefinitionError:
+    problem = (
+        f"the stage {run.at} has run another definition under this name before; undo the change, or give the"
+        " new one a name of its own"
+    )
+    return DefinitionError([problem], f"the nested run {run.key}")
+
+
 async def _recorded(outcomes: Outcomes, *entries: Entry) -> None:
     """Record, however long the store is away: what a stage gave is not to be made again for that."""
     while True:
@@ -321,6 +372,8 @@ def _beginning(input: PlanInput, reply: Reply, before: Began | None) -> Began:
         structure=reply.structure,
         seed=input.seed,
         owner=input.owner,
+        defaults=input.spec.defaults,
+        budget=input.budget,
     )
 
 

@@ -8,6 +8,7 @@ from pydantic import Field, JsonValue
 from metta.sweep.contracts.attempts import Code
 from metta.sweep.contracts.experiments import ExperimentSpec, MergeOrder, Order, RecoverOrder, StageOrder
 from metta.sweep.contracts.models import Wire
+from metta.sweep.contracts.nested import NestedEnd, NestedRun
 from metta.sweep.contracts.plans import At, Outcome, Plan, StageFailure
 from metta.sweep.contracts.values import Value
 
@@ -49,46 +50,81 @@ class LoadTask(_Task):
     spec: ExperimentSpec
 
 
-class StageTask(_Task):
-    """Make one attempt of a stage; ``failed`` were made before."""
+class _OrderTask(_Task):
+    order: Order
+
+    @property
+    def spec(self) -> ExperimentSpec:
+        """Which experiment it is about."""
+        return self.order.spec
+
+
+class StageTask(_OrderTask):
+    """Make one attempt of a stage; ``failed`` were made before, and it was forgotten ``anew`` times."""
 
     kind: Literal["stage"] = "stage"
     order: StageOrder
     failed: int = 0
+    anew: int = 0
 
 
-class RecoverTask(_Task):
+class RecoverTask(_OrderTask):
     """Ask the ``on_error`` of a stage."""
 
     kind: Literal["recover"] = "recover"
     order: RecoverOrder
 
 
-class DecideTask(_Task):
+class DecideTask(_OrderTask):
     """Ask a predicate."""
 
     kind: Literal["decide"] = "decide"
-    order: Order
 
 
-class MergeTask(_Task):
+class MergeTask(_OrderTask):
     """Merge the results of parallel branches."""
 
     kind: Literal["merge"] = "merge"
     order: MergeOrder
 
 
-class ChildTask(_Task):
+class ChildTask(_OrderTask):
     """Ask what the workflow that does a stage's work is to be given."""
 
     kind: Literal["child"] = "child"
-    order: Order
 
 
 Task: TypeAlias = Annotated[
     PlanTask | LoadTask | StageTask | RecoverTask | DecideTask | MergeTask | ChildTask,
     Field(discriminator="kind"),
 ]
+
+
+class Answered(Wire):
+    """The end of a nested run that the process has asked for."""
+
+    kind: Literal["answered"] = "answered"
+    number: int
+    end: NestedEnd
+
+
+Incoming: TypeAlias = Annotated[Task | Answered, Field(discriminator="kind")]
+"""What a worker says to a stage process that is ready."""
+
+
+class Asked(Wire):
+    """The code of the stage asks for a nested run; ``number`` tells it from others of this process."""
+
+    kind: Literal["asked"] = "asked"
+    number: int
+    run: NestedRun
+
+
+class Dropped(Wire):
+    """It does not want it any more."""
+
+    kind: Literal["dropped"] = "dropped"
+    number: int
 
 
 class Reply(Wire):
@@ -109,6 +145,7 @@ class Reply(Wire):
         code: What changes with the stage's code.
     """
 
+    kind: Literal["reply"] = "reply"
     trouble: str = ""
     failure: StageFailure | None = None
     mistakes: tuple[str, ...] = ()
@@ -116,8 +153,12 @@ class Reply(Wire):
     outcome: Outcome | None = None
     decided: tuple[At, bool] | None = None
     answer: bool = False
-    child: JsonValue = None
+    child: dict[str, JsonValue] | None = None
     summary: str = ""
     plan: Plan | None = None
     structure: tuple[str, ...] = ()
     code: str = ""
+
+
+Outgoing: TypeAlias = Annotated[Reply | Asked | Dropped, Field(discriminator="kind")]
+"""What a stage process says to its worker."""

@@ -4,16 +4,24 @@ import asyncio
 import os
 import signal
 import sys
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from socket import socketpair
 from time import monotonic
 
+from pydantic import TypeAdapter
+
 from metta.sweep.contracts.errors import SweepError
+from metta.sweep.contracts.models import Wire
 from metta.sweep.contracts.plans import StageFailureKind
 from metta.sweep.runners.deaths import cause_of, oom_kills_lately
 from metta.sweep.runners.environments import environment
-from metta.sweep.stages.messages import Reply, Setting, Task
+from metta.sweep.stages.messages import Asked, Dropped, Outgoing, Reply, Setting, Task
+from metta.sweep.stages.permits import Permit, Permits
+from metta.sweep.stages.waits import Clock, Nest, Waits, nobody
+
+_OUTGOING = TypeAdapter[Outgoing](Outgoing)
 
 LINE_BYTES = 64 * 1024 * 1024
 """Longest line that is read from a process; values are far shorter."""
@@ -84,27 +92,53 @@ class StageProcess:
         if not await self._reader.readline():
             raise await self._death(None, 0)
 
-    async def carried_out(self, task: Task, timeout_s: float | None) -> Reply:
+    async def carried_out(
+        self, task: Task, timeout_s: float | None, permit: Permit, nest: Nest = nobody
+    ) -> Reply:
         """Let it carry out a task.
+
+        Args:
+            task: What to do.
+            timeout_s: Longest time it may take, waits for nested runs left out.
+            permit: Is lent to others during these waits.
+            nest: What carries nested runs out.
 
         Raises:
             StageDied: When it ended, or was killed because that took too long.
         """
         self._ooms = oom_kills_lately()
         offset = task.log.stat().st_size if task.log.exists() else 0
-        with suppress(ConnectionError):  # when it has died, that is noticed below
-            self._writer.write(task.model_dump_json().encode() + b"\n")
-            await self._writer.drain()
+        await self._tell(task)
         try:
-            async with asyncio.timeout(timeout_s):
-                line = await self._reader.readline()
+            async with asyncio.timeout(timeout_s) as limit:
+                reply = await self._replied(Waits(nest, permit, Clock(limit), self._tell))
         except TimeoutError:
             await self.close()
             message = f"it took longer than {timeout_s:g} s"
             raise StageDied("timeout", message, _tail(task.log, offset)) from None
-        if not line.endswith(b"\n"):
+        if reply is None:
             raise await self._death(task.log, offset)
-        return Reply.model_validate_json(line)
+        return reply
+
+    async def _replied(self, waits: Waits) -> Reply | None:
+        """The reply to a task; None when the process has ended before."""
+        try:
+            while (line := await self._reader.readline()).endswith(b"\n"):
+                match _OUTGOING.validate_json(line):
+                    case Asked(number=number, run=run):
+                        waits.ask(number, run)
+                    case Dropped(number=number):
+                        await waits.drop(number)
+                    case Reply() as reply:
+                        return reply
+            return None
+        finally:
+            await waits.close()
+
+    async def _tell(self, said: Wire) -> None:
+        with suppress(ConnectionError):  # when it has died, that is noticed elsewhere
+            self._writer.write(said.model_dump_json().encode() + b"\n")
+            await self._writer.drain()
 
     async def _death(self, log: Path | None, offset: int) -> StageDied:
         with suppress(ProcessLookupError):  # children that it leaves behind go with it
@@ -137,28 +171,39 @@ class StageProcesses:
 
     Args:
         setting: What each of them is told first.
-        permits: So many of them there are at most; None takes the number of cores.
+        permits: So many of them run code at the same time; None takes the number of cores. Those whose
+            stages wait for nested runs do not count.
+
+    Attributes:
+        limit: How many permits there are.
     """
 
     def __init__(self, setting: Setting, permits: int | None = None) -> None:
         cores = len(os.sched_getaffinity(0))
         self._setting = setting
-        self._limit = permits or cores
-        self._threads = max(1, cores // self._limit)
+        self.limit = permits or cores
+        self._threads = max(1, cores // self.limit)
+        self._permits = Permits(self.limit)
+        self._held: set[Permit] = set()
         self._ready = asyncio.Queue[StageProcess | Exception]()
         self._count = 0
         self._waiting = 0
         self._starting: set[asyncio.Task[None]] = set()
 
     async def carried_out(
-        self, task: Task, timeout_s: float | None = None, first: Task | None = None
+        self,
+        task: Task,
+        timeout_s: float | None = None,
+        first: Task | None = None,
+        nest: Nest = nobody,
     ) -> tuple[Reply, float]:
-        """Carry out a task as soon as a process has nothing else to do.
+        """Carry out a task as soon as there is a permit.
 
         Args:
             task: What to do.
             timeout_s: Longest time it may take, waiting left out.
             first: What the same process does before, in whatever time that takes.
+            nest: What carries out the nested runs of a stage.
 
         Returns:
             What came of it, and how many seconds it took.
@@ -167,19 +212,12 @@ class StageProcesses:
             StageDied: When its process ended before.
             OSError: When no process can be started.
         """
-        process = await self._taken()
-        try:
+        async with Permit(self._permits) as permit, self._taken(permit) as process:
             if first:
-                await process.carried_out(first, None)
+                await process.carried_out(first, None, permit)
             began = monotonic()
-            reply = await process.carried_out(task, timeout_s)
-        except BaseException:  # also when nobody wants to know any more: its code is not to go on
-            await asyncio.shield(process.close())
-            self._count -= 1
-            self.prepare(self._waiting)
-            raise
-        self._ready.put_nowait(process)
-        return reply, monotonic() - began
+            reply = await process.carried_out(task, timeout_s, permit, nest)
+            return reply, monotonic() - began
 
     def prepare(self, count: int, first: Task | None = None) -> None:
         """Start processes for so many more tasks than are carried out; it takes a while.
@@ -188,7 +226,7 @@ class StageProcesses:
             count: So many tasks.
             first: What each of the new processes does before it is given another task.
         """
-        for _ in range(min(count - self._ready.qsize() - len(self._starting), self._limit - self._count)):
+        for _ in range(min(count - self._ready.qsize() - len(self._starting), self._room)):
             self._count += 1
             starting = asyncio.create_task(self._start(first))
             self._starting.add(starting)
@@ -202,7 +240,34 @@ class StageProcesses:
             if isinstance(process, StageProcess):
                 await process.close()
 
-    async def _taken(self) -> StageProcess:
+    @property
+    def _room(self) -> int:
+        """How many more processes may be started; those that wait for nested runs do not count."""
+        return self.limit - self._count + sum(permit.is_lent for permit in self._held)
+
+    @asynccontextmanager
+    async def _taken(self, permit: Permit) -> AsyncIterator[StageProcess]:
+        """A process for one task."""
+        process = await self._found()
+        self._held.add(permit)
+        try:
+            yield process
+        except BaseException:  # also when nobody wants to know any more: its code is not to go on
+            self._held.discard(permit)
+            await asyncio.shield(self._end(process))
+            raise
+        self._held.discard(permit)
+        if self._room < 0:  # others were started while it waited
+            await self._end(process)
+        else:
+            self._ready.put_nowait(process)
+
+    async def _end(self, process: StageProcess) -> None:
+        await process.close()
+        self._count -= 1
+        self.prepare(self._waiting)
+
+    async def _found(self) -> StageProcess:
         self._waiting += 1
         try:
             self.prepare(self._waiting)
@@ -219,7 +284,7 @@ class StageProcesses:
         try:
             await process.start(self._setting, self._threads)
             if first:
-                await process.carried_out(first, None)
+                await process.carried_out(first, None, Permit(self._permits))
         except (OSError, StageDied) as error:
             self._count -= 1
             self._ready.put_nowait(error)

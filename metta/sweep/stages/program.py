@@ -1,7 +1,7 @@
 """The stage process: a program that carries out one task after the other.
 
 It exchanges lines with the worker that started it, over a socket: a ``Setting`` comes first, which it answers
-when it is ready; then a ``Reply`` answers each ``Task``.
+when it is ready; then a ``Reply`` answers each ``Task``. Before that, it may ask for nested runs.
 """
 
 import asyncio
@@ -16,8 +16,6 @@ from pathlib import Path
 from socket import socket
 from traceback import print_exception
 
-from pydantic import TypeAdapter
-
 from metta.sweep.contracts.errors import DefinitionError, StageFailed
 from metta.sweep.contracts.plans import StageFailure
 from metta.sweep.pipeline.packing import Unpackable
@@ -25,10 +23,10 @@ from metta.sweep.pipeline.unpacking import Misread
 from metta.sweep.runners.failures import failure_of
 from metta.sweep.runners.objective import enter
 from metta.sweep.runners.runner import die_with, flush
+from metta.sweep.stages.channel import Channel
 from metta.sweep.stages.desk import Desk
-from metta.sweep.stages.messages import LoadTask, PlanTask, Reply, Setting, Task
-
-_TASK = TypeAdapter[Task](Task)
+from metta.sweep.stages.messages import LoadTask, PlanTask, Reply, Task
+from metta.sweep.stages.nesting import Trouble
 
 
 def main(connection: int, life: int) -> None:
@@ -43,22 +41,20 @@ def main(connection: int, life: int) -> None:
     signal.signal(signal.SIGINT, lambda *_: None)
     faulthandler.enable()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    channel = socket(fileno=connection)
-    lines = channel.makefile("rb")
-    setting = Setting.model_validate_json(lines.readline())
+    channel = Channel(socket(fileno=connection))
+    setting = channel.setting()
     pid = os.getpid()
     enter(setting.code)
     folder = os.getcwd()
-    desk = Desk(setting)
-    channel.sendall(b"ready\n")
+    desk = Desk(setting, channel)
+    channel.ready()
     with asyncio.Runner() as runner:
-        while line := lines.readline():
-            task = _TASK.validate_json(line)
+        for task in channel.tasks():
             with _printing_to(task.log):
                 reply = runner.run(_replied(desk, task))
             if os.getpid() != pid:
                 os._exit(0)  # a child that the stage forked has no business here
-            channel.sendall(reply.model_dump_json().encode() + b"\n")
+            channel.tell(reply)
             os.chdir(folder)
 
 
@@ -76,6 +72,8 @@ async def _replied(desk: Desk, task: Task) -> Reply:
             return Reply(mistakes=(f"its input: {error}",))
         failure = StageFailure(stage=str(task.order.at), kind="contract", message=str(error))
         return Reply(failure=failure)
+    except Trouble as error:
+        return Reply(trouble=str(error))
     except Exception as error:  # the store's or ours: not of the stage, and perhaps mended soon
         print_exception(error)
         return Reply(trouble=f"{type(error).__name__}: {error}")

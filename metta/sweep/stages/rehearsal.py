@@ -9,7 +9,6 @@ import sys
 
 from metta.sweep.contracts.changes import changes_since
 from metta.sweep.contracts.errors import DefinitionChanged, DefinitionError
-from metta.sweep.contracts.experiments import ExperimentSpec
 from metta.sweep.contracts.raised import Mistakes
 from metta.sweep.contracts.retries import RetryAnswer, RetryQuestion
 from metta.sweep.pipeline.pictures import description
@@ -46,7 +45,7 @@ def _rehearsed(question: RetryQuestion) -> str:
     outcomes.refresh()
     before = outcomes.began
     assert before is not None
-    definition = loaded(ExperimentSpec(experiment=before.experiment, fields=before.fields), store).definition
+    definition = loaded(before.spec, store).definition
     structure = tuple(description(definition).splitlines())
     now = before.model_copy(update={"fingerprint": definition.plan.fingerprint, "structure": structure})
     if changes := changes_since(before, now):

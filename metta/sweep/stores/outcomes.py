@@ -16,6 +16,7 @@ from metta.sweep.contracts.outcomes import (
     Finished,
     Line,
     Merged,
+    NestedEnded,
     StageEnded,
 )
 from metta.sweep.contracts.plans import At, StageFailure
@@ -52,6 +53,7 @@ class Outcomes:
         self._failures: dict[At, StageFailure] = {}
         self._forgetting: list[Began] = []
         self._begun = set[str]()
+        self._nested: dict[tuple[At, str], NestedEnded] = {}
         self.counts = Counter[str]()
 
     def refresh(self) -> None:
@@ -92,6 +94,10 @@ class Outcomes:
     def failure(self, at: At) -> StageFailure | None:
         """The last failure of a stage since the experiment began, or was begun again."""
         return self._failures.get(at)
+
+    def nested(self, at: At, key: str) -> NestedEnded | None:
+        """What a nested run of a stage has given; None when it has not."""
+        return self._nested.get((at, key))
 
     def add(self, *entries: Entry) -> None:
         """Record entries durably; of two that say what a step gave, the first one holds.
@@ -135,6 +141,8 @@ class Outcomes:
                 self._failures[entry.at] = entry.failure
             case Finished():
                 self.finished = entry
+            case NestedEnded():
+                self._nested[entry.at, entry.key] = entry
             case StageEnded() | Decided() | Merged():
                 self._known.setdefault(entry.at, _known.dump_json(entry))
                 if isinstance(entry, StageEnded):
@@ -151,3 +159,4 @@ class Outcomes:
             found = _known.validate_json(self._known.pop(at))
             if isinstance(found, StageEnded):
                 self.counts[found.outcome.status] -= 1
+        self._nested = {run: end for run, end in self._nested.items() if not began.forgets(end.at)}

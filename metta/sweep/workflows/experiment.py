@@ -9,7 +9,8 @@ from temporalio.common import SearchAttributeKey
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
-    from metta.sweep.contracts.activities import FINISH_EXPERIMENT, PLAN_EXPERIMENT
+    from metta.sweep.contracts.activities import COUNT_SPENT, FINISH_EXPERIMENT, PLAN_EXPERIMENT
+    from metta.sweep.contracts.budgets import SharedBudget
     from metta.sweep.contracts.errors import DefinitionError, StageFailed, SweepEnded
     from metta.sweep.contracts.experiments import (
         Beginning,
@@ -20,16 +21,23 @@ with workflow.unsafe.imports_passed_through():
         ExperimentStatus,
         FinishOrder,
         PlanInput,
+        SpentOrder,
+        Steering,
     )
+    from metta.sweep.contracts.models import parse
+    from metta.sweep.contracts.nested import NestedKey, NestedRun, NestedState
     from metta.sweep.contracts.plans import Plan, Position
     from metta.sweep.contracts.raised import details_of
     from metta.sweep.contracts.values import Value
     from metta.sweep.pipeline.interpreter import Interpreter
+    from metta.sweep.workflows.children import Children
+    from metta.sweep.workflows.executed import executed
     from metta.sweep.workflows.gate import Gate
-    from metta.sweep.workflows.inputs import input_from
+    from metta.sweep.workflows.inputs import input_from, only
+    from metta.sweep.workflows.nested import NestedRuns
     from metta.sweep.workflows.policies import FULL_EVENTS
     from metta.sweep.workflows.stage_table import StageTable
-    from metta.sweep.workflows.steps import Steps, executed
+    from metta.sweep.workflows.steps import Steps
 
 ENDING = "record the end"
 NOTHING = Value()
@@ -48,6 +56,9 @@ class Experiment:
     def __init__(self, *input: JsonValue) -> None:
         self._control = ExperimentControl()
         self._gate, self._table = Gate(self._is_shut), StageTable()
+        self._children = Children(workflow.info().workflow_id, self._gate, lambda: self._control)
+        self._nested = NestedRuns(workflow.info().workflow_id, self._children, self._is_held)
+        self._steps: Steps | None = None
         self._state: ExperimentState = "running"
         self._reason, self._shown = "", ""
         self._wrong: DefinitionError | None = None
@@ -57,6 +68,8 @@ class Experiment:
             self._wrong = error
         else:
             self._control = self._input.control
+            if self._input.beginning is None:
+                self._control = self._control.model_copy(update={"budget": self._input.budget})
             self._state = self._control.state
 
     @workflow.run
@@ -80,9 +93,9 @@ class Experiment:
             raise ApplicationError(str(error), *details, type=kind, non_retryable=True) from error
 
     @workflow.update
-    def pause(self, *_: JsonValue) -> ExperimentControl:
-        """Let no other stage begin; those that run may end."""
-        return self._change(pause=True)
+    async def pause(self, *_: JsonValue) -> ExperimentControl:
+        """Let no other stage begin; those that run may end, but for their sweeps and experiments."""
+        return await self._change(Steering(pause=True))
 
     @pause.validator
     def _check_pause(self, *_: JsonValue) -> None:
@@ -90,14 +103,56 @@ class Experiment:
             raise SweepEnded("the experiment is being stopped; run it again with resume=True (`--resume`)")
 
     @workflow.update
-    def resume(self, *_: JsonValue) -> ExperimentControl:
+    async def resume(self, *_: JsonValue) -> ExperimentControl:
         """Go on after a pause."""
-        return self._change(pause=False)
+        return await self._change(Steering(pause=False))
 
     @workflow.update
-    def stop(self, *_: JsonValue) -> ExperimentControl:
-        """End as soon as the stages that run have ended."""
-        return self._change(stop=True)
+    async def stop(self, *_: JsonValue) -> ExperimentControl:
+        """End as soon as the stages that run have ended; their sweeps and experiments are stopped."""
+        return await self._change(Steering(stop=True))
+
+    @workflow.update
+    async def set_budget(self, *budget: JsonValue) -> ExperimentControl:
+        """Change the limits that are given; the others stay. What runs gets its share of them."""
+        changed = self._control.budget.changed(self._budget_from(budget))
+        try:
+            await self._children.divide(changed)
+        except DefinitionError as error:
+            raise ApplicationError(str(error), *details_of(error), type=type(error).__name__) from error
+        self._control = self._control.model_copy(update={"budget": changed})
+        self._show()
+        return self._control
+
+    @set_budget.validator
+    def _check_budget(self, *budget: JsonValue) -> None:
+        self._budget_from(budget)
+        if self._input.granted:
+            problem = "its budget is a share of that of the experiment that it runs within; change that one"
+            raise DefinitionError([problem], workflow.info().workflow_id)
+
+    @workflow.signal
+    async def steer(self, *given: JsonValue) -> None:
+        """What the experiment wants of it within which it runs."""
+        steering = Steering.model_validate(only(given, "the signal steer"))
+        if steering.budget:
+            await self._children.divide(steering.budget, by_force=True)
+            self._control = self._control.model_copy(update={"budget": steering.budget})
+            self._input = self._input.model_copy(update={"granted": True})
+        await self._change(steering)
+
+    @workflow.update
+    async def nest(self, *given: JsonValue) -> NestedState:
+        """Let a run begin that the code of a stage asks for."""
+        run = NestedRun.model_validate(only(given, "the update nest"))
+        if self._control.stop and self._steps:
+            self._steps.give_up(run.at)
+        return await self._nested.begin(run)
+
+    @workflow.query
+    def nested(self, *given: JsonValue) -> NestedState:
+        """Whether a nested run has begun that had to wait."""
+        return self._nested.state(NestedKey.model_validate(only(given, "the query nested")))
 
     @workflow.query
     def status(self) -> ExperimentStatus:
@@ -113,10 +168,22 @@ class Experiment:
     async def _run(self) -> ExperimentResult:
         beginning = self._input.beginning or await self._planned()
         self._table.ended, position = beginning.ended, beginning.position
+        self._children.begin(beginning.spent)
         name = workflow.info().workflow_id
         given = self._input
-        steps = Steps(name, given.spec, beginning.plan, self._gate, self._table, self._show, given.seed)
-        running = asyncio.create_task(Interpreter(steps).run(beginning.plan, position))
+        self._steps = Steps(
+            name,
+            given.spec,
+            beginning.plan,
+            self._gate,
+            self._children,
+            self._nested,
+            self._table,
+            self._show,
+            given.seed,
+            given.lineage,
+        )
+        running = asyncio.create_task(Interpreter(self._steps).run(beginning.plan, position))
         try:
             await workflow.wait_condition(lambda: running.done() or self._is_drained())
         except asyncio.CancelledError:  # by name: a workflow that is evicted must not wait for anything more
@@ -131,11 +198,16 @@ class Experiment:
         try:
             value = running.result()
         except StageFailed as error:
-            await executed(
-                FINISH_EXPERIMENT, FinishOrder(name=name, reason="failed", message=str(error)), ENDING
-            )
+            order = FinishOrder(name=name, reason="failed", message=str(error), budget=self._control.budget)
+            await executed(FINISH_EXPERIMENT, order, ENDING)
             raise
         return await self._finished(name, "completed", value)
+
+    def _budget_from(self, given: tuple[JsonValue, ...]) -> SharedBudget:
+        budget = parse(SharedBudget, only(given, "the budget"), "the budget")
+        if self._control.stop:
+            raise SweepEnded("the experiment is being stopped; run it again with resume=True (`--resume`)")
+        return budget
 
     async def _planned(self) -> Beginning:
         info, input = workflow.info(), self._input
@@ -151,19 +223,30 @@ class Experiment:
             first_run=info.first_execution_run_id,
             seed=input.seed,
             owner=input.owner,
+            budget=self._control.budget,
         )
-        return await executed(PLAN_EXPERIMENT, order, "check the pipeline")
+        beginning = await executed(PLAN_EXPERIMENT, order, "check the pipeline")
+        if not (self._control.budget.is_limited and order.resume):
+            return beginning
+        name = info.workflow_id
+        counted = await executed(COUNT_SPENT, SpentOrder(names=(name,)), "count what was spent before")
+        return beginning.model_copy(update={"spent": counted.spent[name]})
 
     async def _finished(
         self, name: str, reason: Literal["completed", "stopped"], value: Value = NOTHING
     ) -> ExperimentResult:
         """Record the end before it is told."""
-        await executed(FINISH_EXPERIMENT, FinishOrder(name=name, reason=reason, value=value), ENDING)
+        order = FinishOrder(name=name, reason=reason, value=value, budget=self._control.budget)
+        await executed(FINISH_EXPERIMENT, order, ENDING)
         self._over("finished", reason)
         return ExperimentResult(name=name, reason=reason, value=value)
 
     def _is_shut(self) -> bool:
         return self._control.pause or self._control.stop or self._is_full()
+
+    def _is_held(self) -> bool:
+        """Whether no nested run is to begin; its stage has begun, and so history is full for nobody here."""
+        return self._control.pause or self._control.stop
 
     def _is_drained(self) -> bool:
         return (self._control.stop or self._is_full()) and self._gate.inside == 0
@@ -175,13 +258,20 @@ class Experiment:
         return info.is_continue_as_new_suggested() and not has_room
 
     def _continued(self, plan: Plan, position: Position[Value]) -> ExperimentInput:
-        beginning = Beginning(plan=plan, position=position, ended=self._table.ended)
+        spent = self._children.purse.total
+        beginning = Beginning(plan=plan, position=position, ended=self._table.ended, spent=spent)
         return self._input.model_copy(update={"control": self._control, "beginning": beginning})
 
-    def _change(self, **changes: bool) -> ExperimentControl:
+    async def _change(self, steering: Steering) -> ExperimentControl:
+        changes = {"pause": steering.pause} if steering.pause is not None else {}
+        if steering.stop:
+            changes["stop"] = True
         self._control = self._control.model_copy(update=changes)
         self._state = self._control.state
         self._show()
+        if steering.stop and self._steps:  # before what they wait for ends, which they would take for all
+            await self._steps.stop()
+        await self._children.steer(Steering(pause=steering.pause, stop=steering.stop))
         return self._control
 
     def _over(self, state: ExperimentState, reason: str = "") -> None:

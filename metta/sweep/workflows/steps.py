@@ -1,9 +1,10 @@
 """Steps: what a pipeline does to the world, as activities and child workflows."""
 
+import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
-from pydantic import BaseModel, JsonValue
+from pydantic import JsonValue
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, ChildWorkflowError
 
@@ -14,9 +15,8 @@ with workflow.unsafe.imports_passed_through():
         PREPARE_CHILD,
         RECOVER_STAGE,
         RUN_STAGE,
-        ActivityReference,
     )
-    from metta.sweep.contracts.errors import StageFailed
+    from metta.sweep.contracts.errors import BudgetSpent, StageFailed
     from metta.sweep.contracts.experiments import (
         ExperimentSpec,
         MergeOrder,
@@ -25,17 +25,15 @@ with workflow.unsafe.imports_passed_through():
         StageOrder,
         StageResult,
     )
+    from metta.sweep.contracts.nested import child_name
     from metta.sweep.contracts.plans import At, Plan, StageFailure, StageStep, width_of
     from metta.sweep.contracts.seeds import derived_seed
     from metta.sweep.contracts.values import Value, inline_bytes
+    from metta.sweep.workflows.children import Children
+    from metta.sweep.workflows.executed import executed
     from metta.sweep.workflows.gate import Gate
-    from metta.sweep.workflows.policies import HEARTBEAT, LONGEST, RETRY
+    from metta.sweep.workflows.nested import NestedRuns
     from metta.sweep.workflows.stage_table import StageTable
-
-InputT = TypeVar("InputT", bound=BaseModel)
-ResultT = TypeVar("ResultT", bound=BaseModel)
-
-SUMMARY_CHARS = 100
 
 
 class Steps:
@@ -46,9 +44,12 @@ class Steps:
         spec: Where its code is.
         plan: What is run.
         gate: What lets steps begin.
+        children: What carries out workflows that do the work of stages.
+        nested: The runs that the code of stages asks for.
         table: What they do.
         show: Called when the table has changed.
         seed: Seed of the stages' seeds; None derives them from the name.
+        lineage: Hashes of the definitions of those experiments that it runs within.
     """
 
     def __init__(
@@ -57,11 +58,15 @@ class Steps:
         spec: ExperimentSpec,
         plan: Plan,
         gate: Gate,
+        children: Children,
+        nested: NestedRuns,
         table: StageTable,
         show: Callable[[], None],
         seed: int | None = None,
+        lineage: tuple[str, ...] = (),
     ) -> None:
         self._seed = seed
+        self._children, self._nested = children, nested
         self._gate, self._table, self._show = gate, table, show
         self._name = name
         self._common: dict[str, Any] = {
@@ -70,7 +75,11 @@ class Steps:
             "fingerprint": plan.fingerprint,
             "inline_bytes": inline_bytes(width_of(plan)),
             "seed": seed,
+            "lineage": lineage,
         }
+        self._attempts: dict[At, asyncio.Task[StageResult]] = {}
+        self._given_up: set[At] = set()
+        self._is_stopping = False
         self._decided: dict[At, bool] = {}
 
     async def run_stage(self, step: StageStep, at: At, value: Value) -> Value:
@@ -82,7 +91,23 @@ class Steps:
                 began = workflow.time()
                 child = await self._child(step, order)
                 order = order.model_copy(update={"child": child, "child_s": workflow.time() - began})
-            return self._ended(at, await executed(RUN_STAGE, order, str(at)))
+            if not (step.workflow and self._is_stopping) and (result := await self._attempted(order)):
+                return self._ended(at, result)
+        await workflow.wait_condition(lambda: False)  # it is begun again when the experiment goes on
+        raise AssertionError
+
+    async def stop(self) -> None:
+        """Give up those stages that wait for nested runs: these are stopped, and go on when it does."""
+        self._is_stopping = True
+        for at in self._nested.stages():
+            self.give_up(at)
+        await workflow.wait_condition(lambda: not self._given_up & self._attempts.keys())
+
+    def give_up(self, at: At) -> None:
+        """Give up a stage that asks for a nested run."""
+        if attempt := self._attempts.get(at):
+            self._given_up.add(at)
+            attempt.cancel()
 
     async def recover(self, at: At, value: Value, failure: StageFailure) -> Value:
         """Ask the stage's ``on_error``."""
@@ -104,6 +129,23 @@ class Steps:
         async with self._gate.passed():
             return await executed(MERGE_BRANCHES, order, f"{at}: merge")
 
+    async def _attempted(self, order: StageOrder) -> StageResult | None:
+        """What a stage gives; None when it is given up because the experiment is stopped."""
+        at = order.at
+        attempt = self._attempts[at] = asyncio.create_task(executed(RUN_STAGE, order, str(at)))
+        try:
+            result = await attempt
+        except (StageFailed, ActivityError, asyncio.CancelledError):
+            del self._attempts[at]
+            is_given_up = at in self._given_up
+            await self._nested.end(at, cancel=not is_given_up)
+            if not is_given_up:
+                raise
+            return None
+        del self._attempts[at]
+        await self._nested.end(at, cancel=True)  # those that it has not waited for
+        return result
+
     def _ended(self, at: At, result: StageResult) -> Value:
         self._table.end(result)
         self._show()
@@ -117,56 +159,22 @@ class Steps:
         child = await executed(PREPARE_CHILD, order, f"{order.at}: prepare")
         if child.input is None:
             return None
-        name = _child_name(self._name, order.at, child.anew)
-        async with self._gate.with_child():
-            try:
-                await workflow.execute_child_workflow(
-                    step.workflow or "",
-                    self._seeded(order.at, child.input),
-                    id=name,
-                    static_summary=child.summary[:SUMMARY_CHARS],
-                    cancellation_type=workflow.ChildWorkflowCancellationType.WAIT_CANCELLATION_COMPLETED,
-                    parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
-                )
-            except ChildWorkflowError as error:
-                raise _child_failed(order.at, error) from error
+        name = child_name(self._name, order.at, anew=child.anew)
+        input = self._seeded(order.at, child.input)
+        try:
+            await self._children.result(step.workflow or "", input, name, child.summary)
+        except ChildWorkflowError as error:
+            raise _child_failed(order.at, error) from error
+        except BudgetSpent as error:
+            failure = StageFailure(stage=str(order.at), kind="user", message=str(error), attempts=1)
+            raise StageFailed(failure) from error
         return name
 
-    def _seeded(self, at: At, input: JsonValue) -> JsonValue:
+    def _seeded(self, at: At, input: dict[str, JsonValue]) -> dict[str, JsonValue]:
         """A child's input, with a seed of its own where this experiment has one."""
-        if self._seed is None or not isinstance(input, dict):
+        if self._seed is None:
             return input
         return {"seed": derived_seed(self._seed, 0, str(at)), **input}
-
-
-def _child_name(parent: str, at: At, anew: int) -> str:
-    """The workflow of a stage, by the same name at each attempt, until it is forgotten."""
-    turns = f"@{'.'.join(map(str, at.turns))}" if at.turns else ""
-    return f"{parent}/{at.path}{turns}" + (f"~{anew}" if anew else "")
-
-
-async def executed(reference: ActivityReference[InputT, ResultT], order: InputT, summary: str) -> ResultT:
-    """What an activity gives.
-
-    Raises:
-        StageFailed: When user code has failed for good.
-    """
-    try:
-        result: ResultT = await workflow.execute_activity(
-            reference.name,
-            order,
-            result_type=reference.result,
-            start_to_close_timeout=LONGEST,
-            heartbeat_timeout=HEARTBEAT,
-            retry_policy=RETRY,
-            cancellation_type=workflow.ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-            summary=summary[:SUMMARY_CHARS],
-        )
-    except ActivityError as error:
-        if isinstance(error.cause, ApplicationError) and error.cause.type == StageFailed.__name__:
-            raise StageFailed(StageFailure.model_validate(error.cause.details[0])) from error
-        raise
-    return result
 
 
 def _child_failed(at: At, error: ChildWorkflowError) -> BaseException:

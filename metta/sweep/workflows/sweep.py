@@ -13,6 +13,7 @@ with workflow.unsafe.imports_passed_through():
     from metta.sweep.contracts.advances import LaneState, TrialNews
     from metta.sweep.contracts.budgets import Budget, Control, budget_from, concurrency_from, pause_from
     from metta.sweep.contracts.errors import DefinitionError, SweepEnded, SweepError
+    from metta.sweep.contracts.experiments import Steering
     from metta.sweep.contracts.raised import details_of
     from metta.sweep.contracts.sweeps import (
         Progress,
@@ -55,6 +56,7 @@ class Sweep:
     def __init__(self, *input: JsonValue) -> None:
         # a reset changes it: versions that are counted anew must not look like known ones
         self._control = Control(run=workflow.info().run_id)
+        self._input: SweepInput
         self._progress = Progress()
         self._lane: JobLane | None = None
         self._shown_at = 0.0
@@ -152,6 +154,21 @@ class Sweep:
         best = news.best if news.best is not None else self._progress.best
         self._progress = news.model_copy(update={"best": best})
         self._show()
+
+    @workflow.signal
+    def steer(self, *given: JsonValue) -> None:
+        """What the experiment wants of it within which it runs."""
+        steering = Steering.model_validate(only(given, "the signal steer"))
+        changes: dict[str, object] = {}
+        if steering.pause is not None:
+            changes["pause"] = "soon" if steering.pause else None
+        if steering.stop:
+            changes["stop"] = True
+        if steering.budget:
+            limits = steering.budget.model_dump(exclude={"target"})  # which stays its own
+            changes["budget"] = self._control.budget.model_copy(update=limits)
+            self._input = self._input.model_copy(update={"granted": True})
+        self._change(**changes)
 
     @workflow.query
     def status(self) -> SweepStatus:
@@ -273,6 +290,9 @@ class Sweep:
     def _budget_from(self, given: tuple[JsonValue, ...]) -> Budget:
         budget = budget_from(only(given, "the budget"))
         self._refuse_when_stopping()
+        if self._input.granted:
+            problem = "its budget is a share of that of the experiment that it runs within; change that one"
+            raise DefinitionError([problem], workflow.info().workflow_id)
         return budget
 
     def _refuse_when_stopping(self) -> None:

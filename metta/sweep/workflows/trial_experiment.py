@@ -27,8 +27,8 @@ with workflow.unsafe.imports_passed_through():
     from metta.sweep.contracts.experiments import ExperimentInput, ExperimentResult, ExperimentSpec
     from metta.sweep.contracts.failures import MESSAGE_CHARS, Failure, FailureKind
     from metta.sweep.contracts.plans import StageFailure
+    from metta.sweep.workflows.executed import executed
     from metta.sweep.workflows.policies import LOOK, RETRY
-    from metta.sweep.workflows.steps import executed
 
 Why: TypeAlias = Literal["stop", "timeout"]
 
@@ -59,6 +59,7 @@ class TrialExperiment:
         self._input = ExperimentInput(
             experiment=spec.experiment,
             fields=spec.fields | attempt.params,
+            defaults=spec.defaults,
             seed=attempt.seed,
             resume=True,
             client=CLIENT,

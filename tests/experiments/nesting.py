@@ -1,0 +1,269 @@
+"""Experiments whose stages run others."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from metta.sweep import Constant, SweepFailed, Trial, Uniform, current_stage
+from metta.sweep.executors import LocalExecutor
+from metta.sweep.experiments import Experiment, SweepExperiment
+from metta.sweep.experiments.base import Pipeline
+
+X = {"x": Uniform(0.0, 1.0)}
+
+
+def note(folder: str, line: str) -> None:
+    """Append a line to the notes of a run: what was really done."""
+    if folder:
+        with (Path(folder) / "notes.txt").open("a") as notes:
+            notes.write(line + "\n")
+
+
+def train(params: dict[str, Any]) -> dict[str, float]:
+    return {"score": 1 - (params["x"] - 0.3) ** 2}
+
+
+def sweep(**options: Any) -> SweepExperiment:
+    return SweepExperiment(train, X, metric="score", goal="maximize", **{"seed": 3, **options})
+
+
+class Best(BaseModel):
+    score: float
+    sweeps: list[str]
+
+
+class Searching(Experiment):
+    """Awaits a sweep in an async stage."""
+
+    trials: int = 4
+
+    async def search(self) -> Best:
+        results = await sweep().run(budget=self.trials)
+        return Best(score=results.best_metric, sweeps=[results.sweep_id])
+
+    def pipeline(self) -> Pipeline[Any]:
+        return Pipeline().stage("search", self.search)
+
+
+class Blocking(Experiment):
+    """Runs sweeps in a sync stage, one after the other."""
+
+    def search(self) -> Best:
+        found = [sweep(name=name).run(budget=2) for name in ("first", "second")]
+        return Best(score=max(r.best_metric for r in found), sweeps=[r.sweep_id for r in found])
+
+    def pipeline(self) -> Pipeline[Any]:
+        return Pipeline().stage("search", self.search)
+
+
+class Gathering(Experiment):
+    """Awaits two at once, in a loop."""
+
+    async def search(self) -> Best:
+        found = await asyncio.gather(sweep().run(budget=2), sweep().run(budget=2))
+        return Best(score=max(r.best_metric for r in found), sweeps=[r.sweep_id for r in found])
+
+    def pipeline(self) -> Pipeline[Any]:
+        return Pipeline().loop_while(lambda ctx: ctx.iteration < 2).stage("search", self.search).end_loop()
+
+
+class Deep(Experiment):
+    """Runs itself, one level deeper."""
+
+    depth: int = 3
+    folder: str = ""
+
+    async def descend(self) -> int:
+        note(self.folder, f"{self.depth} {current_stage().key}")
+        below = await Deep(depth=self.depth - 1, folder=self.folder).run() if self.depth else -1
+        return int(below) + 1
+
+    def pipeline(self) -> Pipeline[Any]:
+        return Pipeline().stage("descend", self.descend)
+
+
+class Fragile(Experiment):
+    """Fails as long as a file is missing."""
+
+    folder: str
+    input: int = 0
+
+    def work(self, value: int) -> int:
+        note(self.folder, f"work {value}")
+        if not (Path(self.folder) / "mended").exists():
+            raise ValueError("it is broken")
+        return value + 1
+
+    def pipeline(self) -> Pipeline[Any]:
+        return Pipeline().stage("first", self.first).stage("work", self.work)
+
+    def first(self, value: int) -> int:
+        note(self.folder, f"first {value}")
+        return value + 10
+
+
+class Caring(Experiment):
+    """Retries a stage that runs a whole one and a broken one."""
+
+    folder: str
+
+    async def care(self) -> int:
+        note(self.folder, "care")
+        steps = await Deep(depth=1, folder=self.folder).run()
+        try:
+            return int(steps + await Fragile(folder=self.folder).run(5))
+        except Exception:
+            (Path(self.folder) / "mended").touch()
+            raise
+
+    def pipeline(self) -> Pipeline[Any]:
+        return Pipeline().stage("care", self.care).through(retry=2)
+
+
+class Endless(Experiment):
+    """Runs itself as it is."""
+
+    async def again(self) -> int:
+        return int(await Endless().run())
+
+    def pipeline(self) -> Pipeline[Any]:
+        return Pipeline().stage("again", self.again)
+
+
+class Forgetful(Experiment):
+    """Does not await what it runs."""
+
+    async def search(self) -> float:
+        return sweep().run(budget=2).best_metric
+
+    def pipeline(self) -> Pipeline[Any]:
+        return Pipeline().stage("search", self.search)
+
+
+class Asking(Experiment):
+    """Runs something in a predicate."""
+
+    def pipeline(self) -> Pipeline[Any]:
+        return Pipeline().conditional(
+            lambda ctx: sweep().run(budget=2).best_metric > 0, Pipeline().stage("then", lambda: 1)
+        )
+
+
+class Saying(Experiment):
+    """Runs a sweep that says nothing but its space, one level deeper."""
+
+    depth: int = 1
+
+    async def search(self) -> float:
+        if self.depth:
+            return float(await Saying(depth=self.depth - 1).run())
+        return (await SweepExperiment(search_space=X).run(budget=2)).best_metric
+
+    def pipeline(self) -> Pipeline[Any]:
+        return Pipeline().stage("search", self.search)
+
+
+class Spending(Experiment):
+    """Searches several times, each time with a budget of its own, in a loop or at once."""
+
+    times: int = 3
+    trials: int | None = 4
+    at_once: bool = False
+    levels: int = 0
+    direct: int = 0
+
+    async def spend(self) -> list[int]:
+        if self.levels:
+            below = Spending(
+                times=self.times, trials=self.trials, at_once=self.at_once, levels=self.levels - 1
+            )
+            return [*(await below.run(budget=100))]
+        sweeps = [sweep(name=f"s{n}") for n in range(self.times)]
+        if self.at_once:
+            found = await asyncio.gather(*(s.run(budget=self.trials) for s in sweeps))
+        else:
+            found = [await s.run(budget=self.trials) for s in sweeps]
+        return [len(results.trials) for results in found]
+
+    def pipeline(self) -> Pipeline[Any]:
+        first = Pipeline[Any]()
+        if self.direct:
+            first = first.stage("sweep", sweep(budget=self.direct))
+        return first.stage("spend", self.spend)
+
+
+def gated(trial: Trial) -> dict[str, float]:
+    import time
+
+    while trial.number and not (Path(trial.params["folder"]) / f"open-{trial.number}").exists():
+        time.sleep(0.02)
+    return {"score": trial.params["x"]}
+
+
+class Gated(Experiment):
+    """Waits for a sweep whose trials, but the first, end when somebody lets them."""
+
+    folder: str
+
+    async def wait(self) -> int:
+        space = {**X, "folder": Constant(self.folder)}
+        search = SweepExperiment(
+            gated, space, metric="score", goal="maximize", executor=LocalExecutor(max_parallel=1)
+        )
+        return len((await search.run(budget=6)).trials)
+
+    def pipeline(self) -> Pipeline[Any]:
+        return Pipeline().stage("wait", self.wait)
+
+
+def slow(trial: Trial) -> dict[str, float]:
+    import time
+
+    for step in range(600):
+        time.sleep(0.1)
+        trial.report(step=step, score=float(step))
+    return {"score": 0.0}
+
+
+class Slow(Experiment):
+    """Waits for a sweep that takes its time, beside another stage."""
+
+    async def wait(self) -> int:
+        sweeping = SweepExperiment(slow, X, metric="score", goal="maximize")
+        return len((await sweeping.run(budget=2)).trials)
+
+    def pipeline(self) -> Pipeline[Any]:
+        return Pipeline().stage("wait", self.wait)
+
+
+class Top(Experiment):
+    """Waits for another one that waits."""
+
+    async def wait(self) -> int:
+        result: int = await Slow().run(name="below")
+        return result
+
+    def pipeline(self) -> Pipeline[Any]:
+        return Pipeline().stage("wait", self.wait)
+
+
+def broken(params: dict[str, Any]) -> float:
+    raise ValueError("no luck today")
+
+
+class Breaking(Experiment):
+    """Runs sweeps of which every trial fails, until something else than that goes wrong."""
+
+    async def insist(self) -> int:
+        for _ in range(9):
+            search = SweepExperiment(broken, X, metric="score", goal="maximize", max_failures=1)
+            try:
+                await search.run(budget=2)
+            except SweepFailed:
+                continue
+        return 9
+
+    def pipeline(self) -> Pipeline[Any]:
+        return Pipeline().stage("insist", self.insist)
