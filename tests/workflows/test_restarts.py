@@ -1,9 +1,15 @@
 """Workflows that begin an experiment again from a stage on, as any Temporal client starts them."""
 
-from metta.sweep.contracts.outcomes import Began, StageEnded
+import os
+from pathlib import Path
+
+from metta.sweep.contracts.outcomes import Began, Decided, NestedEnded, StageEnded
+from tests.experiments import nesting
 from tests.rig import Handle, Rig, failure_of
 from tests.workflows.test_experiment import SCRIPT, notes, recorded, result_of, start
 from tests.workflows.test_sweep_runs import reset
+
+NESTING = Path(nesting.__file__)
 
 
 async def again(rig: Rig, handle: Handle, pipeline: str, **more: object) -> Handle:
@@ -41,3 +47,28 @@ async def test_wrong_stages_fail_the_workflow_with_the_mistake(rig: Rig) -> None
     assert failure.type == "DefinitionError"
     assert failure.message.endswith("there is no stage tran; did you mean train?")
     assert len(recorded(rig, handle, Began)) == 1
+
+
+async def test_runs_that_a_forgotten_stage_had_started_are_run_anew(testing_rig: Rig) -> None:
+    rig = testing_rig
+    spec = {"experiment": f"{NESTING}:Blocking", "input": {}}
+    name = f"blocking-{os.urandom(4).hex()}"
+    handle = await rig.client.start_workflow("Experiment", spec, id=name, task_queue=rig.queue)
+    await handle.result()
+    more = {"resume": True, "from_stage": "search"}
+    again = await rig.client.start_workflow("Experiment", {**spec, **more}, id=name, task_queue=rig.queue)
+    await again.result()
+    sweeps = {"first": 2, "second": 2, "first~1": 2, "second~1": 2}
+    assert {n.rpartition("/")[2]: len(rig.table(n).records) for n in rig.store.names()} == sweeps
+    assert [entry.key for entry in recorded(rig, handle, NestedEnded)] == [*sweeps]
+
+
+async def test_decisions_that_lie_behind_are_asked_again(rig: Rig) -> None:
+    handle = await start(rig, "branches", {"x": 1})
+    await result_of(handle)
+    assert len(recorded(rig, handle, Decided)) == 1
+    await result_of(await again(rig, handle, "branches", resume=True, from_stage="@parallel/left"))
+    assert len(recorded(rig, handle, Decided)) == 2
+    stages = [str(e.at) for e in recorded(rig, handle, StageEnded)]
+    assert stages[-2:] == ["@parallel/left", "@if/then"]
+    assert stages.count("@parallel/right") == 1
