@@ -172,6 +172,22 @@ async def test_stop_reaches_all_that_is_below_and_a_resumed_one_goes_on(rig: Rig
     assert ended == []
 
 
+async def test_all_goes_as_well_when_every_workflow_task_replays_its_history(
+    server: Settings, tmp_path: Path
+) -> None:
+    async with working(server, tmp_path / "rig", max_cached_workflows=0) as rig:
+        handles = [await start(rig, "Gathering"), await start(rig, "Deep", depth=3)]
+        budgeted = {"experiment": f"{SCRIPT}:Spending", "fields": {"at_once": True}, "input": {}, "budget": 9}
+        spending = await rig.client.start_workflow(
+            "Experiment", budgeted, id="spending", task_queue=rig.queue
+        )
+        caring = await start(rig, "Caring", folder=str(tmp_path))
+        assert len((await value_of(rig, handles[0])).sweeps) == 2
+        assert await value_of(rig, handles[1]) == 3
+        assert sorted(await value_of(rig, spending)) == [1, 4, 4]
+        assert await value_of(rig, caring) == 17
+
+
 async def test_what_is_not_wanted_any_more_is_cancelled(rig: Rig) -> None:
     handle = await start(rig, "Impatient")
     assert await value_of(rig, handle) == "too late"
