@@ -267,3 +267,73 @@ class Breaking(Experiment):
 
     def pipeline(self) -> Pipeline[Any]:
         return Pipeline().stage("insist", self.insist)
+
+
+class Impatient(Experiment):
+    """Waits a moment for a sweep that takes its time, and does not await another one at all."""
+
+    async def wait(self) -> str:
+        unwanted = SweepExperiment(slow, X, metric="score", goal="maximize", name="unwanted")
+        unwanted.run(budget=1)
+        wanted = SweepExperiment(slow, X, metric="score", goal="maximize", name="late")
+        try:
+            await asyncio.wait_for(_awaited(wanted), 2)
+        except TimeoutError:
+            await asyncio.sleep(1)
+            return "too late"
+        return "in time"
+
+    def pipeline(self) -> Pipeline[Any]:
+        return Pipeline().stage("wait", self.wait)
+
+
+async def _awaited(search: SweepExperiment) -> Any:
+    return await search.run(budget=1)
+
+
+def pausing(trial: Trial) -> dict[str, float]:
+    import time
+
+    time.sleep(0.5)
+    return {"score": 1.0}
+
+
+class Timed(Experiment):
+    """Has less time than what it waits for takes."""
+
+    async def wait(self) -> int:
+        search = SweepExperiment(
+            pausing, X, metric="score", goal="maximize", executor=LocalExecutor(max_parallel=1)
+        )
+        return len((await search.run(budget=5)).trials)
+
+    def pipeline(self) -> Pipeline[Any]:
+        return Pipeline().stage("wait", self.wait).through(timeout=2)
+
+
+def marked(trial: Trial) -> dict[str, float]:
+    import time
+
+    note(trial.params["folder"], f"begin {time.time()}")
+    time.sleep(0.2)
+    note(trial.params["folder"], f"end {time.time()}")
+    return {"score": trial.params["x"]}
+
+
+class Crowd(Experiment):
+    """Runs many sweeps at once."""
+
+    folder: str
+    count: int = 100
+
+    async def search(self) -> int:
+        space = {**X, "folder": Constant(self.folder)}
+        searches = [
+            SweepExperiment(marked, space, metric="score", goal="maximize", name=f"s{n}")
+            for n in range(self.count)
+        ]
+        found = await asyncio.gather(*(search.run(budget=2) for search in searches))
+        return sum(len(results.trials) for results in found)
+
+    def pipeline(self) -> Pipeline[Any]:
+        return Pipeline().stage("search", self.search)

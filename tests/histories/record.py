@@ -23,6 +23,7 @@ from temporalio.worker import Worker
 
 from metta.sweep.client.settings import Settings
 from metta.sweep.contracts.sweeps import SEARCH_ATTRIBUTES
+from tests.experiments import nesting as nests
 from tests.rig import TEMPORAL, Handle, Rig, definition, standing, until
 from tests.workflows import pipelines, trials
 from tests.workflows.jobs import GATED, TRAIN, job
@@ -140,6 +141,74 @@ async def experiment_restarted(rig: Rig) -> Handle:
 
 async def experiment_with_wrong_input(rig: Rig) -> Handle:
     return await experiment(rig, "plain", fields={"typo": 1})
+
+
+async def nesting(rig: Rig, kind: str, **more: object) -> Handle:
+    """An experiment whose stage runs others."""
+    copyfile(nests.__file__, rig.folder / "nests.py")
+    spec = {"experiment": f"nests:{kind}", "input": {}, **more}
+    name = f"experiment-{uuid4()}"
+    return await rig.client.start_workflow("Experiment", spec, id=name, task_queue=rig.queue)
+
+
+async def nesting_slowly(rig: Rig) -> Handle:
+    handle = await nesting(rig, "Top")
+    await until(lambda: rig.store.names() and rig.table(rig.store.names()[0]).records)
+    return handle
+
+
+async def nested_searched(rig: Rig) -> Handle:
+    return await nesting(rig, "Searching")
+
+
+async def nested_gathered(rig: Rig) -> Handle:
+    return await nesting(rig, "Gathering")
+
+
+async def nested_retried(rig: Rig) -> Handle:
+    return await nesting(rig, "Caring", fields={"folder": str(rig.folder)})
+
+
+async def nested_shared(rig: Rig) -> Handle:
+    return await nesting(rig, "Spending", fields={"times": 2, "at_once": True, "direct": 2}, budget=8)
+
+
+async def nested_spent(rig: Rig) -> Handle:
+    return await nesting(rig, "Spending", fields={"trials": None, "times": 2, "at_once": True}, budget=3)
+
+
+async def nested_budget_changed(rig: Rig) -> Handle:
+    handle = await nesting(rig, "Gated", fields={"folder": str(rig.folder)}, budget=2)
+    await until(lambda: rig.store.names() and len(rig.table(rig.store.names()[0]).records) == 2)
+    await handle.execute_update("set_budget", 4)
+    for number in range(6):
+        (rig.folder / f"open-{number}").touch()
+    return handle
+
+
+async def nested_stopped(rig: Rig) -> Handle:
+    handle = await nesting_slowly(rig)
+    await handle.execute_update("pause")
+    await handle.execute_update("resume")
+    await handle.execute_update("stop")
+    return handle
+
+
+async def nested_cancelled(rig: Rig) -> Handle:
+    handle = await nesting_slowly(rig)
+    await handle.cancel()
+    return handle
+
+
+async def nested_steered(rig: Rig) -> Handle:
+    """What the sweep lives through that is told what is wanted of the experiment above."""
+    handle = await nested_stopped(rig)
+    await handle.result()
+    return rig.client.get_workflow_handle(rig.store.names()[0])
+
+
+async def nested_dropped(rig: Rig) -> Handle:
+    return await nesting(rig, "Impatient")
 
 
 async def jobs(rig: Rig, program: str, **changes: object) -> Handle:
@@ -319,6 +388,16 @@ STORIES: list[Callable[[Rig], Awaitable[Handle]]] = [
     experiment_searched,
     experiment_restarted,
     experiment_with_wrong_input,
+    nested_searched,
+    nested_gathered,
+    nested_retried,
+    nested_shared,
+    nested_spent,
+    nested_budget_changed,
+    nested_stopped,
+    nested_cancelled,
+    nested_steered,
+    nested_dropped,
     jobs_continued,
     jobs_failed,
     jobs_stopped,

@@ -170,3 +170,44 @@ async def test_stop_reaches_all_that_is_below_and_a_resumed_one_goes_on(rig: Rig
     assert not rig.table(sweep.id).running
     ended = [e for e in rig.store.outcome_log(handle.id).entries() if isinstance(e, NestedEnded | StageEnded)]
     assert ended == []
+
+
+async def test_all_goes_as_well_when_every_workflow_task_replays_its_history(
+    server: Settings, tmp_path: Path
+) -> None:
+    async with working(server, tmp_path / "rig", max_cached_workflows=0) as rig:
+        handles = [await start(rig, "Gathering"), await start(rig, "Deep", depth=3)]
+        budgeted = {"experiment": f"{SCRIPT}:Spending", "fields": {"at_once": True}, "input": {}, "budget": 9}
+        spending = await rig.client.start_workflow(
+            "Experiment", budgeted, id="spending", task_queue=rig.queue
+        )
+        caring = await start(rig, "Caring", folder=str(tmp_path))
+        assert len((await value_of(rig, handles[0])).sweeps) == 2
+        assert await value_of(rig, handles[1]) == 3
+        assert sorted(await value_of(rig, spending)) == [1, 4, 4]
+        assert await value_of(rig, caring) == 17
+
+
+async def test_what_is_not_wanted_any_more_is_cancelled(rig: Rig) -> None:
+    handle = await start(rig, "Impatient")
+    assert await value_of(rig, handle) == "too late"
+    for name in ("unwanted", "late"):
+        described = await rig.client.get_workflow_handle(f"{handle.id}/wait/{name}").describe()
+        assert described.status is WorkflowExecutionStatus.CANCELED
+
+
+async def test_the_time_of_a_stage_stands_still_while_it_waits(rig: Rig) -> None:
+    assert await value_of(rig, await start(rig, "Timed")) == 5
+
+
+@pytest.mark.timeout(300)
+async def test_a_hundred_sweeps_at_once_share_the_slots_of_the_machine(rig: Rig, tmp_path: Path) -> None:
+    handle = await start(rig, "Crowd", folder=str(tmp_path), count=100)
+    assert await value_of(rig, handle) == 200
+    moments = sorted((float(at), kind) for kind, at in map(str.split, notes(tmp_path)))
+    running, most = 0, 0
+    for _, kind in moments:
+        running += 1 if kind == "begin" else -1
+        most = max(most, running)
+    assert most == len(os.sched_getaffinity(0))
+    assert running == 0

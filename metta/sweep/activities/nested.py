@@ -57,21 +57,27 @@ class NestedRuns:
 
     async def end_of(self, run: NestedRun) -> NestedEnd:
         """Let a run begin, unless it has, and wait for its end."""
-        info = activity.info()
-        client = activity.client()
-        parent: WorkflowHandle[Any, Any] = client.get_workflow_handle(
-            info.workflow_id or "", run_id=info.workflow_run_id
-        )
+        parent = _parent()
         try:
             async with self._turns:
-                state = await _asked(parent, run, f"{run.at}/{run.key}/{info.attempt}")
+                state = await _asked(parent, run, f"{run.at}/{run.key}/{activity.info().attempt}")
         except WorkflowUpdateFailedError as error:
             return NestedEnd(error=_told(error.cause, run.key))
         key = NestedKey(at=run.at, key=run.key)
         while not state.run and state.error is None:
             await asyncio.sleep(LOOK_S)
             state = await _insisted(partial(parent.query, "nested", key, result_type=NestedState))
-        return NestedEnd(error=state.error) if state.error else await _ended(client, run, state)
+        return NestedEnd(error=state.error) if state.error else await _ended(activity.client(), run, state)
+
+    async def drop(self, run: NestedRun) -> None:
+        """Let a run end: nobody wants to know of it any more."""
+        key = NestedKey(at=run.at, key=run.key)
+        await _insisted(partial(_parent().signal, "unnest", key))
+
+
+def _parent() -> WorkflowHandle[Any, Any]:
+    info = activity.info()
+    return activity.client().get_workflow_handle(info.workflow_id or "", run_id=info.workflow_run_id)
 
 
 async def _asked(parent: WorkflowHandle[Any, Any], run: NestedRun, id: str) -> NestedState:

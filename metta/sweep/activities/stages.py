@@ -85,7 +85,7 @@ class StageActivities:
     @activity.defn(name=RUN_STAGE.name)
     async def run_stage(self, order: StageOrder) -> StageResult:
         """Make an attempt of a stage, or find what it has given before."""
-        return await _attended(self._host.run_stage(order, self._nested.end_of))
+        return await _attended(self._host.run_stage(order, self._nested))
 
     @activity.defn(name=RECOVER_STAGE.name)
     async def recover_stage(self, order: RecoverOrder) -> StageResult:

@@ -1,11 +1,9 @@
 """The host: carries out orders in stage processes, and records what comes of them before it is told."""
 
 import asyncio
-import logging
 from asyncio import Semaphore
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
-from functools import partial
 from pathlib import Path
 from time import time
 from typing import NoReturn
@@ -16,7 +14,6 @@ from metta.sweep.contracts.errors import (
     DefinitionError,
     NameInUse,
     StageFailed,
-    StoreAway,
     SweepError,
 )
 from metta.sweep.contracts.experiments import (
@@ -31,15 +28,12 @@ from metta.sweep.contracts.experiments import (
     StageOrder,
     StageResult,
 )
-from metta.sweep.contracts.nested import NestedEnd, NestedRun, ToldError, child_name
 from metta.sweep.contracts.outcomes import (
     AttemptFailed,
     Began,
     Decided,
-    Entry,
     Finished,
     Merged,
-    NestedEnded,
     StageEnded,
 )
 from metta.sweep.contracts.plans import At, Plan, StageFailure, width_of
@@ -58,21 +52,18 @@ from metta.sweep.stages.messages import (
     StageTask,
     Task,
 )
+from metta.sweep.stages.nested import RecordedRuns
 from metta.sweep.stages.processes import StageDied, StageProcesses
+from metta.sweep.stages.recording import recorded
 from metta.sweep.stages.restarts import restart
-from metta.sweep.stages.waits import Nest, nobody
+from metta.sweep.stages.waits import NOBODY, Nest
 from metta.sweep.stores.base import Store
 from metta.sweep.stores.outcomes import Outcomes
-
-log = logging.getLogger(__name__)
 
 LOGS = "logs"
 
 CROWD = 16
 """So many stages of one depth may wait for nested runs, each with a process, beside those that run code."""
-
-AGAIN_S = 1.0
-"""So long after a store was away it is tried again."""
 
 
 class TryAgain(Exception):
@@ -135,7 +126,7 @@ class StageHost:
             if input.from_stage and not outcomes.has_begun(input.first_run):  # one that is reset forgets once
                 now = await asyncio.to_thread(_forgetting, input, reply.plan, now, outcomes)
             began = now
-            await _recorded(outcomes, began)
+            await recorded(outcomes, began)
         position = await asyncio.to_thread(frontier, reply.plan, began.input, outcomes)
         return Beginning(plan=reply.plan, position=position, ended=outcomes.counts.total())
 
@@ -159,7 +150,7 @@ class StageHost:
         failed = before.attempts if before else 0
         anew, log = outcomes.times_forgotten(order.at), self._log(order.name, order.at.path)
         task = StageTask(log=log, order=order, failed=failed, anew=anew)
-        nested = partial(self._nested, order, outcomes, nest)
+        nested = RecordedRuns(nest, order.name, outcomes)
         try:
             async with self._crowds[order.name.count("/")]:
                 reply, seconds = await self._carried_out(
@@ -194,7 +185,7 @@ class StageHost:
             task = DecideTask(log=self._log(order.name, order.at.path), order=order)
             reply, _ = await self._carried_out(order.name, task, order.at)
             found = Decided(recorded=time(), at=order.at, answer=reply.answer)
-            await _recorded(outcomes, found)
+            await recorded(outcomes, found)
         return Answer(answer=found.answer)
 
     async def merge(self, order: MergeOrder) -> Value:
@@ -208,7 +199,7 @@ class StageHost:
             task = MergeTask(log=self._log(order.name, order.at.path), order=order)
             reply, _ = await self._carried_out(order.name, task, order.at)
             found = Merged(recorded=time(), at=order.at, value=reply.value)
-            await _recorded(outcomes, found)
+            await recorded(outcomes, found)
         return found.value
 
     async def child(self, order: Order) -> Child:
@@ -232,7 +223,7 @@ class StageHost:
         """Record how an experiment has ended."""
         outcomes = await self._outcomes(order.name)
         ended = order.model_dump(exclude={"name"})
-        await _recorded(outcomes, Finished(recorded=time(), **ended))
+        await recorded(outcomes, Finished(recorded=time(), **ended))
         self._known.pop(order.name, None)
         await asyncio.to_thread(outcomes.close)
 
@@ -258,33 +249,11 @@ class StageHost:
         )
         asked = reply.decided
         answers = [Decided(recorded=time(), at=asked[0], answer=asked[1])] if asked else []
-        await _recorded(outcomes, entry, *answers)
+        await recorded(outcomes, entry, *answers)
         return StageResult(value=reply.value, outcome=reply.outcome, seconds=seconds, decided=asked)
 
-    async def _nested(self, order: StageOrder, outcomes: Outcomes, nest: Nest, run: NestedRun) -> NestedEnd:
-        """How a nested run ends, or has ended."""
-        if (found := outcomes.nested(run.at, run.key)) and found.budget == run.budget:
-            if found.definition == run.definition:
-                return NestedEnd(value=found.value)
-            return NestedEnd(error=ToldError.of(_redefined(run)))
-        began = time()
-        end = await nest(run)
-        if end.error is None and end.lasts:
-            entry = NestedEnded(
-                recorded=time(),
-                at=run.at,
-                key=run.key,
-                name=child_name(order.name, run.at, run.key),
-                definition=run.definition,
-                budget=run.budget,
-                value=end.value,
-                seconds=time() - began,
-            )
-            await _recorded(outcomes, entry)
-        return end
-
     async def _failed(self, order: StageOrder, failure: StageFailure, outcomes: Outcomes) -> NoReturn:
-        await _recorded(outcomes, AttemptFailed(recorded=time(), at=order.at, failure=failure))
+        await recorded(outcomes, AttemptFailed(recorded=time(), at=order.at, failure=failure))
         if is_retried(order.retry, failure.kind, failure.attempts):
             raise TryAgain(failure, order.retry.delay_s(failure.attempts))
         raise StageFailed(failure)
@@ -298,7 +267,7 @@ class StageHost:
         at: At | None = None,
         timeout_s: float | None = None,
         failed: int = 0,
-        nest: Nest = nobody,
+        nest: Nest = NOBODY,
     ) -> tuple[Reply, float]:
         """What came of a task.
 
@@ -337,26 +306,6 @@ def _found(outcomes: Outcomes, at: At) -> StageResult | None:
     if not isinstance(found, StageEnded):
         return None
     return StageResult(value=found.value, outcome=found.outcome, seconds=found.seconds)
-
-
-def _redefined(run: NestedRun) -> DefinitionError:
-    problem = (
-        f"the stage {run.at} has run another definition under this name before; undo the change, or give the"
-        " new one a name of its own"
-    )
-    return DefinitionError([problem], f"the nested run {run.key}")
-
-
-async def _recorded(outcomes: Outcomes, *entries: Entry) -> None:
-    """Record, however long the store is away: what a stage gave is not to be made again for that."""
-    while True:
-        try:
-            await asyncio.to_thread(outcomes.add, *entries)
-        except StoreAway as error:
-            log.warning("it is tried again: %s", error)
-            await asyncio.sleep(AGAIN_S)
-        else:
-            return
 
 
 def _beginning(input: PlanInput, reply: Reply, before: Began | None) -> Began:

@@ -19,7 +19,7 @@ from metta.sweep.runners.deaths import cause_of, oom_kills_lately
 from metta.sweep.runners.environments import environment
 from metta.sweep.stages.messages import Asked, Dropped, Outgoing, Reply, Setting, Task
 from metta.sweep.stages.permits import Permit, Permits
-from metta.sweep.stages.waits import Clock, Nest, Waits, nobody
+from metta.sweep.stages.waits import NOBODY, Clock, Nest, Waits
 
 _OUTGOING = TypeAdapter[Outgoing](Outgoing)
 
@@ -93,7 +93,7 @@ class StageProcess:
             raise await self._death(None, 0)
 
     async def carried_out(
-        self, task: Task, timeout_s: float | None, permit: Permit, nest: Nest = nobody
+        self, task: Task, timeout_s: float | None, permit: Permit, nest: Nest = NOBODY
     ) -> Reply:
         """Let it carry out a task.
 
@@ -128,7 +128,7 @@ class StageProcess:
                     case Asked(number=number, run=run):
                         waits.ask(number, run)
                     case Dropped(number=number):
-                        await waits.drop(number)
+                        waits.drop(number)
                     case Reply() as reply:
                         return reply
             return None
@@ -195,7 +195,7 @@ class StageProcesses:
         task: Task,
         timeout_s: float | None = None,
         first: Task | None = None,
-        nest: Nest = nobody,
+        nest: Nest = NOBODY,
     ) -> tuple[Reply, float]:
         """Carry out a task as soon as there is a permit.
 

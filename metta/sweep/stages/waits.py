@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import TypeAlias
+from typing import Protocol
 
 from metta.sweep.contracts.nested import NestedEnd, NestedRun
 from metta.sweep.stages.messages import Answered
@@ -11,13 +11,29 @@ from metta.sweep.stages.permits import Permit
 
 log = logging.getLogger(__name__)
 
-Nest: TypeAlias = Callable[[NestedRun], Awaitable[NestedEnd]]
-"""Lets a run begin, and waits for its end."""
+
+class Nest(Protocol):
+    """Carries out the runs that the code of a stage asks for."""
+
+    async def end_of(self, run: NestedRun) -> NestedEnd:
+        """Let a run begin, unless it has, and wait for its end."""
+        ...
+
+    async def drop(self, run: NestedRun) -> None:
+        """Let a run end: nobody wants to know of it any more."""
+        ...
 
 
-async def nobody(run: NestedRun) -> NestedEnd:
-    """Carries out no run: only the code of stages asks for them."""
-    raise RuntimeError(f"nothing carries out {run.key}")
+class _Nobody:
+    async def end_of(self, run: NestedRun) -> NestedEnd:
+        raise RuntimeError(f"nothing carries out {run.key}")
+
+    async def drop(self, run: NestedRun) -> None:
+        raise RuntimeError(f"nothing carries out {run.key}")
+
+
+NOBODY: Nest = _Nobody()
+"""Carries out nothing: only the code of stages asks for runs."""
 
 
 class Clock:
@@ -55,14 +71,11 @@ class Waits:
     """
 
     def __init__(
-        self,
-        nest: Nest,
-        permit: Permit,
-        clock: Clock,
-        tell: Callable[[Answered], Awaitable[None]],
+        self, nest: Nest, permit: Permit, clock: Clock, tell: Callable[[Answered], Awaitable[None]]
     ) -> None:
         self._nest, self._permit, self._clock, self._tell = nest, permit, clock, tell
         self._waiting: dict[int, asyncio.Task[None]] = {}
+        self._dropped: set[int] = set()
         self._back = asyncio.Lock()
 
     def ask(self, number: int, run: NestedRun) -> None:
@@ -70,12 +83,11 @@ class Waits:
         self._waiting[number] = asyncio.create_task(self._answered(number, run))
         self._rest()
 
-    async def drop(self, number: int) -> None:
+    def drop(self, number: int) -> None:
         """Nobody wants to know of a run any more."""
         if task := self._waiting.get(number):
+            self._dropped.add(number)
             task.cancel()
-            await asyncio.wait({task})
-            await self._over(number)
 
     async def close(self) -> None:
         """Wait for nothing any more."""
@@ -86,7 +98,13 @@ class Waits:
 
     async def _answered(self, number: int, run: NestedRun) -> None:
         try:
-            end = await self._nest(run)
+            end = await self._nest.end_of(run)
+        except asyncio.CancelledError:
+            if number not in self._dropped:  # the attempt is over, and the next one may ask again
+                raise
+            await self._nest.drop(run)
+            await self._over(number)
+            return
         except Exception as error:  # the machinery's: the stage is run again, and asks again
             log.warning("the nested run %s of %s: %s", run.key, run.at, error, exc_info=True)
             end = NestedEnd(trouble=f"{type(error).__name__}: {error}")

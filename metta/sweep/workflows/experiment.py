@@ -149,6 +149,11 @@ class Experiment:
             self._steps.give_up(run.at)
         return await self._nested.begin(run)
 
+    @workflow.signal
+    def unnest(self, *given: JsonValue) -> None:
+        """Let a nested run end: the code of the stage does not want it any more."""
+        self._nested.drop(NestedKey.model_validate(only(given, "the signal unnest")))
+
     @workflow.query
     def nested(self, *given: JsonValue) -> NestedState:
         """Whether a nested run has begun that had to wait."""

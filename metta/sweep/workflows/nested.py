@@ -59,6 +59,12 @@ class NestedRuns:
         await workflow.wait_condition(lambda: bool(run.run) or run.waits or run.task.done())
         return run.state
 
+    def drop(self, key: NestedKey) -> None:
+        """Let a run end; if it is asked for again, it goes on."""
+        if run := self._runs.get(child_name(self._name, key.at, key.key)):
+            run.has_failed = True
+            run.task.cancel()
+
     def state(self, key: NestedKey) -> NestedState:
         """Whether a run has begun that had to wait."""
         name = child_name(self._name, key.at, key.key)
