@@ -21,6 +21,7 @@ from metta.sweep.experiments.base import Pipeline
 from metta.sweep.worker.dev import stop_dev
 from metta.sweep.worker.main import LOOK_S
 from tests.cli.commands import sweep
+from tests.experiments import nesting
 
 SCRIPT = """\
 from pathlib import Path
@@ -170,3 +171,16 @@ def test_what_failed_before_it_began_has_nothing_to_go_on_with(project: Path) ->
         handle.result()
     with pytest.raises(DefinitionError, match="nothing is recorded of it: it failed before it began"):
         handle.retry()
+
+
+def test_a_larger_budget_lets_an_experiment_go_on_that_has_spent_its_own(project: Path) -> None:
+    with pytest.raises(StageFailed, match="nothing is left for search/second of the budget"):
+        nesting.Blocking().start(budget=2, name="spent").result()
+    handle = Experiment.attach("spent")
+    with pytest.raises(StageFailed, match="nothing is left"):  # it has the budget that it had
+        handle.retry().result()
+    assert len(handle.retry(budget=4).result().sweeps) == 2
+    assert handle.retry(from_stage="search", budget=8).result().sweeps == [
+        "spent/search/first~1",
+        "spent/search/second~1",
+    ]
