@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from metta.sweep.client.comparisons import ExperimentComparison
+from metta.sweep.client.experiments import Experiments
 from metta.sweep.client.settings import Settings
 from tests.cli.commands import script
 from tests.cli.conftest import Caller
@@ -93,6 +95,9 @@ def test_another_pipeline_is_shown_line_by_line(adding: Path, call: Caller) -> N
     assert "the pipelines differ:\n  -load\n  +read\n" in printed
     assert "\nload   done → -" in printed
     assert "\nread   - → done" in printed
+    compared = Experiments().diff("before", "after")
+    assert isinstance(compared, ExperimentComparison)
+    assert compared.structure == ("-load", "+read")
 
 
 def test_two_sweeps_are_compared(adding: Path, call: Caller) -> None:

@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 
 from metta.sweep.client.settings import Settings
-from metta.sweep.contracts.outcomes import Began
+from metta.sweep.contracts.outcomes import Began, Line
 from metta.sweep.stores.files import FileStore
 from tests.cli.commands import running, script, wait_until_recorded
 from tests.cli.conftest import Caller
@@ -302,6 +302,26 @@ def test_a_name_that_nobody_knows_is_told(mine: Path, call: Caller) -> None:
         1,
         "error: there is no sweep 'knwn' here; did you mean known?\n",
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("s/trial-3/experiment", "it is a trial of the sweep s, which tries it again when that goes on"),
+        ("a/b/trial-3/experiment", "it is a trial of the sweep a/b, which tries it again when that goes on"),
+        ("outer/inner@2/deep", "it is run by outer: retry that, with `sweep retry outer`"),
+    ],
+)
+def test_a_part_of_something_else_is_not_retried_alone(
+    project: Path, call: Caller, name: str, problem: str
+) -> None:
+    log = FileStore(project / ".metta-sweep").outcome_log(name)
+    began = Began(recorded=1.0, run="r", experiment="m:f", fingerprint="f")
+    log.commit(Line(n=0, writer="w", entries=(began,)))
+    log.close()
+    for arguments in ((), ("--from-stage", "load")):
+        done = call("retry", name, *arguments)
+        assert (done.returncode, done.stderr) == (2, f"error: the experiment {name}: {problem}\n")
 
 
 def test_a_sweep_that_failed_goes_on_and_one_that_has_ended_does_not(mine: Path, call: Caller) -> None:

@@ -11,6 +11,7 @@ import pytest
 from metta.sweep import Uniform
 from metta.sweep.client.results import table_of
 from metta.sweep.client.settings import Settings
+from metta.sweep.contracts.outcomes import StageEnded
 from metta.sweep.executors import WorkerExecutor
 from metta.sweep.experiments import SweepExperiment
 from metta.sweep.stores.s3 import S3Store
@@ -111,6 +112,20 @@ def test_all_hooks_keep_in_the_bucket_what_they_keep(store: S3Store, hosted: Pat
     assert sweep("run", example, "--name", "cleaning", "--resume").splitlines()[-1] == first.splitlines()[-1]
     sweep("run", example, "--name", "again")
     assert "cached" in sweep("show", "again")
+
+
+@pytest.mark.timeout(180)  # four programs, each with imports of its own
+def test_an_experiment_in_the_bucket_is_retried_and_compared_by_name(store: S3Store, hosted: Path) -> None:
+    example = str(ROOT / "examples/pipeline_cleaning.py")
+    first = sweep("run", example, "--name", "cleaning")
+    last = store.outcome_log("cleaning")
+    ended = [entry for entry in last.entries() if isinstance(entry, StageEnded)]
+    again = sweep("retry", "cleaning", "--from-stage", str(ended[-1].at))
+    assert again.splitlines()[-1] == first.splitlines()[-1]
+    stages = [entry.at for entry in store.outcome_log("cleaning").entries() if isinstance(entry, StageEnded)]
+    assert stages == [*(entry.at for entry in ended), ended[-1].at]
+    sweep("run", example, "--name", "again")
+    assert "input: the same; result: the same" in sweep("diff", "cleaning", "again")
 
 
 def test_sweeps_are_stages_and_arrays_flow_in_the_bucket(store: S3Store, hosted: Path) -> None:

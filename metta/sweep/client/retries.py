@@ -65,9 +65,9 @@ def retried(
     """
     name, subject = handle.name, f"the experiment {handle.name}"
     starts.check_is_local(subject)
+    _check_name(name, subject)
     stages = stages_of(handle.log)
     state = handle.status_of(stages).state
-    _check_name(name, subject)
     _check_over(name, state, subject)
     began, finished = stages.began, stages.finished
     if began is None:
@@ -110,9 +110,9 @@ def retried_sweep(handle: "SweepHandle", starts: Starts, budget: Budget | int | 
     """
     name, subject = handle.name, f"the sweep {handle.name}"
     starts.check_is_local(subject)
+    _check_name(name, subject)
     table = table_of(handle.ledger)
     status = handle.status_of(table)
-    _check_name(name, subject)
     _check_over(name, status.state, subject)
     if table.spec is None:
         raise DefinitionError([NOTHING], subject)
