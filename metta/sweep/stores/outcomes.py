@@ -81,6 +81,10 @@ class Outcomes:
         """Runs of a stage that are recorded, also those that failed, in their order."""
         return [at for at in {**self._known, **self._failures} if at.path == path]
 
+    def steps(self) -> list[At]:
+        """All steps of which is known for good how they ended, in the order in which that was recorded."""
+        return list(self._known)
+
     def failure(self, at: At) -> StageFailure | None:
         """The last failure of a stage since the experiment began, or was begun again."""
         return self._failures.get(at)
