@@ -20,6 +20,7 @@ from metta.sweep.pipeline.calls import (
     StageCall,
     ThroughCall,
 )
+from metta.sweep.pipeline.late import late
 from metta.sweep.pipeline.sites import site_of_call
 
 if TYPE_CHECKING:
@@ -325,6 +326,18 @@ class Pipeline(Generic[T]):
         from metta.sweep.pipeline.planning import Definition
 
         return Definition(Calls(self._calls))
+
+
+def with_late_methods(pipeline: Pipeline[T], owner: Any) -> Pipeline[T]:
+    """The pipeline of an experiment, with methods of what its fields hold at the moment.
+
+    Args:
+        pipeline: What its method ``pipeline`` has returned.
+        owner: The experiment, as it was then.
+    """
+    made = Pipeline()
+    made._calls = late(pipeline._calls, owner)
+    return made
 
 
 def _calls_of(run: Any) -> Any:
