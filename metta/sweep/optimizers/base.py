@@ -76,7 +76,7 @@ class Optimizer(Kept, ABC):
             for claim in {"stateless", "result_blind"} - own:
                 setattr(cls, claim, False)
         for name in NOTING.keys() & own:
-            setattr(cls, name, noting(name, vars(cls)[name]))
+            setattr(cls, name, noting(name)(vars(cls)[name]))
 
     def setup(
         self,
@@ -111,6 +111,7 @@ class Optimizer(Kept, ABC):
             result: Its value, its metrics or its failure.
         """
 
+    @noting("remember")
     def remember(self, trial: Trial) -> None:
         """Learn of a trial under way that this object did not suggest: a scheduler did, or one before it."""
 

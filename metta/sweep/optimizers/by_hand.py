@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from functools import wraps
 from inspect import signature
 from math import isfinite
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar, cast
 
 from metta.sweep.contracts.errors import DefinitionError
 from metta.sweep.contracts.failures import Failure
@@ -15,6 +15,8 @@ from metta.sweep.contracts.trials import Observation, Resources, Trial
 
 NOTES = "_by_hand"
 """Attribute with the notes; None while nothing is to be noted."""
+
+MethodT = TypeVar("MethodT", bound=Callable[..., Any])
 
 Noting = Callable[["Notes", tuple[Any, ...], Any, str], None]
 """Notes a call: its arguments, what it gave, and the name of the optimizer's class."""
@@ -75,15 +77,20 @@ class Notes:
         self.add({"observe": form_of_trial(trial), **_form_of_result(observation.result)})
 
 
-def noting(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
-    """A method that also notes its calls, until ``ended`` says that this is over.
+def noting(name: str) -> Callable[[MethodT], MethodT]:
+    """Lets a method note its calls, until ``ended`` says that this is over.
 
     Args:
         name: Which of those in ``NOTING`` it is.
-        method: The method itself.
     """
-    note = NOTING[name]
 
+    def wrapped(method: MethodT) -> MethodT:
+        return cast("MethodT", _noting(method, NOTING[name]))
+
+    return wrapped
+
+
+def _noting(method: Callable[..., Any], note: Noting) -> Callable[..., Any]:
     @wraps(method)
     def noted(self: Any, *args: Any, **kwargs: Any) -> Any:
         # an optimizer need not call our constructor, and may be a frozen dataclass
