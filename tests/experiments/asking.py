@@ -1,5 +1,6 @@
 """Experiments that hold optimizers and helpers in fields; the engine and local runs are to agree on them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from math import nan
@@ -205,6 +206,38 @@ class Paired(Experiment):
         told = [optimizer.told_by_hand[0] for optimizer in (self.one, self.two)]
         assert [t.result for t in told] == [a.loss, b.loss]
         return bool(a.params != b.params)
+
+
+class Joined(Experiment):
+    """Branches suggest fields of their own, which are merged; one optimizer lies in a list."""
+
+    several: Sequence[Optimizer] = (RandomOptimizer({"x": Uniform(0, 1)}, seed=1),)
+    maybe: Optimizer | None = RandomOptimizer({"y": Uniform(0, 1)}, seed=2)
+    none: Optimizer | None = None
+
+    def pipeline(self) -> Pipeline[Any]:
+        assert self.maybe is not None
+        return (
+            Pipeline()
+            .stage("begin", lambda: 1)
+            .through(n=int)
+            .parallel(
+                [
+                    Pipeline().stage("one", self.several[0].suggest),
+                    Pipeline().stage("two", self.maybe.suggest),
+                ]
+            )
+            .stage("train", lambda x, y: x + y)
+            .through(score=float)
+            .stage("observe one", self.several[0].observe)
+            .stage("observe two", self.maybe.observe)
+            .stage("tell", self.tell)
+        )
+
+    def tell(self, n: int, x: float, y: float, score: float) -> list[Any]:
+        assert self.maybe is not None
+        told = [optimizer.told_by_hand[0] for optimizer in (self.several[0], self.maybe)]
+        return [n, [t.trial.params for t in told] == [{"x": x}, {"y": y}], [t.result == score for t in told]]
 
 
 class Ending(Experiment):

@@ -18,6 +18,7 @@ from tests.experiments.asking import (
     Dependent,
     Ending,
     Helped,
+    Joined,
     Mishap,
     Paired,
     Replaced,
@@ -38,6 +39,7 @@ RESULTS: list[tuple[Experiment, Any, Any]] = [
     (Contracted(), None, ["x", True]),
     (Dependent(), None, True),
     (Paired(), None, True),
+    (Joined(), None, [1, True, [True, True]]),
     (Mishap(how="nan"), None, ["score is nan"]),
     (
         Helped(),

@@ -91,6 +91,8 @@ def noting(name: str) -> Callable[[MethodT], MethodT]:
 
 
 def _noting(method: Callable[..., Any], note: Noting) -> Callable[..., Any]:
+    bind = signature(method).bind
+
     @wraps(method)
     def noted(self: Any, *args: Any, **kwargs: Any) -> Any:
         # an optimizer need not call our constructor, and may be a frozen dataclass
@@ -103,8 +105,9 @@ def _noting(method: Callable[..., Any], note: Noting) -> Callable[..., Any]:
             given = method(self, *args, **kwargs)
         finally:
             attributes[NOTES] = notes
-        # its arguments may have names of their own
-        note(notes, signature(method).bind(self, *args, **kwargs).args[1:], given, type(self).__name__)
+        bound = bind(self, *args, **kwargs)  # its arguments may have names of their own, and defaults
+        bound.apply_defaults()
+        note(notes, bound.args[1:], given, type(self).__name__)
         return given
 
     return noted

@@ -73,16 +73,21 @@ def late(calls: tuple[Call, ...], owner: Any) -> tuple[Call, ...]:
         calls: Those of the pipeline of an experiment.
         owner: The experiment, as it was when it made the pipeline.
     """
-    places = {id(held.value): held for name in vars(owner) for held in _all(Held(owner, name))}
+    places = _places(owner)
     return tuple(_late(call, places) for call in calls)
 
 
-def _all(held: Held) -> Iterator[Held]:
-    """What a field holds and all that lies in it, of which there may be methods."""
-    if not isinstance(held.value, _SCALARS):
-        yield held
-        for inner in held.inside():
-            yield from _all(inner)
+def _places(owner: Any) -> dict[int, Held]:
+    """What fields hold and all that lies in it, of which there may be methods, by its identity."""
+    places: dict[int, Held] = {}
+    waiting = [Held(owner, name) for name in vars(owner)]
+    while waiting:
+        held = waiting.pop()
+        value = held.value
+        if not isinstance(value, _SCALARS) and id(value) not in places:
+            places[id(value)] = held
+            waiting += held.inside()
+    return places
 
 
 def _late(said: Any, places: Mapping[int, Held]) -> Any:
