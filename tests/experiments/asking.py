@@ -1,6 +1,5 @@
 """Experiments that hold optimizers and helpers in fields; the engine and local runs are to agree on them."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from math import nan
@@ -211,7 +210,7 @@ class Paired(Experiment):
 class Joined(Experiment):
     """Branches suggest fields of their own, which are merged; one optimizer lies in a list."""
 
-    several: Sequence[Optimizer] = (RandomOptimizer({"x": Uniform(0, 1)}, seed=1),)
+    several: tuple[Optimizer, ...] = (RandomOptimizer({"x": Uniform(0, 1)}, seed=1),)
     maybe: Optimizer | None = RandomOptimizer({"y": Uniform(0, 1)}, seed=2)
     none: Optimizer | None = None
 
