@@ -239,6 +239,26 @@ class Joined(Experiment):
         return [n, [t.trial.params for t in told] == [{"x": x}, {"y": y}], [t.result == score for t in told]]
 
 
+class Labelled(Experiment):
+    """The number that was declared last is the label of a branch."""
+
+    optimizer: Optimizer = RandomOptimizer(SPACE)
+
+    def pipeline(self) -> Pipeline[Any]:
+        def loss(lr: float) -> float:
+            return lr + 1
+
+        def name(lr: float) -> str:
+            return f"lr={lr}"
+
+        branches = Pipeline().stage("suggest", self.optimizer.suggest).parallel({"loss": loss, "name": name})
+        return branches.stage("observe", self.optimizer.observe).stage("tell", self.tell)
+
+    def tell(self, lr: float, name: str) -> bool:
+        [told] = self.optimizer.told_by_hand
+        return told.result == lr + 1 and name == f"lr={lr}"
+
+
 class Ending(Experiment):
     """Has too few trials for its loop."""
 

@@ -19,6 +19,7 @@ from tests.experiments.asking import (
     Ending,
     Helped,
     Joined,
+    Labelled,
     Mishap,
     Paired,
     Replaced,
@@ -39,6 +40,7 @@ RESULTS: list[tuple[Experiment, Any, Any]] = [
     (Contracted(), None, ["x", True]),
     (Dependent(), None, True),
     (Paired(), None, True),
+    (Labelled(), None, True),
     (Joined(), None, [1, True, [True, True]]),
     (Mishap(how="nan"), None, ["score is nan"]),
     (
