@@ -198,7 +198,9 @@ def test_a_running_one_is_detached_from_paused_and_stopped(refine: Path, call: C
         "next: sweep resume waits",
     ]
     assert call.printed("show", "waits").splitlines()[0] == "waits is paused"
-    assert call.json("resume", "waits") == {"experiment": "waits", "pause": False, "stop": False}
+    resumed = call.json("resume", "waits")
+    assert (resumed["experiment"], resumed["pause"], resumed["stop"]) == ("waits", False, False)
+    assert set(resumed["budget"].values()) == {None}
     assert call.printed("stop", "waits").startswith(
         "waits is being stopped; running stages come to their end\n"
     )

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from pathlib import Path
+from shutil import rmtree
 
 import pytest
 from temporalio import workflow
@@ -84,3 +85,56 @@ def test_a_name_that_nobody_knows_is_told(call: Caller) -> None:
     done = call("replay", "nobody")
     assert done.returncode == 1
     assert "nobody" in done.stderr
+
+
+FORGOTTEN = """
+from metta.sweep.experiments.base import Pipeline
+
+def double(n: int) -> int:
+    return 2 * n
+
+pipeline = (
+    Pipeline()
+    .loop_while(lambda n: n < 30)
+    .stage("double", double)
+    .end_loop()
+    .conditional(lambda n: n > 30, Pipeline().stage("large", double), Pipeline().stage("small", double))
+)
+"""
+
+
+def forgotten(project: Path, call: Caller, script: str) -> None:
+    """Let an experiment run, and Temporal lose all it knows of it; its script is another one then."""
+    (project / "mine.py").write_text(FORGOTTEN, "utf-8")
+    call.printed("run", "mine.py:pipeline", "--name", "doubled", "--input", "2")
+    call.printed("dev", "--stop")
+    rmtree(project / ".metta-sweep" / "server")
+    (project / "mine.py").write_text(script, "utf-8")
+
+
+def test_what_temporal_has_forgotten_is_retraced_from_the_store(project: Path, call: Caller) -> None:
+    forgotten(project, call, FORGOTTEN)
+    assert call.printed("replay", "doubled").splitlines() == [
+        "doubled: Temporal has forgotten its histories; the store has 11 steps of it",
+        "deterministic: the pipeline as it is now takes the path that is recorded",
+        "next: sweep show doubled",
+    ]
+    assert call.json("replay", "doubled")["retraced"] == [{"name": "doubled", "steps": 11, "problem": ""}]
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "problem"),
+    [
+        ("n < 30", "n < 10", "doubled: the predicate at @loop[3] says False, and said True"),
+        ("n > 30", "n > 99", "doubled: the predicate at @if says False, and said True"),
+        ('"large"', '"huge"', "doubled: its pipeline was changed:"),
+    ],
+)
+def test_where_it_would_go_another_way_is_told(
+    project: Path, call: Caller, before: str, now: str, problem: str
+) -> None:
+    forgotten(project, call, FORGOTTEN.replace(before, now))
+    told = call("replay", "doubled")
+    assert told.returncode == 1
+    assert problem in told.stdout
+    assert "not deterministic: the pipeline as it is now takes another path" in told.stdout

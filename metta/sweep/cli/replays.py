@@ -21,6 +21,9 @@ class ReplayOutput(Printer):
         if self._json:
             self._print(replayed.model_dump(mode="json"))
             return
+        if replayed.retraced:
+            self._retraced(replayed)
+            return
         histories, problems = replayed.histories, replayed.problems
         events = sum(history.events for history in histories)
         count = "1 history" if len(histories) == 1 else f"{len(histories)} histories"
@@ -41,6 +44,18 @@ class ReplayOutput(Printer):
             self._say(Text(f"{history.workflow}: {history.problem}", style="red"))
         self._say(f"not deterministic: {len(problems)} of them would go another way with this version")
         self._next(f"temporal workflow show --workflow-id {problems[0].workflow} --run-id {problems[0].run}")
+
+    def _retraced(self, replayed: Replayed) -> None:
+        steps = sum(each.steps for each in replayed.retraced)
+        self._say(f"{replayed.name}: Temporal has forgotten its histories; the store has {steps} steps of it")
+        problems = [each for each in replayed.retraced if each.problem]
+        for each in problems[:ROWS]:
+            self._say(Text(f"{each.name}: {each.problem}", style="red"))
+        if problems:
+            self._say("not deterministic: the pipeline as it is now takes another path")
+        else:
+            self._say("deterministic: the pipeline as it is now takes the path that is recorded")
+        self._next(f"sweep show {problems[0].name if problems else replayed.name}")
 
     def again(self, again: Again) -> int:
         """What a stage gave this time, or how it failed.

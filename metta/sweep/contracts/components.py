@@ -131,12 +131,15 @@ def count_problems(**counts: object) -> list[str]:
     ]
 
 
-def create(kind: type[ConfiguredT], spec: ComponentSpec) -> ConfiguredT:
+def create(
+    kind: type[ConfiguredT], spec: ComponentSpec, find: Callable[[str], Any] | None = None
+) -> ConfiguredT:
     """Make an object again from plain data.
 
     Args:
         kind: The base class it has to have.
         spec: What to make.
+        find: What a reference leads to; None imports it.
 
     Raises:
         DefinitionError: When the name is unknown, or its arguments are wrong.
@@ -146,7 +149,7 @@ def create(kind: type[ConfiguredT], spec: ComponentSpec) -> ConfiguredT:
     if spec.type not in kind.registry and ":" not in spec.type:
         problem = f"unknown {what} {spec.type!r}{nearest(spec.type, list(kind.registry))}"
         raise DefinitionError([problem], f"the {what}")
-    made = load(kind.registry.get(spec.type, spec.type))
+    made = (find or load)(kind.registry.get(spec.type, spec.type))
     if not (isinstance(made, type) and issubclass(made, kind)):
         raise DefinitionError([f"{spec.type} is not a subclass of {kind.__name__}"], f"the {what}")
     return made(**spec.options)

@@ -8,6 +8,7 @@
     │   └── PipelineDefinitionError  a pipeline does not fit together; each mistake with its line
     ├── StageFailed                a stage of a pipeline failed for good
     ├── SweepFailed                a sweep ended without a usable result
+    ├── BudgetSpent                nothing is left of a budget that is shared
     ├── BadMetric                  a metric is not a finite number
     ├── SweepNotFound              no sweep of that name in this store
     ├── SweepEnded                 a control came after the end of the sweep

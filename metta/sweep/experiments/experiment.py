@@ -18,8 +18,8 @@ from metta.sweep.contracts.errors import DefinitionError, shown
 from metta.sweep.contracts.models import problems_of, unknown_name
 from metta.sweep.contracts.shelves import Folder
 from metta.sweep.contracts.values import Value
-from metta.sweep.experiments.fields import DurableFields, assigned, lost, model_of, plain
-from metta.sweep.pipeline.builder import LOCAL_FOLDER, Pipeline
+from metta.sweep.experiments.fields import DurableFields, assigned, lost, model_of, plain, read
+from metta.sweep.pipeline.builder import LOCAL_FOLDER, Pipeline, with_late_methods
 
 if TYPE_CHECKING:
     from metta.sweep.client.experiment_handle import ExperimentHandle
@@ -66,8 +66,10 @@ class Experiment:
             known = [*model.model_fields]
             problems += [problem for name in fields if (problem := unknown_name(name, known))]
             try:
-                values = vars(model(**{name: value for name, value in fields.items() if name in known}))
-                problems += lost(values, vars(model.model_validate(plain(model, values))))
+                given = read(model, {name: value for name, value in fields.items() if name in known})
+                # its own copies: what is a default belongs to the class, what was given to somebody else
+                values = read(model, plain(model, given))
+                problems += lost(given, values)
             except ValidationError as error:
                 problems += problems_of(error, model)
             except PydanticSerializationError as error:
@@ -181,6 +183,7 @@ class Experiment:
         if not isinstance(pipeline, Pipeline):
             problem = f"pipeline() has to return a Pipeline, got {shown(pipeline)}"
             raise DefinitionError([problem], type(self).__name__)
+        pipeline = with_late_methods(pipeline, self)
         try:
             pipeline.plan()
         except RecursionError:

@@ -1,7 +1,7 @@
 """Fields: what the class of an experiment declares, and what its stages make of it."""
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from inspect import get_annotations
@@ -20,7 +20,20 @@ from pydantic_core import PydanticSerializationError
 
 from metta.sweep.contracts.errors import DefinitionError, shown
 from metta.sweep.contracts.models import problems_of, unknown_name
+from metta.sweep.optimizers.forms import MAKING, Kept, Making, seeded
+from metta.sweep.pipeline.classes import loaded
 from metta.sweep.pipeline.state import Fields, Unfit
+
+
+def _refer(thing: Callable[..., object]) -> str:
+    from metta.sweep.experiments.references import findable  # it imports this module
+
+    return findable(thing)
+
+
+_MAKING = {MAKING: Making(_refer, loaded)}
+_COMPARING = {MAKING: Making(_refer, loaded, repeats=False)}
+"""What pydantic is told of how optimizers are made again: in full, or so far that they can be compared."""
 
 _open: set[int] = set()
 """Experiments whose stages run at this moment, by their identity."""
@@ -43,8 +56,8 @@ class DurableFields:
     def changed(self) -> Fields:
         """See ``State.changed``."""
         values = {name: self._values[name] for name in self._model.model_fields}
-        made = self._written(values)
-        same = {name for name in made if _same(values[name], self._before[name])}
+        made, now = self._written(values), parts(self._model, values)
+        same = {n for n in made if _same(values[n], self._before[n]) and now[n] == self._parts[n]}
         # what is the same flows on as it came: the JSON of a set has no order
         flowing = {name: value for name, value in self._flowing.items() if name in same}
         return flowing | {name: value for name, value in made.items() if name not in same}
@@ -52,7 +65,8 @@ class DurableFields:
     def restore(self, changed: Mapping[str, JsonValue]) -> None:
         """See ``State.restore``."""
         self._flowing = dict(changed)
-        self._before = self._read({**self._given, **changed})
+        self._before = self._read({**self._given, **changed}, _COMPARING)
+        self._parts = parts(self._model, self._before)
         self._values.clear()  # also of what was computed from other values
         self._values.update(self._read({**self._given, **changed}))
 
@@ -65,18 +79,18 @@ class DurableFields:
         finally:
             _open.discard(self._identity)
 
-    def _read(self, made: Mapping[str, JsonValue]) -> dict[str, Any]:
+    def _read(self, made: Mapping[str, Any], context: Mapping[str, Making] = _MAKING) -> dict[str, Any]:
         try:
-            return vars(self._model.model_validate(made))
+            return read(self._model, made, context)
         except ValidationError as error:
             raise Unfit("; ".join(problems_of(error, self._model))) from None
 
     def _written(self, values: Mapping[str, Any]) -> Fields:
         try:
-            made = plain(self._model, self._read(values))
+            made = plain(self._model, self._read(values, _COMPARING))
         except PydanticSerializationError as error:
             raise Unfit(f"they need a form in JSON: {error}") from None
-        if problems := lost(values, self._read(made)):
+        if problems := lost(values, self._read(made, _COMPARING)):
             raise Unfit("; ".join(problems))
         return made
 
@@ -119,11 +133,13 @@ def assigned(experiment: object, model: type[BaseModel], name: str, value: objec
             f"{kind}.{name} cannot be changed here: only stages change the fields of their experiment"
         )
     try:
-        made = model.__pydantic_validator__.validate_assignment(model.model_construct(), name, value)
+        made = model.__pydantic_validator__.validate_assignment(
+            model.model_construct(), name, value, context=_MAKING
+        )
     except ValidationError as error:
         problems = [p for p in problems_of(error, model) if p.startswith(name)]
         raise ValueError("; ".join(problems) or str(error)) from None
-    return vars(made)[name]
+    return _with_seed(name, vars(made)[name])
 
 
 @cache
@@ -170,10 +186,35 @@ def _is_known(hint: Any) -> bool:
     return True
 
 
+def read(
+    model: type[BaseModel], values: Mapping[str, Any], context: Mapping[str, Making] = _MAKING
+) -> dict[str, Any]:
+    """Fields from their values or plain JSON, validated.
+
+    Raises:
+        ValidationError: With every mistake.
+    """
+    made = vars(model.model_validate(values, context=dict(context)))
+    return {name: _with_seed(name, value) for name, value in made.items()}
+
+
+def _with_seed(name: str, value: Any) -> Any:
+    """An optimizer without a seed takes one from the name of its field, the same in each run."""
+    if isinstance(value, Kept):
+        seeded(name, value)
+    return value
+
+
 def plain(model: type[BaseModel], values: dict[str, Any]) -> dict[str, JsonValue]:
     """Values of fields as plain JSON.
 
     Raises:
         PydanticSerializationError: When one has no such form.
     """
-    return BaseModel.model_dump(model.model_construct(**values), mode="json", warnings=False)
+    made = model.model_construct(**values)
+    return BaseModel.model_dump(made, mode="json", warnings=False, context=_MAKING)
+
+
+def parts(model: type[BaseModel], values: dict[str, Any]) -> dict[str, Any]:
+    """Values of fields taken apart as far as pydantic knows their types, with what ``==`` may leave out."""
+    return BaseModel.model_dump(model.model_construct(**values), warnings=False, context=_MAKING)

@@ -103,7 +103,7 @@ def spec_of(component: object, kind: type[Configured]) -> ComponentSpec:
         DefinitionError: When it is none, or another process could not make it again.
     """
     if isinstance(component, kind):
-        return component.spec(_findable)
+        return component.spec(findable)
     name = kind.__name__.lower()
     if isinstance(component, type) and issubclass(component, kind):
         raise DefinitionError([f"{name} is a class; call it: {component.__name__}()"], name)
@@ -111,7 +111,12 @@ def spec_of(component: object, kind: type[Configured]) -> ComponentSpec:
     raise DefinitionError([f"{name} has to be an object such as {example}(), got {shown(component)}"], name)
 
 
-def _findable(thing: Callable[..., object]) -> str:
+def findable(thing: Callable[..., object]) -> str:
+    """Name a class or function for other processes.
+
+    Raises:
+        DefinitionError: When they could not find it.
+    """
     reference = reference_of(thing)
     if reference.kind == "value":
         problem = (

@@ -5,18 +5,19 @@ from collections.abc import Mapping
 from random import Random
 from typing import Any, ClassVar
 
-from metta.sweep.contracts.components import Configured
 from metta.sweep.contracts.distributions import Distribution
 from metta.sweep.contracts.errors import DefinitionError
 from metta.sweep.contracts.metrics import Objective
 from metta.sweep.contracts.seeds import derived_seed
 from metta.sweep.contracts.spaces import SearchSpace
 from metta.sweep.contracts.trials import Observation, Result, Trial
-from metta.sweep.optimizers.by_hand import ended, noted_by, noting
+from metta.sweep.optimizers.by_hand import NOTING, ended, noted_by, noting
+from metta.sweep.optimizers.forms import Kept
 from metta.sweep.optimizers.registry import OPTIMIZERS
+from metta.sweep.optimizers.turns import Turns
 
 
-class Optimizer(Configured, ABC):
+class Optimizer(Kept, ABC):
     """Decides what to try next. Pure: no input or output, no clock, no global random state.
 
     A search calls it like this; used by hand, ``setup`` is not needed::
@@ -27,7 +28,9 @@ class Optimizer(Configured, ABC):
         optimizer.observe(other, Failure(kind="oom", message="..."))
         optimizer.suggest(2)                  # may return fewer: nothing else to try, as far as is known
 
-    What it is told by hand, before a search takes it over, an experiment tells it again as its warm start.
+    What it is told by hand, before a search takes it over, an experiment tells it again as its warm start. A
+    field of an experiment may hold it: it is made again from its arguments, and all that it was asked and
+    told by hand is repeated.
 
     After a crash a new object is brought to the same state. One that is ``stateless`` is told every
     observation; any other one has every ``suggest`` and ``observe`` repeated in the recorded order.
@@ -72,8 +75,8 @@ class Optimizer(Configured, ABC):
         if own & {"suggest", "observe"}:  # what its base says of itself need not hold for it
             for claim in {"stateless", "result_blind"} - own:
                 setattr(cls, claim, False)
-        if "observe" in own:
-            setattr(cls, "observe", noting(cls.observe))  # noqa: B010 - checkers forbid the assignment
+        for name in NOTING.keys() & own:
+            setattr(cls, name, noting(name)(vars(cls)[name]))
 
     def setup(
         self,
@@ -108,6 +111,7 @@ class Optimizer(Configured, ABC):
             result: Its value, its metrics or its failure.
         """
 
+    @noting("remember")
     def remember(self, trial: Trial) -> None:
         """Learn of a trial under way that this object did not suggest: a scheduler did, or one before it."""
 
@@ -126,6 +130,10 @@ class Optimizer(Configured, ABC):
     def told_by_hand(self) -> list[Observation]:
         """What it was told by hand, in the order of the trials."""
         return noted_by(self)
+
+    def __turns__(self) -> Turns:
+        """Itself as stages of a pipeline."""
+        return Turns(self)
 
     def rng(self, number: int, purpose: str = "suggest") -> Random:
         """Randomness for one trial and one purpose, the same in every process."""

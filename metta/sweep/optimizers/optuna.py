@@ -79,6 +79,7 @@ class OptunaOptimizer(Optimizer):
         if problems := _problems(sampler, options):
             raise DefinitionError(problems, type(self).__name__)
         self._sampler: Any = _loaded(sampler)
+        self._pickled = _pickled(sampler)
         self.stateless = not isinstance(self._sampler, BaseSampler)
         self._tpe_options = options
         self._reusable: TPE | None = None
@@ -107,9 +108,8 @@ class OptunaOptimizer(Optimizer):
 
     def _options(self, refer: Refer | None) -> dict[str, Any]:
         options = super()._options(refer)
-        if isinstance(self._sampler, BaseSampler):
-            pickled = cloudpickle.dumps(self._sampler)
-            options["sampler"] = {"pickle": b64encode(pickled).decode()}
+        if self._pickled:
+            options["sampler"] = self._pickled
         return options
 
     def _suggested(self) -> Trial:
@@ -175,6 +175,13 @@ def _loaded(sampler: Any) -> Any:
         case str() if sampler != "TPE":
             return load(sampler)
     return sampler
+
+
+def _pickled(sampler: Any) -> dict[str, str] | None:
+    """A sampler object as it was given: suggesting changes it. None for anything else."""
+    if isinstance(sampler, BaseSampler):
+        return {"pickle": b64encode(cloudpickle.dumps(sampler)).decode()}
+    return sampler if isinstance(sampler, dict) else None
 
 
 def _problems(sampler: object, options: Mapping[str, object]) -> list[str]:

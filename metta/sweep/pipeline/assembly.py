@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from metta.sweep.contracts.components import count_problems
 from metta.sweep.contracts.errors import shown
 from metta.sweep.pipeline.annotations import is_type
+from metta.sweep.pipeline.asking import problem_of_turn, turn_of
 from metta.sweep.pipeline.boundaries import Boundary
 from metta.sweep.pipeline.calls import (
     Call,
@@ -127,7 +128,10 @@ class Assembler:
         elif not callable(run):
             wanted = "a function, a pipeline or an experiment"
             self._report(site, [f"{subject} has to be {wanted}, got {shown(run)}"])
-        return Stage(path, run if callable(run) else None, boundary, self._shared, site)
+        if problem := problem_of_turn(run):
+            self._report(site, [f"{subject}: {problem}"])
+        code = turn_of(run) or run
+        return Stage(path, code if callable(code) else None, boundary, self._shared, site)
 
     def _named(self, call: StageCall) -> str:
         name = call.name if isinstance(call.name, str) else repr(call.name)

@@ -153,7 +153,9 @@ def asked(predicate: Any, value: Any, turns: tuple[int, ...]) -> Call:
     """
     form, call = form_of(predicate), bound(predicate, value, turns)
     needs_turn = turns and form.whole and form.hint(form.whole) is Any and call.args
-    if not needs_turn or fields_of(call.args[0]) is None or hasattr(call.args[0], ITERATION):
+    if not needs_turn or hasattr(call.args[0], ITERATION):
+        return call
+    if fields_of(call.args[0]) is None and call.args[0] is not None:  # a record may be begun with nothing
         return call
     return Call((Turn(call.args[0], turns[-1]),), call.named)
 

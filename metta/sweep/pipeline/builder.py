@@ -4,11 +4,23 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, Literal, ParamSpec, TypeAlias, TypeVar, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Generic,
+    Literal,
+    ParamSpec,
+    Protocol,
+    TypeAlias,
+    TypeVar,
+    overload,
+)
 
 from metta.sweep.contracts.budgets import Budget
 from metta.sweep.contracts.failures import RetryPolicy
 from metta.sweep.contracts.plans import Plan
+from metta.sweep.contracts.trials import Result, Trial
 from metta.sweep.pipeline.calls import (
     Call,
     Calls,
@@ -20,6 +32,7 @@ from metta.sweep.pipeline.calls import (
     StageCall,
     ThroughCall,
 )
+from metta.sweep.pipeline.late import late
 from metta.sweep.pipeline.sites import site_of_call
 
 if TYPE_CHECKING:
@@ -33,6 +46,19 @@ R = TypeVar("R")
 P = ParamSpec("P")
 
 Branch: TypeAlias = "Callable[..., Any] | Pipeline[Any] | Experiment"
+
+
+class _Suggest(Protocol):
+    def __call__(self, n: int) -> list[Trial]: ...
+
+
+class _Observe(Protocol):
+    def __call__(self, trial: Trial, result: Result) -> None: ...
+
+
+# as type variables, for checkers would check the bodies of lambdas against the protocols themselves
+Suggest = TypeVar("Suggest", bound=_Suggest)
+Observe = TypeVar("Observe", bound=_Observe)
 
 LOCAL_FOLDER = ".metta-sweep/local"
 """Where local runs keep caches, checkpoints and archives, below the current folder."""
@@ -68,6 +94,10 @@ class Pipeline(Generic[T]):
     @overload
     def stage(self, name: str, run: "Experiment") -> "Pipeline[Any]": ...
     @overload
+    def stage(self, name: str, run: Suggest) -> "Pipeline[Any]": ...  # pyright: ignore[reportInvalidTypeVarUse]
+    @overload
+    def stage(self, name: str, run: Observe) -> "Pipeline[T]": ...  # pyright: ignore[reportInvalidTypeVarUse]
+    @overload
     def stage(self, name: str, run: Callable[[], Awaitable[R]]) -> "Pipeline[R]": ...
     @overload
     def stage(self, name: str, run: Callable[[], R]) -> "Pipeline[R]": ...
@@ -86,7 +116,9 @@ class Pipeline(Generic[T]):
             name: Its name, which no other stage of this pipeline has.
             run: A function or method, sync or async, a pipeline, or an experiment such as a sweep, whose
                 results flow on. A function takes fields of what flows by parameter name; a single
-                parameter that is no field's name takes all of it.
+                parameter that is no field's name takes all of it. Of an optimizer in a field of an
+                experiment: ``suggest``, which gives the parameters of one trial as fields, and
+                ``observe``, which takes the number that was declared last, and passes on what flows.
         """
         return self._with(StageCall(site_of_call(), name, _calls_of(run)))
 
@@ -325,6 +357,18 @@ class Pipeline(Generic[T]):
         from metta.sweep.pipeline.planning import Definition
 
         return Definition(Calls(self._calls))
+
+
+def with_late_methods(pipeline: Pipeline[T], owner: Any) -> Pipeline[T]:
+    """The pipeline of an experiment, with methods of what its fields hold at the moment.
+
+    Args:
+        pipeline: What its method ``pipeline`` has returned.
+        owner: The experiment, as it was then.
+    """
+    made = Pipeline()
+    made._calls = late(pipeline._calls, owner)
+    return made
 
 
 def _calls_of(run: Any) -> Any:

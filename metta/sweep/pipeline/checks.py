@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from metta.sweep.pipeline.annotations import FieldType, returned_by
+from metta.sweep.pipeline.asking import CONDITIONAL, Observing, Suggesting
 from metta.sweep.pipeline.assembly import Problem
-from metta.sweep.pipeline.binding import in_loop, problems_of_binding
+from metta.sweep.pipeline.binding import form_of, in_loop, problems_of_binding
 from metta.sweep.pipeline.flows import UNKNOWN, Flow, either
 from metta.sweep.pipeline.merging import merge_problems, merged_flow
 from metta.sweep.pipeline.nodes import Block, Conditional, Loop, Nested, Node, Parallel, Stage
@@ -24,6 +25,8 @@ class Checker:
         self.problems: list[Problem] = []
         self.flows: dict[str, Flow] = {}
         self._loops = 0
+        self._conditional: frozenset[str] = frozenset()
+        """Parameters of optimizers that not every trial has."""
 
     def block(self, block: Block, flow: Flow = UNKNOWN) -> Flow:
         """What flows out of a block."""
@@ -51,12 +54,18 @@ class Checker:
     def _takes(self, site: Site, subject: str, function: Any, flow: Flow) -> None:
         if callable(function):
             offered = in_loop(flow) if self._loops else flow
-            self._report(site, subject, problems_of_binding(function, offered))
+            problems = problems_of_binding(function, offered)
+            takes = {parameter.name for parameter in form_of(function).required} & self._conditional
+            missing = sorted(takes - (flow.fields or {}).keys()) if problems else []
+            problems += [f"{name}: {CONDITIONAL}" for name in missing]
+            self._report(site, subject, problems)
 
     def _stage(self, stage: Stage, flow: Flow) -> Flow:
         subject = f"stage {stage.path}"
         returned = flow
-        if stage.run is not None:
+        if isinstance(stage.run, Suggesting):
+            return self._suggested(stage, stage.run, flow)
+        if stage.run is not None and not isinstance(stage.run, Observing):
             self._takes(stage.site, subject, stage.run, flow)
             returned = Flow.of(returned_by(stage.run))
         elif stage.experiment is not None:
@@ -68,6 +77,12 @@ class Checker:
         if "skip_if" in boundary.hooks:
             self._report(site, subject, _problems_of_skipping(flow, outflow))
         return outflow
+
+    def _suggested(self, stage: Stage, run: Suggesting, flow: Flow) -> Flow:
+        subject, boundary = f"stage {stage.path}", stage.boundary
+        self._report(boundary.site or stage.site, subject, list(run.problems(boundary, flow)))
+        self._conditional |= run.conditional
+        return run.outflow(boundary, flow)
 
     def _nested(self, site: Site, subject: str, block: Block, flow: Flow) -> Flow:
         """What an experiment gives; its mistakes are told where it is used, for alone it may have none."""
@@ -126,7 +141,15 @@ def declared_in(block: Block, flows: Mapping[str, Flow]) -> frozenset[str] | Non
     """
     own: set[str] = set()
     for node in block:
+        if isinstance(node, Stage) and isinstance(node.run, Suggesting | Observing) and not _says(node):
+            own |= node.run.own.keys() if isinstance(node.run, Suggesting) else set()
+            continue
         if not isinstance(node, Stage) or (flows[node.path].fields is None) or not node.boundary.fields:
             return None
         own |= node.boundary.fields.keys()
     return frozenset(own)
+
+
+def _says(stage: Stage) -> bool:
+    """Whether its boundary says what flows on."""
+    return bool(stage.boundary.fields) or stage.boundary.contract is not None

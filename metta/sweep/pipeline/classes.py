@@ -159,7 +159,7 @@ def loaded(text: str) -> Any:
     """
     try:
         reference = Reference.parse(text)
-        name = reference.target
+        name = str(Path(reference.target).resolve()) if reference.kind == "script" else reference.target
         if name == (_main_module() or _main_script()):
             name = "__main__"
         elif reference.kind == "script":

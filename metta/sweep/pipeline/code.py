@@ -2,10 +2,12 @@
 
 from collections.abc import Iterator
 from functools import partial
+from inspect import unwrap
 from types import CellType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
 
 from metta.sweep.contracts.fingerprints import fingerprint_of
+from metta.sweep.pipeline.late import held_by
 
 
 def code_of(value: Any, around: tuple[int, ...] = ()) -> Any:
@@ -44,6 +46,8 @@ def _held(run: Any) -> Iterator[Any]:
             yield from (run.func, run.args, run.keywords)
         case MethodType():
             yield from (run.__func__, _owned(run.__self__))
+        case FunctionType() if (held := held_by(run)) is not None:
+            yield from (unwrap(run), _owned(held.value))
         case FunctionType():
             cells = [_content(cell) for cell in run.__closure__ or ()]
             yield from (_instructions(run.__code__), run.__defaults__, run.__kwdefaults__, cells)

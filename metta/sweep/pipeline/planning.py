@@ -18,6 +18,7 @@ from metta.sweep.contracts.plans import (
     Step,
 )
 from metta.sweep.pipeline.annotations import hints_of, is_record_class
+from metta.sweep.pipeline.asking import Known, Pairs
 from metta.sweep.pipeline.assembly import Assembler, Problem
 from metta.sweep.pipeline.binding import form_of
 from metta.sweep.pipeline.calls import Calls
@@ -50,7 +51,10 @@ class Definition:
         checker = Checker()
         checker.block(self.block)
         self.flows: Mapping[str, Flow] = checker.flows
-        if found := dict.fromkeys(map(str, (*problems, *checker.problems))):
+        pairs = Pairs(self.flows)
+        pairs.block(self.block, Known())
+        told = [Problem(*problem) for problem in pairs.problems]
+        if found := dict.fromkeys(map(str, (*problems, *checker.problems, *told))):
             raise PipelineDefinitionError(list(found))
 
     @cached_property

@@ -16,6 +16,7 @@ from metta.sweep.contracts.plans import At, Outcome, Profile, StageFailureKind, 
 from metta.sweep.contracts.shelves import Shelf
 from metta.sweep.contracts.values import Value
 from metta.sweep.pipeline.annotations import returned_by, type_text
+from metta.sweep.pipeline.asking import Observing, Suggesting
 from metta.sweep.pipeline.binding import bound, without_iteration
 from metta.sweep.pipeline.circumstances import Circumstances
 from metta.sweep.pipeline.conversion import Mismatch, conform_fields
@@ -233,6 +234,8 @@ class StageRun:
     def _called(self) -> Callable[[], Any]:
         """The stage's code with its arguments."""
         assert self._stage.run is not None
+        if isinstance(self._stage.run, Suggesting | Observing):
+            return partial(self._stage.run, self._run.copied(self._value))
         try:
             call = bound(self._stage.run, self._run.copied(self._value), self._at.turns)
         except Mismatch as error:
@@ -251,8 +254,11 @@ class StageRun:
             self._profile = profiler.result
 
     def _concluded(self, result: Any) -> Any:
+        stage = self._stage
         try:
-            return self._stage.boundary.concluded(self._value, result, self._returned)
+            if isinstance(stage.run, Suggesting):
+                return stage.run.concluded(stage.boundary, self._value, result)
+            return stage.boundary.concluded(self._value, result, self._returned)
         except Mismatch as error:
             raise self._run.failure("contract", error, "its output") from error
 

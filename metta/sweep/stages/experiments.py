@@ -7,7 +7,7 @@ from metta.sweep.contracts.errors import DefinitionError, shown
 from metta.sweep.contracts.experiments import ExperimentSpec
 from metta.sweep.contracts.importing import importing
 from metta.sweep.contracts.references import Reference
-from metta.sweep.pipeline.builder import Pipeline
+from metta.sweep.pipeline.builder import Pipeline, with_late_methods
 from metta.sweep.pipeline.planning import Definition
 from metta.sweep.pipeline.state import State, state_of
 from metta.sweep.runners.objective import by_value
@@ -56,7 +56,9 @@ def _pipeline_of(found: Any, spec: ExperimentSpec) -> tuple[Any, Any]:
     try:
         with importing("experiment"):  # a run() that is met here is not to run, but what it runs is checked
             experiment = found(**spec.fields)
-            return experiment, experiment.pipeline()
+            pipeline = experiment.pipeline()
+            is_one = isinstance(pipeline, Pipeline)
+            return experiment, with_late_methods(pipeline, experiment) if is_one else pipeline
     except DefinitionError:
         raise
     except Exception as error:  # it is the user's code

@@ -91,6 +91,10 @@ class Outcomes:
         """How often a step was forgotten."""
         return sum(began.forgets(at) for began in self._forgetting)
 
+    def steps(self) -> list[At]:
+        """All steps of which is known for good how they ended, in the order in which that was recorded."""
+        return list(self._known)
+
     def failure(self, at: At) -> StageFailure | None:
         """The last failure of a stage since the experiment began, or was begun again."""
         return self._failures.get(at)

@@ -1,5 +1,6 @@
 """Replaying: whether what ran before would be decided in the same way by the code that is here."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -12,8 +13,10 @@ from metta.sweep.client.starts import Starts
 from metta.sweep.contracts.attempts import Code
 from metta.sweep.contracts.errors import ServerError, SweepNotFound
 from metta.sweep.contracts.models import Wire
+from metta.sweep.contracts.nested import below
 from metta.sweep.runners.objective import enter
 from metta.sweep.stages.again import Again, Debug, run_again
+from metta.sweep.stages.retracing import Retraced, retraced
 from metta.sweep.worker.plugin import MettaSweepPlugin
 
 RPC_TIMEOUT = timedelta(seconds=30)
@@ -43,27 +46,37 @@ class Replayed(Wire):
 
     Args:
         name: Its name.
-        histories: One for each run.
+        histories: One for each run; none when Temporal has forgotten them.
+        retraced: What is recorded in the store, of an experiment and those within it, where there are none.
     """
 
     name: str
-    histories: tuple[Replay, ...]
+    histories: tuple[Replay, ...] = ()
+    retraced: tuple[Retraced, ...] = ()
 
     @property
     def problems(self) -> tuple[Replay, ...]:
-        """Those that would go another way."""
+        """Histories that would go another way."""
         return tuple(history for history in self.histories if history.problem)
+
+    @property
+    def is_deterministic(self) -> bool:
+        """Whether nothing would go another way."""
+        return not self.problems and not any(each.problem for each in self.retraced)
 
 
 async def replayed(starts: Starts, name: str) -> Replayed:
     """Replay what Temporal knows of a sweep or experiment; nothing is run, and nothing changes.
+
+    Of an experiment of which it knows nothing any more, what the store has recorded is gone through instead.
 
     Args:
         starts: Of the project.
         name: Its name. Earlier runs of that name, its trials, and what is nested in it are replayed, too.
 
     Raises:
-        SweepNotFound: When Temporal knows nothing of it: it forgets what has ended after its retention.
+        SweepNotFound: When Temporal knows nothing of it, and it is no recorded experiment.
+        DefinitionError: When the code of an experiment cannot be loaded.
         ServerError: When the server does not answer.
     """
     client = await starts.client()
@@ -72,8 +85,17 @@ async def replayed(starts: Starts, name: str) -> Replayed:
     except RPCError as error:
         raise ServerError(f"the Temporal server does not tell the histories of {name}: {error}") from error
     if not found:
-        raise SweepNotFound(name, [*starts.store.names(), *starts.store.experiment_names()])
+        return Replayed(name=name, retraced=tuple(await asyncio.to_thread(_retraced, starts, name)))
     return Replayed(name=name, histories=tuple(found))
+
+
+def _retraced(starts: Starts, name: str) -> list[Retraced]:
+    sweeps, experiments = starts.store.names(), starts.store.experiment_names()
+    if name not in experiments:
+        raise SweepNotFound(name, [*sweeps, *experiments])
+    _enter(starts, name)
+    pickle = starts.settings.may_pickle
+    return [retraced(starts.store, each, pickle=pickle) for each in (name, *below(name, experiments))]
 
 
 async def _replays(client: Client, name: str) -> AsyncIterator[Replay]:
@@ -123,8 +145,13 @@ def stage_again(starts: Starts, name: str, stage: str, debug: Debug | None = Non
         DefinitionError: When it cannot be run again.
         StoreError: When the store cannot be read.
     """
+    _enter(starts, name)
+    return run_again(starts.store, name, stage, pickle=starts.settings.may_pickle, debug=debug)
+
+
+def _enter(starts: Starts, name: str) -> None:
+    """Make this process look as the worker of an experiment did."""
     parts = name.split("/")
     names = ("/".join(parts[:n]) for n in range(len(parts), 0, -1))  # nested ones share their parent's worker
     launch = next((found for part in names if (found := starts.launches.find(part))), None)
     enter(launch.code if launch else Code(objective="", path=(str(Path.cwd()),)))
-    return run_again(starts.store, name, stage, pickle=starts.settings.may_pickle, debug=debug)
