@@ -47,7 +47,7 @@ PUBLIC = {
     "metta.sweep.executors": {"Executor", "LocalExecutor", "WorkerExecutor"},
     "metta.sweep.experiments": {"Experiment", "Results", "SweepExperiment"},
     "metta.sweep.experiments.base": {"Experiment", "HookSet", "Merge", "Pipeline", "Record"},
-    "metta.sweep.optimizers": {"OptunaOptimizer", "Optimizer", "RandomOptimizer"},
+    "metta.sweep.optimizers": {"BayesianOptimizer", "OptunaOptimizer", "Optimizer", "RandomOptimizer"},
     "metta.sweep.schedulers": {
         "ASHAScheduler",
         "AsynchronousScheduler",

@@ -4,23 +4,20 @@ Both are seeded, so for pinned versions these tests always end in the same way. 
 holds for changes that make neither side better or worse, such as another derivation of seeds.
 """
 
-from collections import deque
-from collections.abc import Callable
 from functools import cache
 from math import log
 from statistics import median
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any
 
 import optuna
 import pytest
 from optuna.samplers import TPESampler
 from scipy.stats import wilcoxon  # type: ignore[import-untyped]  # it has no types
 
-from metta.sweep.contracts.distributions import Uniform
-from metta.sweep.optimizers.base import Optimizer
 from metta.sweep.optimizers.optuna import OptunaOptimizer
 from metta.sweep.optimizers.random import RandomOptimizer
-from tests.statistics.surfaces import SURFACES, Point, Surface
+from tests.statistics.searching import Ask, Asked, Begin, asking, regret
+from tests.statistics.surfaces import SURFACES, Surface
 
 SEEDS = range(15)
 EVALUATIONS = 50
@@ -31,33 +28,6 @@ pytestmark = pytest.mark.timeout(180)  # some seconds each, where nothing else r
 
 each = pytest.mark.parametrize("name", SURFACES)
 alone_and_pending = pytest.mark.parametrize("pending", [1, 4])
-
-
-class Asked(NamedTuple):
-    """A trial under way: where it is, and how its result is told."""
-
-    point: Point
-    tell: Callable[[float], object]
-
-
-Ask: TypeAlias = Callable[[], Asked]
-Begin: TypeAlias = Callable[[Surface, int], Ask]
-"""Begins a search of a surface with a seed."""
-
-
-def asking(kind: type[Optimizer]) -> Begin:
-    """An optimizer of ours, used by hand."""
-
-    def begin(surface: Surface, seed: int) -> Ask:
-        optimizer = kind({f"x{k}": Uniform(*bound) for k, bound in enumerate(surface.bounds)}, seed=seed)
-
-        def ask() -> Asked:
-            [trial] = optimizer.suggest(1)
-            return Asked([*trial.params.values()], lambda loss: optimizer.observe(trial, {"loss": loss}))
-
-        return ask
-
-    return begin
 
 
 def optuna_alone(surface: Surface, seed: int) -> Ask:
@@ -77,19 +47,7 @@ ours, by_chance = asking(OptunaOptimizer), asking(RandomOptimizer)
 @cache
 def regrets(begin: Begin, name: str, pending: int) -> list[float]:
     """Simple regret after all evaluations, seed by seed; so many trials at a time, told oldest first."""
-    return [regret(begin(SURFACES[name], seed), SURFACES[name], pending) for seed in SEEDS]
-
-
-def regret(ask: Ask, surface: Surface, pending: int) -> float:
-    best = float("inf")
-    under_way: deque[Asked] = deque()
-    for evaluation in range(EVALUATIONS):
-        under_way.append(ask())
-        while len(under_way) == pending or (under_way and evaluation == EVALUATIONS - 1):
-            point, tell = under_way.popleft()
-            tell(surface.height(point))
-            best = min(best, surface.regret(point))
-    return best
+    return [regret(begin(SURFACES[name], seed), SURFACES[name], EVALUATIONS, pending) for seed in SEEDS]
 
 
 def p_worse(begin: Begin, name: str, pending: int) -> float:

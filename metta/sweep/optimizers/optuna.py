@@ -29,13 +29,12 @@ from optuna.samplers import BaseSampler, GPSampler, NSGAIIISampler, NSGAIISample
 from metta.sweep.contracts.components import Refer, load
 from metta.sweep.contracts.distributions import Distribution
 from metta.sweep.contracts.errors import DefinitionError
-from metta.sweep.contracts.failures import Failure
-from metta.sweep.contracts.metrics import BARE, Objective
 from metta.sweep.contracts.models import unknown_name
 from metta.sweep.contracts.seeds import derived_seed
 from metta.sweep.contracts.spaces import SearchSpace
 from metta.sweep.contracts.trials import Result, Trial
 from metta.sweep.optimizers.base import Optimizer
+from metta.sweep.optimizers.losses import loss_of
 from metta.sweep.optimizers.optuna_study import OptunaStudy, Told
 
 Factory: TypeAlias = Callable[[int], BaseSampler]
@@ -93,7 +92,7 @@ class OptunaOptimizer(Optimizer):
     def observe(self, trial: Trial, result: Result) -> None:
         """Learn what became of a trial."""
         before = self._trials.get(trial.number)
-        told = Told(trial.params, self._loss(result), trial.ended_at)
+        told = Told(trial.params, loss_of(result, self.objectives, type(self).__name__), trial.ended_at)
         self._trials[trial.number] = told
         if before is None or before.loss is not None:
             self._study = None  # Optuna takes nothing back, and knows nobody it was not told of: begin anew
@@ -144,18 +143,6 @@ class OptunaOptimizer(Optimizer):
             self._reusable = TPE(**self._tpe_options)
         self._reusable.reseed(seed)
         return self._reusable
-
-    def _loss(self, result: Result) -> float | Failure:
-        """The number to be minimized."""
-        if isinstance(result, Failure):
-            return result
-        metrics = result if isinstance(result, Mapping) else {BARE: float(result)}
-        objective = next(iter(self.objectives), None) or Objective.resolve(None, None, metrics)
-        if objective is None:
-            problem = "nothing says which metric counts, and whether more of it is better: observe a dict"
-            raise DefinitionError([f'{problem} such as {{"accuracy": 0.9}}'], type(self).__name__)
-        value = metrics[objective.metric if isinstance(result, Mapping) else BARE]
-        return -value if objective.goal == "maximize" else value
 
 
 class TPE(TPESampler):
