@@ -45,8 +45,8 @@ PUBLIC = {
         "load_observations",
     },
     "metta.sweep.executors": {"Executor", "LocalExecutor", "WorkerExecutor"},
-    "metta.sweep.experiments": {"Experiment", "Results", "SweepExperiment"},
-    "metta.sweep.experiments.base": {"Experiment", "HookSet", "Merge", "Pipeline", "Record"},
+    "metta.sweep.experiments": {"Experiment", "Results", "SweepContext", "SweepExperiment"},
+    "metta.sweep.experiments.base": {"Experiment", "HookSet", "Merge", "Pipeline", "Record", "SweepContext"},
     "metta.sweep.optimizers": {"BayesianOptimizer", "OptunaOptimizer", "Optimizer", "RandomOptimizer"},
     "metta.sweep.schedulers": {
         "ASHAScheduler",

@@ -14,11 +14,13 @@ from pydantic import Field, JsonValue, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from metta.sweep.contracts.budgets import Budget
-from metta.sweep.contracts.errors import DefinitionError, shown
+from metta.sweep.contracts.errors import DefinitionError, PipelineDefinitionError, shown
 from metta.sweep.contracts.models import problems_of, unknown_name
 from metta.sweep.contracts.shelves import Folder
 from metta.sweep.contracts.values import Value
 from metta.sweep.experiments.fields import DurableFields, assigned, lost, model_of, plain, read
+from metta.sweep.experiments.ready.mixin import ReadyStages
+from metta.sweep.experiments.ready.stages import gathering
 from metta.sweep.pipeline.builder import LOCAL_FOLDER, Pipeline, with_late_methods
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @dataclass_transform(kw_only_default=True, field_specifiers=(Field,))
-class Experiment:
+class Experiment(ReadyStages):
     """A pipeline with settings; subclass it, declare fields by annotation, and define ``pipeline``.
 
     ::
@@ -179,16 +181,21 @@ class Experiment:
         Raises:
             DefinitionError: With every mistake.
         """
-        pipeline: object = self.pipeline()
+        with gathering() as problems:  # in stages that are ready-made
+            pipeline: object = self.pipeline()
         if not isinstance(pipeline, Pipeline):
-            problem = f"pipeline() has to return a Pipeline, got {shown(pipeline)}"
-            raise DefinitionError([problem], type(self).__name__)
+            problems.append(f"pipeline() has to return a Pipeline, got {shown(pipeline)}")
+            raise DefinitionError(problems, type(self).__name__)
         pipeline = with_late_methods(pipeline, self)
         try:
             pipeline.plan()
         except RecursionError:
             problem = "it holds itself as a stage, again and again; let a field say where that ends"
             raise DefinitionError([problem], type(self).__name__) from None
+        except PipelineDefinitionError as error:
+            raise PipelineDefinitionError([*problems, *error.problems]) from None
+        if problems:
+            raise DefinitionError(problems, type(self).__name__)
         return pipeline
 
     @property

@@ -18,9 +18,11 @@ class Merge:
 
     Args:
         function: Gets the field's value before the branches, and the list of its values behind them.
+        whole: Whether it gets all fields instead, before the branches and behind each of them, by name.
     """
 
     function: Callable[[Any, Sequence[Any]], Any]
+    whole: bool = False
 
 
 def rules_of(kind: Any) -> dict[str, Merge]:
@@ -93,8 +95,12 @@ def merge(before: Any, results: Mapping[str, Any], *, by_name: bool) -> Any:
     fields = _merged_fields(
         fields_of(before) or {}, {n: of for n, of in given.items() if of is not None}, rules
     )
-    if {type(result) for result in results.values()} == {type(before)}:
-        return replaced(before, fields)
+    first, *others = results.values()
+    if all(type(result) is type(first) for result in others):
+        if type(before) is type(first):
+            return replaced(before, fields)
+        if rules and fields_of(before) is None:  # a class that says how it merges stays what it is
+            return replaced(first, fields)
     return merged(before, fields)
 
 
@@ -106,7 +112,9 @@ def _merged_fields(
         values = {label: of[name] for label, of in given.items() if name in of}
         news = {n: v for n, v in values.items() if name not in earlier or not _equal(v, earlier[name])}
         if name in rules:
-            fields[name] = rules[name].function(earlier.get(name), list(values.values()))
+            rule, behind = rules[name], [given[label] for label in values]
+            whole, alone = (earlier, behind), (earlier.get(name), [*values.values()])
+            fields[name] = rule.function(*(whole if rule.whole else alone))
         elif len(news) > 1:
             problems.append(f"branches {' and '.join(news)} gave the field {name} both")
         elif news:
