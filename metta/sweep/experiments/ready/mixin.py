@@ -242,9 +242,10 @@ class ReadyStages:
         resources: AnyResources,
         problems: list[str],
     ) -> Search:
-        return Search(
-            Subject(self), name, lambda context, seed: Options(optimizer), n_trials, resources, problems
-        )
+        def plan(context: SweepContext, seed: int) -> Options:
+            return Options(optimizer)
+
+        return Search(Subject(self), name, plan, n_trials, resources, problems, optimizer)
 
 
 def _bayesian(**options: Any) -> ComponentSpec:
@@ -263,4 +264,5 @@ def _problems_of(optimizer: ComponentSpec) -> list[str]:
 
 def _counted(**counts: object) -> list[str]:
     """What is wrong with arguments that count something, and have to be given."""
-    return count_problems(**{name: 0 if count is None else count for name, count in counts.items()})
+    missing = [f"{name} is missing" for name, count in counts.items() if count is None]
+    return [*missing, *count_problems(**counts)]

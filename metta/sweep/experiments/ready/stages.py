@@ -152,6 +152,7 @@ class Search(ReadyStage):
         n_trials: How many trials it starts; None takes the points alone.
         resources: What each trial gets: ``Resources``, or a number of cores.
         problems: What is wrong with its other arguments.
+        optimizer: The optimizer, where it does not depend on what is known.
 
     Raises:
         DefinitionError: With every mistake, those of the experiment's class among them.
@@ -165,9 +166,10 @@ class Search(ReadyStage):
         n_trials: int | None,
         resources: AnyResources,
         problems: list[str],
+        optimizer: Any = RANDOM,
     ) -> None:
         self._plan, self._n_trials, self._resources = plan, n_trials, resources
-        super().__init__(subject, name, problems, subject.problems(resources, optimizer=RANDOM))
+        super().__init__(subject, name, problems, subject.problems(resources, optimizer=optimizer))
 
     async def _done(self, context: SweepContext) -> SweepContext:
         seed = self._subject.seed(self.__name__)
