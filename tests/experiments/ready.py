@@ -39,6 +39,15 @@ class Hill(Experiment):
         )
 
 
+class Unsaid(Experiment):
+    """Its objective is said by classes derived from it."""
+
+    search_space = PLANE
+
+    def pipeline(self) -> Pipeline[SweepContext]:
+        return Pipeline().stage("explore", self.random_search(2))
+
+
 class Hybrid(Hill):
     def pipeline(self) -> Pipeline[Any]:
         return (

@@ -22,7 +22,7 @@ from metta.sweep.experiments import Experiment, SweepContext
 from metta.sweep.experiments.base import Pipeline
 from metta.sweep.experiments.ready.context import Expectation
 from metta.sweep.pipeline.packing import Hashes, Packer
-from tests.experiments.ready import Hill, Hybrid, Networks, climb
+from tests.experiments.ready import Hill, Hybrid, Networks, Unsaid, climb
 
 pytestmark = pytest.mark.usefixtures("project")
 
@@ -456,7 +456,7 @@ def test_mistakes_of_all_stages_and_of_the_pipeline_are_told_together() -> None:
 
 
 def test_an_objective_that_is_a_method_is_refused() -> None:
-    class Method(Hill):
+    class Method(Unsaid):
         def objective(self, trial: Trial) -> float:
             return 1.0
 
@@ -465,7 +465,7 @@ def test_an_objective_that_is_a_method_is_refused() -> None:
 
 
 async def test_an_objective_may_be_a_static_method_or_an_experiment() -> None:
-    class Static(Hill):
+    class Static(Unsaid):
         @staticmethod
         def objective(trial: Trial) -> dict[str, float]:
             return climb(trial)
@@ -484,8 +484,8 @@ async def test_an_objective_may_be_a_static_method_or_an_experiment() -> None:
         objective = Walk
         metric = "height"
 
-    for kind in (Static, Walking):
-        assert len((await kind().random_search(2)(None)).observations) == 2
+    for walked in (Static(), Walking()):
+        assert len((await walked.random_search(2)(None)).observations) == 2
 
 
 def test_no_field_may_be_called_like_a_ready_made_stage() -> None:
