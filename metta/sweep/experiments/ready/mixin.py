@@ -78,7 +78,7 @@ class ReadyStages:
 
     def grid_search(
         self,
-        params: Mapping[str, Sequence[Any]] | Sequence[str],
+        params: Mapping[str, object] | Sequence[str],  # lists of mixed values read as objects
         *,
         points_per_dim: int = 3,
         resources_per_trial: AnyResources = None,
