@@ -57,6 +57,7 @@ async def test_a_search_called_by_hand_adds_its_trials_to_what_is_known() -> Non
     assert abs(first.best_score - height(first.best_params)) < 0.002
     second = await Hill().random_search(n=3)(first)
     assert params_of(second)[:4] == params_of(first)
+    assert all(params not in params_of(first) for params in params_of(second)[4:])
     assert [trial.number for trial in second.trials] == [*range(-7, 0)]
     assert [o.trial.number for o in second.observations] == [*range(-7, 0)]
     assert second.best_score >= first.best_score
@@ -131,6 +132,20 @@ async def test_a_local_search_stays_near_the_best(radius: float) -> None:
         assert abs(params["x"] - 0.25) <= radius + 1e-9
         assert abs(params["y"] - 0.5) <= radius + 1e-9
     assert found.best_score > 0.99
+
+
+@pytest.mark.parametrize("metric", ["height", None])
+async def test_a_context_from_elsewhere_need_not_say_what_counts(metric: str | None) -> None:
+    bare = SweepContext(observations=GRID.observations, metric=metric)
+    found = await Hill().intensive_local_search(n_trials=2)(bare)
+    assert (found.metric, found.goal) == ("height", "maximize")
+    assert all(height(params) > 0.98 for params in params_of(found))
+
+
+async def test_a_bare_number_is_told_by_the_metric_of_the_class() -> None:
+    told = [Observation(Trial({"lr": lr, "model": "linear"}, -1), lr) for lr in (0.2, 0.02, 0.1)]
+    found = await Networks().combine_observations(SweepContext(observations=told))
+    assert (found.best_score, found.best_params["lr"], found.goal) == (0.02, 0.02, "minimize")
 
 
 async def test_a_local_search_first_tries_what_is_expected_most_of() -> None:

@@ -4,9 +4,9 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import isnan, nan
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from metta.sweep.contracts.failures import Failure
 from metta.sweep.contracts.metrics import BARE, Goal, Objective, inferred_goal
@@ -122,6 +122,18 @@ class SweepContext:
             return None
         return Objective(self.metric, self.goal or inferred_goal(self.metric))
 
+    def judged(self, metric: str | None, goal: Goal | None) -> Self:
+        """The same by a metric and goal; None of each for what the observations tell.
+
+        Best score and parameters are found where there are none.
+        """
+        names = next((names for o in self.observations if (names := metrics_of(o))), {})
+        metric, goal = Objective.resolve(metric, goal, names) or (metric, goal)
+        judged = replace(self, metric=metric, goal=goal)
+        if judged.best_params or not (ranked := judged.ranked()):
+            return judged
+        return replace(judged, best_score=ranked[0][0], best_params=ranked[0][1])
+
     def ranked(self) -> list[tuple[float, dict[str, Any]]]:
         """Values and parameters of the observations that have one, the best first.
 
@@ -135,15 +147,18 @@ class SweepContext:
         return [(value, trial.params) for value, trial in valued]
 
 
-def value_of(observation: Observation, metric: str | None) -> float | None:
-    """What an observation says of a metric; None when it says nothing, or the trial failed."""
+def metrics_of(observation: Observation) -> Mapping[str, float]:
+    """The numbers of an observation by name; none when its trial failed."""
     result = observation.result
     if isinstance(result, Failure):
-        return None
-    if isinstance(result, Mapping):
-        found = {**result, **(observation.metrics or {})}
-        return found.get(metric) if metric is not None else None
-    return (observation.metrics or {}).get(metric or BARE, float(result))
+        return {}
+    return {**(result if isinstance(result, Mapping) else {BARE: result}), **(observation.metrics or {})}
+
+
+def value_of(observation: Observation, metric: str | None) -> float | None:
+    """What an observation says of a metric, which a number without a name is; None when it says nothing."""
+    numbers = metrics_of(observation)
+    return numbers.get(metric or BARE, numbers[BARE] if numbers.keys() == {BARE} else None)
 
 
 def numbered(trials: Iterable[Trial]) -> list[Trial]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from metta.sweep.contracts.components import ComponentSpec, create
 from metta.sweep.contracts.errors import DefinitionError, SpaceError
+from metta.sweep.contracts.failures import Failure
 from metta.sweep.contracts.models import unknown_name
 from metta.sweep.contracts.stages import current_stage
 from metta.sweep.contracts.trials import Observation, Resources
@@ -20,6 +21,7 @@ from metta.sweep.experiments.ready.context import (
     numbered,
     renumbered,
     text_of,
+    value_of,
 )
 from metta.sweep.experiments.ready.subject import Subject
 from metta.sweep.optimizers.base import Optimizer
@@ -71,7 +73,9 @@ class ReadyStage:
 
     async def __call__(self, context: SweepContext | None) -> SweepContext:
         """What is known afterwards; None begins with nothing."""
-        return await self._done(SweepContext() if context is None else context)
+        known = SweepContext() if context is None else context
+        metric = self._subject.said("metric") or known.metric
+        return await self._done(known.judged(metric, self._subject.said("goal") or known.goal))
 
     async def _done(self, context: SweepContext) -> SweepContext:
         raise NotImplementedError
@@ -90,16 +94,13 @@ class ReadyStage:
         from metta.sweep.client.observations import load_observations
 
         found = load_observations(results)
-        metric, goal = results.table.objective or (context.metric, context.goal)
         known = replace(
             context,
             trials=numbered([*context.trials, *(observation.trial for observation in found)]),
             observations=renumbered([*context.observations, *found]),
             current_phase=self._phase,
-            metric=metric,
-            goal=goal,
         )
-        return with_best(known)
+        return with_best(known.judged(*results.table.objective) if results.table.objective else known)
 
     def __repr__(self) -> str:
         return f"<{self.__name__} of {self._subject.name}>"
@@ -172,7 +173,7 @@ class Search(ReadyStage):
         super().__init__(subject, name, problems, subject.problems(resources, optimizer=optimizer))
 
     async def _done(self, context: SweepContext) -> SweepContext:
-        seed = self._subject.seed(self.__name__)
+        seed = self._subject.seed(self.__name__, context)
         optimizer, points = self._plan(context, seed)
         results = await self._subject.searched(
             context,
@@ -191,17 +192,12 @@ class Combined(ReadyStage):
     """Puts together what branches side by side have found out."""
 
     async def _done(self, context: SweepContext) -> SweepContext:
-        metric = context.metric or self._subject.said("metric")
-        goal = context.goal or self._subject.said("goal")
-        combined = replace(
-            context,
+        return replace(
+            with_best(context),
             trials=numbered(context.trials),
             observations=renumbered(context.observations),
             current_phase=self._phase,
-            metric=metric,
-            goal=goal,
         )
-        return with_best(combined)
 
 
 class GaussianProcess(ReadyStage):
@@ -210,12 +206,22 @@ class GaussianProcess(ReadyStage):
     async def _done(self, context: SweepContext) -> SweepContext:
         begun(context, self._subject, self.__name__)
         optimizer: Any = create(Optimizer, ComponentSpec(type="bayesian"))
-        objective, space = context.objective, self._subject.space
-        optimizer.setup(space, () if objective is None else (objective,), self._subject.seed(self.__name__))
-        for observation in numbered_in(self._subject, context.observations):
-            optimizer.observe(observation.trial, observation.result)
+        objective, seed = context.objective, self._subject.seed(self.__name__, context)
+        optimizer.setup(self._subject.space, () if objective is None else (objective,), seed)
+        for observation in renumbered(filter(self._is_inside, context.observations)):
+            failure = observation.result if isinstance(observation.result, Failure) else None
+            value = value_of(observation, context.metric)
+            if failure is not None or value is not None:
+                optimizer.observe(observation.trial, value if failure is None else failure)
         expected = Expectation(*optimizer.expected())
         return replace(context, expected=expected, current_phase=self._phase)
+
+    def _is_inside(self, observation: Observation) -> bool:
+        try:
+            self._subject.space.validate(observation.trial.params)
+        except SpaceError:
+            return False
+        return True
 
 
 class FinalEvaluation(ReadyStage):
@@ -256,7 +262,7 @@ class FinalEvaluation(ReadyStage):
             optimizer=RANDOM,
             initial_points=[params for params in chosen for _ in range(self._n_seeds)],
             resources=self._resources,
-            seed=self._subject.seed(self.__name__),
+            seed=self._subject.seed(self.__name__, context),
         )
         candidates = [self._candidate(params, k, results) for k, params in enumerate(chosen)]
         known = self._told(context, results)
@@ -299,16 +305,3 @@ def with_best(context: SweepContext) -> SweepContext:
         return context
     best_score, best_params = ranked[0]
     return replace(context, best_score=best_score, best_params=best_params)
-
-
-def numbered_in(subject: Subject, observations: list[Observation]) -> list[Observation]:
-    """The observations that lie in the space, of trials with numbers below 0."""
-
-    def is_inside(observation: Observation) -> bool:
-        try:
-            subject.space.validate(observation.trial.params)
-        except SpaceError:
-            return False
-        return True
-
-    return renumbered(filter(is_inside, observations))

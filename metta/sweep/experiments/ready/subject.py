@@ -118,31 +118,30 @@ class Subject:
         """Search as a part of the stage that runs here; in this process where none does.
 
         Args:
-            context: What is known already; its metric and goal hold where the class says none.
+            context: What is known already.
             n_trials: How many trials to start.
             **options: Arguments of the sweep.
 
         Raises:
             SweepFailed: When no trial succeeded.
         """
-        metric = self.said("metric") or context.metric
-        goal = self.said("goal") or context.goal
-        sweep = self.sweep(metric=metric, goal=goal, **options)
+        sweep = self.sweep(metric=context.metric, goal=context.goal, **options)
         with nested_in(nesting() or LocalNesting()):
             return await sweep.run(n_trials)
 
-    def seed(self, name: str) -> int:
+    def seed(self, name: str, context: SweepContext) -> int:
         """Seed of a stage, the same at each of its attempts.
 
         Args:
             name: What the stage is called where it is called by hand.
+            context: What is known, so that by hand another one comes next time.
         """
         own = self.said("seed")
         base = own if isinstance(own, int) else None
         try:
             stage = current_stage()
         except RuntimeError:
-            return derived_seed(base or 0, 0, name)
+            return derived_seed(base or 0, len(context.trials), name)
         return stage.seed if base is None else derived_seed(base, 0, f"{stage.path}{list(stage.turns)}")
 
     def _missing(self) -> list[str]:
