@@ -177,6 +177,17 @@ async def test_a_final_evaluation_tries_the_best_with_other_seeds_and_takes_the_
     assert (best.failed, found.current_phase) == (0, "final_evaluation")
 
 
+async def test_what_was_tried_several_times_counts_by_its_best() -> None:
+    places = {0.2: [0.1, 0.9], 0.7: [0.5, 0.5]}
+    told = [
+        Observation(Trial({"x": x, "y": x}, -1), {"height": height})
+        for x, heights in places.items()
+        for height in heights
+    ]
+    found = await Hill().final_evaluation(n_seeds=2, top_k=1)(SweepContext(observations=told))
+    assert found.best_params == {"x": 0.2, "y": 0.2}
+
+
 async def test_a_candidate_that_fails_with_some_seeds_comes_behind_those_that_do_not() -> None:
     def moody(trial: Trial) -> dict[str, float]:
         if trial.params["x"] > 0.5 and trial.number % 2:

@@ -252,10 +252,10 @@ class FinalEvaluation(ReadyStage):
         super().__init__(subject, name, problems, subject.problems(resources, optimizer=RANDOM))
 
     async def _done(self, context: SweepContext) -> SweepContext:
-        different = {
-            text_of(params): params for _, params in reversed(begun(context, self._subject, self.__name__))
-        }
-        chosen = [*different.values()][: -self._top_k - 1 : -1]
+        different: dict[str, dict[str, Any]] = {}
+        for _, params in begun(context, self._subject, self.__name__):
+            different.setdefault(text_of(params), params)
+        chosen = [*different.values()][: self._top_k]
         results = await self._subject.searched(
             context,
             self._n_seeds * len(chosen),
@@ -268,7 +268,7 @@ class FinalEvaluation(ReadyStage):
         known = self._told(context, results)
         sign = 1 if known.goal == "minimize" else -1
         # one that fails with some seeds is no better than those that never do; the earlier one of equals
-        candidates.sort(key=lambda found: (found.failed, sign * found.mean))
+        candidates.sort(key=lambda found: (not found.scores, found.failed, sign * found.mean))
         best = candidates[0]
         return replace(known, candidates=candidates, best_score=best.mean, best_params=best.params)
 
@@ -276,10 +276,10 @@ class FinalEvaluation(ReadyStage):
         trials = results.trials[k * self._n_seeds : (k + 1) * self._n_seeds]
         found = [None if trial.failure else results.table.value(trial) for trial in trials]
         scores = [value for value in found if value is not None]
+        failed = len(found) - len(scores)  # fewer were started where a budget was used up
         if not scores:
-            return Candidate(params, failed=self._n_seeds)
-        deviation = stdev(scores) if len(scores) > 1 else 0.0
-        return Candidate(params, fmean(scores), deviation, scores, self._n_seeds - len(scores))
+            return Candidate(params, failed=failed)
+        return Candidate(params, fmean(scores), stdev(scores) if scores[1:] else 0.0, scores, failed)
 
 
 def begun(context: SweepContext, subject: Subject, name: str) -> list[tuple[float, dict[str, Any]]]:
