@@ -36,4 +36,4 @@ def test_it_finds_far_better_trials_than_random_search(acquisition: str, pending
     ratios = [log(one) - log(other) for one, other in zip(ours, by_chance, strict=True)]
     test: Any = wilcoxon(ratios, alternative="less")
     assert test.pvalue < ALPHA
-    assert median(ours) < 0.05 < median(by_chance)
+    assert median(ours) < 0.2 < median(by_chance)
