@@ -31,6 +31,9 @@ learn: Any = gaussian_process
 FENCES = 1.5
 """So many interquartile ranges above the upper quartile a loss is cut off: how bad is no matter there."""
 
+FITTED = 100
+"""So many points at the most say which kernel is the likeliest."""
+
 STEPS = 40
 """Steps of each search for the likeliest kernel."""
 
@@ -55,8 +58,9 @@ class Surrogate:
 
     def __init__(self, features: Sequence[Sequence[float]], losses: Sequence[float]) -> None:
         self._features, (self._losses, self._shift, self._scale) = np.array(features), _standardised(losses)
+        shown = np.linspace(0, len(losses) - 1, min(len(losses), FITTED)).astype(int)
         with threadpool_limits(1):  # small matrices; and sums do not depend on the number of cores
-            theta = _likeliest(self._features, self._losses)
+            theta = _likeliest(self._features[shown], self._losses[shown])
         amplitude, *lengths, self._noise = np.exp(theta)
         self._kernel = learn.kernels.ConstantKernel(amplitude) * learn.kernels.Matern(lengths, nu=2.5)
         self._fit(self._features, self._losses)
