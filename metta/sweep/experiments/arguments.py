@@ -7,11 +7,12 @@ from pydantic import PlainSerializer, PlainValidator, TypeAdapter, ValidationErr
 
 from metta.sweep.contracts.components import Component, ComponentSpec, load
 from metta.sweep.contracts.distributions import Distribution
-from metta.sweep.contracts.errors import DefinitionError, shown
+from metta.sweep.contracts.errors import DefinitionError, nearest
 from metta.sweep.contracts.experiments import ExperimentSpec
 from metta.sweep.contracts.importing import is_importing_names
 from metta.sweep.contracts.jobs import Job, objective_from
 from metta.sweep.contracts.objective_specs import ObjectiveSpec
+from metta.sweep.contracts.objectives import problems_of
 from metta.sweep.contracts.spaces import SearchSpace
 from metta.sweep.executors.base import Executor
 from metta.sweep.experiments.defaults import KINDS
@@ -55,8 +56,8 @@ def _objective(value: Any) -> Any:
         return given
     if isinstance(given, Mapping):
         return _checked(_OBJECTIVE, given)
-    if not callable(given):
-        raise DefinitionError([f"give a function, a reference, a Job or an Experiment, got {shown(given)}"])
+    if problems := problems_of(given):
+        raise DefinitionError(problems)
     from metta.sweep.client.handovers import findable
 
     reference = reference_of(given)
@@ -65,13 +66,17 @@ def _objective(value: Any) -> Any:
 
 def _component(kind: str) -> Callable[[Any], Any]:
     def read(value: Any) -> ComponentSpec:
-        if getattr(value, "told_by_hand", ()):
-            problem = "it was told observations by hand, which do not travel; let a sweep begin with them"
-            raise DefinitionError([problem])
-        if isinstance(value, ComponentSpec | Mapping | str):
-            made: ComponentSpec = _checked(_COMPONENT, value)
+        if not isinstance(value, ComponentSpec | Mapping | str):
+            made = spec_of(value, KINDS[kind])
+            if getattr(value, "told_by_hand", ()):
+                problem = "it was told observations by hand, which do not travel; let a sweep begin with them"
+                raise DefinitionError([problem])
             return made
-        return spec_of(value, KINDS[kind])
+        written: ComponentSpec = _checked(_COMPONENT, value)
+        known = KINDS[kind].registry
+        if ":" not in written.type and written.type not in known:
+            raise DefinitionError([f"unknown {kind} {written.type!r}{nearest(written.type, list(known))}"])
+        return written
 
     return _told(read)
 
@@ -109,5 +114,15 @@ ExecutorField: TypeAlias = Annotated[Executor | ComponentSpec | None, PlainValid
 def tried(objective: Any) -> Any:
     """What a sweep takes for an objective that is kept in a field."""
     if isinstance(objective, ExperimentSpec):
-        return load(objective.experiment)(**objective.fields)
+        kind = load(objective.experiment)
+        return kind(**objective.fields) if objective.fields else kind
     return objective
+
+
+def space_in(optimizer: Any) -> SearchSpace | None:
+    """The space that stands in an optimizer, in whatever form that is given; None when there is none."""
+    if isinstance(optimizer, ComponentSpec | Mapping | str):
+        space: Any = _COMPONENT.validate_python(optimizer).options.get("search_space")
+    else:
+        space = getattr(optimizer, "search_space", None)
+    return None if space is None else SearchSpace.of(space)

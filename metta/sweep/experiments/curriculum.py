@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, JsonValue
 
 from metta.sweep.contracts.budgets import Budget
 from metta.sweep.contracts.components import ComponentSpec
@@ -13,7 +13,7 @@ from metta.sweep.contracts.distributions import Constant, Distribution
 from metta.sweep.contracts.errors import DefinitionError, SweepFailed
 from metta.sweep.contracts.failures import RetryPolicy
 from metta.sweep.contracts.importing import is_importing_names
-from metta.sweep.contracts.metrics import Goal, Objective, inferred_goal
+from metta.sweep.contracts.metrics import Goal
 from metta.sweep.contracts.seeds import derived_seed
 from metta.sweep.contracts.spaces import SearchSpace
 from metta.sweep.contracts.trials import Resources
@@ -23,16 +23,17 @@ from metta.sweep.experiments.arguments import (
     OptimizerField,
     SchedulerField,
     SpaceField,
+    space_in,
     tried,
 )
 from metta.sweep.experiments.defaults import with_defaults
 from metta.sweep.experiments.experiment import Experiment
 from metta.sweep.experiments.learning import first_points, learnt
+from metta.sweep.experiments.rounds import Round, round_of
 from metta.sweep.experiments.sweep import SweepExperiment
-from metta.sweep.experiments.tasks import CurriculumContext, Round, Task, TaskResult, Tasks, score_in
+from metta.sweep.experiments.tasks import INIT_FROM, CurriculumContext, Task, TaskResult, Tasks
 from metta.sweep.optimizers.base import Optimizer
 from metta.sweep.pipeline.builder import Pipeline
-from metta.sweep.pipeline.records import fields_of
 from metta.sweep.schedulers.base import Scheduler
 
 NAME_CHARS = 80
@@ -81,13 +82,16 @@ class CurriculumExperiment(Experiment):
             goes on with the next task, ``"fail"`` fails.
         warm_start: Whether optimizers begin with the trials of all rounds before, and the first trial of a
             task with the best parameters of the task before.
+        hand_on_weights: Whether a trial is told by its parameter ``init_from`` where the last checkpoint of
+            the best trial before lies, to go on from that: of its task's round before, else of the task
+            before. It is None in the first round of all. It takes a store that is a folder.
         seed: Seed of all randomness; None derives it from the name of the curriculum.
 
     Raises:
         DefinitionError: At construction, with every mistake.
     """
 
-    tasks: Tasks = Field(default_factory=list)
+    tasks: Tasks = ()
     objective: ObjectiveField = None
     search_space: SpaceField = None
     metric: str | None = None
@@ -97,6 +101,7 @@ class CurriculumExperiment(Experiment):
     max_rounds: int = Field(default=3, ge=1)
     unmastered: Literal["stop", "go_on", "fail"] = "stop"
     warm_start: bool = True
+    hand_on_weights: bool = False
     seed: int | None = None
     optimizer: OptimizerField = None
     scheduler: SchedulerField = None
@@ -142,12 +147,8 @@ class CurriculumExperiment(Experiment):
         assert task is not None
         running = self.run_task(task, ctx)
         found = await running if isawaitable(running) else running
-        before, this = ctx.result_of(task), self._round(found)
-        result = this.added_to(
-            before,
-            is_better=before.score is None or self._is_better(this.score, before.score, found),
-            mastered=bool(self.is_mastered(task, found)),
-        )
+        mastered = bool(self.is_mastered(task, found))
+        result = self._round(found).added_to(ctx.result_of(task), mastered=mastered)
         is_over = not result.mastered and result.rounds >= self.max_rounds
         if is_over and self.unmastered == "fail":
             raise SweepFailed(f"{result}, and {self.max_rounds} rounds are all it may take")
@@ -180,14 +181,10 @@ class CurriculumExperiment(Experiment):
         Raises:
             DefinitionError: When a parameter of the space is called like one of these.
         """
-        space = self.search_space or _space_of(self.optimizer_for_task(task))
+        space = self.search_space or space_in(self.optimizer_for_task(task))
         if space is None:
             raise DefinitionError([_missing("search_space")])
-        constants = {name: Constant(value) for name, value in task.constants.items()}
-        if taken := [name for name in constants if name in space]:
-            problem = f"search_space: {' and '.join(taken)} tells a trial of its task; call it otherwise"
-            raise DefinitionError([problem])
-        return {**space, **constants}
+        return _with_constants(space, task.constants)
 
     def budget_for_task(self, task: Task) -> Budget:
         """Limits of one round: its trials, and its mastery as the target."""
@@ -206,10 +203,7 @@ class CurriculumExperiment(Experiment):
         """
         if isinstance(results, CurriculumContext):
             return results.is_mastered
-        score, threshold = self._round(results).score, self.mastery_of_task(task)
-        if threshold is None:
-            return True
-        return score is not None and self._counts(results).reached(score, threshold)
+        return self._round(results).reaches(self.mastery_of_task(task))
 
     def run_task(self, task: Task, ctx: CurriculumContext) -> Any:
         """Run a round of a task.
@@ -242,7 +236,10 @@ class CurriculumExperiment(Experiment):
             "scheduler": self.scheduler_for_task(task),
             **{name: getattr(self, name) for name in ALIKE},
         }
-        space = SearchSpace.of(self.space_for_task(task))
+        space = self.space_for_task(task)
+        if self.hand_on_weights:
+            space = _with_constants(space, {INIT_FROM: ctx.last.checkpoint if ctx.last else None})
+        space = SearchSpace.of(space)
         if self.seed is not None:
             given["seed"] = derived_seed(self.seed, n, f"task/{task.name}")
         if self.warm_start and ctx.results:
@@ -268,30 +265,7 @@ class CurriculumExperiment(Experiment):
         return ctx.model_copy(update={"current_task": self.select_task(ctx)})
 
     def _round(self, found: Any) -> Round:
-        """What was found in a round."""
-        from metta.sweep.client.results import Results
-
-        if isinstance(found, Results):
-            best = found.best_trial
-            return Round(
-                found.best_metric, best.params, best.metrics, len(found.trials), sweep=found.sweep_id
-            )
-        if isinstance(found, CurriculumContext):
-            last = found.last or TaskResult(task="")
-            return Round(last.score, last.params, last.metrics, found.trials)
-        return Round(score_in(found, self.metric, fields_of(found)))
-
-    def _counts(self, found: Any) -> Objective:
-        """The metric that counts, and its direction."""
-        from metta.sweep.client.results import Results
-
-        if isinstance(found, Results) and found.table.objective:
-            return found.table.objective
-        metric = self.metric or "score"
-        return Objective(metric, self.goal or inferred_goal(metric))
-
-    def _is_better(self, score: float | None, before: float, found: Any) -> bool:
-        return score is not None and score != before and self._counts(found).reached(score, before)
+        return round_of(found, self.metric, self.goal, weights=self.hand_on_weights)
 
     def _mistakes(self) -> Iterator[str]:
         """What is wrong with the sweeps of its tasks; what is wrong with all of them is told once."""
@@ -319,7 +293,7 @@ def _all_missing(kind: type[CurriculumExperiment], fields: Mapping[str, object])
         yield from error.problems
         return
     may_come = _is_own(kind, "space_for_task") or _is_own(kind, "optimizer_for_task")
-    if may_come or _space_of(said.get("optimizer")) is not None:
+    if may_come or space_in(said.get("optimizer")) is not None:
         said["search_space"] = {}
     yield from (_missing(name) for name in NEEDED if said.get(name) is None)
 
@@ -333,11 +307,16 @@ def _is_own(kind: type[CurriculumExperiment], method: str) -> bool:
     return getattr(kind, method) is not getattr(CurriculumExperiment, method)
 
 
-def _space_of(optimizer: object) -> Any:
-    """The space that stands in an optimizer; None when there is none."""
-    if isinstance(optimizer, ComponentSpec):
-        return optimizer.options.get("search_space")
-    return getattr(optimizer, "search_space", None)
+def _with_constants(
+    space: Mapping[str, Distribution], constants: Mapping[str, JsonValue]
+) -> Mapping[str, Distribution]:
+    """A space with parameters by which trials are told something."""
+    if taken := [name for name in constants if name in space]:
+        problem = (
+            f"search_space: {' and '.join(taken)} tells a trial of its task; call the parameter otherwise"
+        )
+        raise DefinitionError([problem])
+    return {**space, **{name: Constant(value) for name, value in constants.items()}}
 
 
 def _slug(name: str) -> str:

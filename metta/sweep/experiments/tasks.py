@@ -1,16 +1,30 @@
 """Tasks of a curriculum, and what became of them."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, NamedTuple, TypeAlias
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any, TypeAlias
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, JsonValue
+from pydantic import AfterValidator, BeforeValidator, Field
 
-from metta.sweep.contracts.models import Edge, Wire, json_ready
-from metta.sweep.contracts.reports import finite_number
+from metta.sweep.contracts.distribution import no_json
+from metta.sweep.contracts.models import Edge, Wire, json_ready, unknown_name
 from metta.sweep.contracts.wording import value_text
 
 TASK = "task"
 """The parameter by which a trial is told its task; those of the task begin with it and a dot."""
+
+INIT_FROM = "init_from"
+"""The parameter by which a trial is told where the weights lie with which it is to begin."""
+
+
+def tells_task(parameter: str) -> bool:
+    """Whether a parameter tells a trial of its task, and is nothing that is searched."""
+    return parameter in (TASK, INIT_FROM) or parameter.startswith(f"{TASK}.")
+
+
+def _plain(params: Any) -> Any:
+    if problem := no_json(plain := json_ready(params)):
+        raise ValueError(f"they have to be JSON, got {problem}")
+    return plain
 
 
 class Task(Edge):
@@ -23,15 +37,14 @@ class Task(Edge):
         trials: Trials of one round; None means the curriculum's.
     """
 
-    model_config = ConfigDict(extra="forbid")
-
     name: str = Field(min_length=1)
-    params: Annotated[dict[str, JsonValue], BeforeValidator(json_ready)] = Field(default_factory=dict)
+    # JSON by contract, yet Any here, as in Trial: `task.params["degrees"] * 2` is to pass a type checker
+    params: Annotated[dict[str, Any], BeforeValidator(_plain)] = Field(default_factory=dict)
     mastery: float | None = None
     trials: int | None = Field(default=None, ge=1)
 
     @property
-    def constants(self) -> dict[str, JsonValue]:
+    def constants(self) -> dict[str, Any]:
         """The parameters by which a trial is told of it.
 
         >>> Task(name="tilted", params={"degrees": 30}).constants
@@ -40,10 +53,24 @@ class Task(Edge):
         return {TASK: self.name, **{f"{TASK}.{name}": value for name, value in self.params.items()}}
 
 
-def _tasks(tasks: Sequence[Task]) -> Sequence[Task]:
-    if problems := [*_problems(tasks)]:
+def _strict(tasks: Any) -> Any:
+    """What people write in JSON may hold typos, as their arguments may."""
+    written = [(n, task) for n, task in enumerate(tasks if isinstance(tasks, list | tuple) else ())]
+    problems = [
+        f"{n}: {problem}"
+        for n, task in written
+        for name in (task if isinstance(task, dict) else ())
+        if (problem := unknown_name(name, Task.model_fields))
+    ]
+    if problems:
         raise ValueError("\n".join(problems))
     return tasks
+
+
+def _distinct(tasks: Sequence[Task]) -> tuple[Task, ...]:
+    if problems := [*_problems(tasks)]:
+        raise ValueError("\n".join(problems))
+    return tuple(tasks)
 
 
 def _problems(tasks: Sequence[Task]) -> Iterator[str]:
@@ -55,7 +82,7 @@ def _problems(tasks: Sequence[Task]) -> Iterator[str]:
             yield f"{count} are called {name!r}; give each a name of its own"
 
 
-Tasks: TypeAlias = Annotated[list[Task], AfterValidator(_tasks)]
+Tasks: TypeAlias = Annotated[Sequence[Task], BeforeValidator(_strict), AfterValidator(_distinct)]
 """Tasks in their order, each with a name of its own."""
 
 
@@ -71,6 +98,7 @@ class TaskResult(Wire):
         rounds: How often its budget was spent.
         trials: Trials of all rounds.
         sweeps: Names of the sweeps, one for each round that was one.
+        checkpoint: The last checkpoint of that trial, where checkpoints are handed on.
     """
 
     task: str
@@ -81,6 +109,7 @@ class TaskResult(Wire):
     rounds: int = 0
     trials: int = 0
     sweeps: tuple[str, ...] = ()
+    checkpoint: str | None = None
 
     def __str__(self) -> str:
         """One line for people."""
@@ -147,50 +176,3 @@ class CurriculumContext(Wire):
 
     def __repr__(self) -> str:
         return f"CurriculumContext({'; '.join(line.strip() for line in str(self).splitlines())})"
-
-
-class Round(NamedTuple):
-    """What was found in one round of a task.
-
-    Args:
-        score: Value of the metric that counts; None when there is none.
-        params: The parameters that gave it.
-        metrics: All metrics beside it.
-        trials: How many trials it took.
-        sweep: Name of the sweep, if it was one.
-    """
-
-    score: float | None
-    params: Mapping[str, Any] = {}
-    metrics: Mapping[str, float] = {}
-    trials: int = 1
-    sweep: str | None = None
-
-    def added_to(self, result: TaskResult, *, is_better: bool, mastered: bool) -> TaskResult:
-        """What became of a task with this round, too."""
-        best: dict[str, Any] = {}
-        if is_better:
-            params = {n: v for n, v in self.params.items() if n != TASK and not n.startswith(f"{TASK}.")}
-            best = {"score": self.score, "params": params, "metrics": dict(self.metrics)}
-        counted = {
-            "mastered": mastered,
-            "rounds": result.rounds + 1,
-            "trials": result.trials + self.trials,
-            "sweeps": (*result.sweeps, self.sweep) if self.sweep else result.sweeps,
-        }
-        return result.model_copy(update={**best, **counted})
-
-
-def score_in(found: Any, metric: str | None, fields: Mapping[str, Any] | None) -> float | None:
-    """The value of the metric in what something gave that was no sweep; None when there is none.
-
-    Args:
-        found: What it gave.
-        metric: The metric that counts.
-        fields: Its fields, if it has any.
-
-    Raises:
-        BadMetric: When the value is no finite number.
-    """
-    value = found if fields is None else fields.get(metric or "")
-    return None if value is None else finite_number(metric or "the score", value)
