@@ -133,6 +133,7 @@ class Tried(CurriculumExperiment):
     tasks = tilted(0, 20)
     mastery = 0.8
     seed = 3
+    executor = LocalExecutor(max_parallel=1)
 
     def space_for_task(self, task: Task) -> Mapping[str, Distribution]:
         assert isinstance(self.search_space, Mapping)

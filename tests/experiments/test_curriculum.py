@@ -278,6 +278,8 @@ def test_all_mistakes_are_told_at_once() -> None:
         ({"tasks": [{"name": "a", "parms": {}}]}, "tasks: 0: parms is unknown; did you mean params?"),
         ({"tasks": [{"name": ""}]}, "tasks.0.name: string should have at least 1 character, got ''"),
         ({"tasks": [{"name": "a", "params": {"b": {1}}}]}, "tasks.0.params: they have to be JSON, got {1}"),
+        ({"trials_per_task": 0}, "trials_per_task: input should be greater than or equal to 1, got 0"),
+        ({"timeout": 0}, "timeout: input should be greater than 0, got 0"),
         ({"objective": 3}, "objective: the objective 3 cannot be called; write `def train"),
         ({"objective": lambda: 1}, "objective: the objective .*<lambda> takes no argument"),
         ({"search_space": {"x": 0.5}}, "search_space: x: 0.5 is not a distribution; write Constant"),

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from inspect import isawaitable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, JsonValue
 
@@ -37,6 +37,9 @@ from metta.sweep.pipeline.builder import Pipeline
 from metta.sweep.schedulers.base import Scheduler
 
 NAME_CHARS = 80
+
+Count: TypeAlias = Annotated[int, Field(ge=1)]
+"""Not told at the field: there it would not hold for what subclasses set."""
 
 ALIKE = ("executor", "metric", "goal", "retry", "timeout", "resources")
 """Arguments of the sweeps of all tasks."""
@@ -97,8 +100,8 @@ class CurriculumExperiment(Experiment):
     metric: str | None = None
     goal: Goal | None = None
     mastery: float | None = None
-    trials_per_task: int = Field(default=20, ge=1)
-    max_rounds: int = Field(default=3, ge=1)
+    trials_per_task: Count = 20
+    max_rounds: Count = 3
     unmastered: Literal["stop", "go_on", "fail"] = "stop"
     warm_start: bool = True
     hand_on_weights: bool = False
@@ -107,7 +110,7 @@ class CurriculumExperiment(Experiment):
     scheduler: SchedulerField = None
     executor: ExecutorField = None
     retry: RetryPolicy | int | None = None
-    timeout: float | None = Field(default=None, gt=0)
+    timeout: Annotated[float, Field(gt=0)] | None = None
     resources: Resources | None = None
 
     if not TYPE_CHECKING:  # the checkers are to see the fields as arguments, not this signature
