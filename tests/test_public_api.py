@@ -48,6 +48,16 @@ PUBLIC = {
     "metta.sweep.experiments": {"Experiment", "Results", "SweepContext", "SweepExperiment"},
     "metta.sweep.experiments.base": {"Experiment", "HookSet", "Merge", "Pipeline", "Record", "SweepContext"},
     "metta.sweep.optimizers": {"BayesianOptimizer", "OptunaOptimizer", "Optimizer", "RandomOptimizer"},
+    "metta.sweep.experiments": {
+        "CurriculumContext",
+        "CurriculumExperiment",
+        "Experiment",
+        "Results",
+        "SweepExperiment",
+        "Task",
+    },
+    "metta.sweep.experiments.base": {"Experiment", "HookSet", "Merge", "Pipeline", "Record"},
+    "metta.sweep.optimizers": {"OptunaOptimizer", "Optimizer", "RandomOptimizer"},
     "metta.sweep.schedulers": {
         "ASHAScheduler",
         "AsynchronousScheduler",

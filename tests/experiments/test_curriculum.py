@@ -219,6 +219,17 @@ def test_it_is_all_given_as_arguments_just_as_well() -> None:
     )
 
 
+def test_a_local_run_calls_the_function_itself() -> None:
+    calls = []
+
+    def counted(params: dict[str, Any]) -> float:
+        calls.append(params["task"])
+        return 1.0
+
+    Tilted(objective=counted, mastery=None, trials_per_task=2).run_local()
+    assert calls == ["tilted 0", "tilted 0", "tilted 20", "tilted 20", "tilted 40", "tilted 40"]
+
+
 @pytest.mark.parametrize(
     "objective", ["tests.experiments.curricula:train", Job(command=["true"]), "train.py", lambda params: 1.0]
 )

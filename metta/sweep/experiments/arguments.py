@@ -24,6 +24,9 @@ from metta.sweep.schedulers.base import Scheduler
 _COMPONENT = TypeAdapter[ComponentSpec](Component)
 _OBJECTIVE = TypeAdapter[ObjectiveSpec](ObjectiveSpec)
 
+_given: dict[str, Any] = {}
+"""Code by its reference, as it was given in this process: it is not to be imported a second time here."""
+
 
 def _told(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """A validator whose mistakes are told beside those of other fields."""
@@ -51,6 +54,7 @@ def _objective(value: Any) -> Any:
                 f"{reference.name} is defined inside a function or notebook; define it in a module or script"
             )
             raise DefinitionError([problem])
+        _given[str(reference)] = class_of(given)
         return spec_of_tried(given, str(reference))
     if isinstance(given, str | Job | ExperimentSpec):
         return given
@@ -61,7 +65,11 @@ def _objective(value: Any) -> Any:
     from metta.sweep.client.handovers import findable
 
     reference = reference_of(given)
-    return str(reference) if is_importing_names() else findable(reference, given)
+    if is_importing_names():
+        return str(reference)
+    found = findable(reference, given)
+    _given[found] = given
+    return found
 
 
 def _component(kind: str) -> Callable[[Any], Any]:
@@ -114,9 +122,9 @@ ExecutorField: TypeAlias = Annotated[Executor | ComponentSpec | None, PlainValid
 def tried(objective: Any) -> Any:
     """What a sweep takes for an objective that is kept in a field."""
     if isinstance(objective, ExperimentSpec):
-        kind = load(objective.experiment)
+        kind = _given.get(objective.experiment) or load(objective.experiment)
         return kind(**objective.fields) if objective.fields else kind
-    return objective
+    return _given.get(objective, objective) if isinstance(objective, str) else objective
 
 
 def space_in(optimizer: Any) -> SearchSpace | None:
