@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import joblib
 import numpy as np
-from scipy.ndimage import rotate
+from scipy.ndimage import rotate  # type: ignore[import-untyped]  # it has no types
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier

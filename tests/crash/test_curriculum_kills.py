@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from metta.sweep.client.experiment_handle import ExperimentHandle
-from metta.sweep.contracts.errors import ServerError
+from metta.sweep.contracts.errors import ServerError, SweepFailed
 from metta.sweep.contracts.outcomes import AttemptFailed, NestedEnded, StageEnded
 from metta.sweep.experiments import CurriculumContext
 from metta.sweep.stores.files import FileStore
@@ -68,7 +68,8 @@ def result_of(handle: ExperimentHandle) -> CurriculumContext:
 
 def killing(here: Project, name: str, total: int, end: "Future[Any]") -> list[str]:
     """Kill at moments spread over all reports, until the curriculum is over; who was killed."""
-    rng, store, killed = Random(11), FileStore(here.store), []
+    rng, store = Random(11), FileStore(here.store)
+    killed: list[str] = []
     victims: dict[str, Callable[[], list[int]]] = {
         "worker": lambda: here.workers(name),
         "server": here.server,
@@ -88,16 +89,20 @@ def killing(here: Project, name: str, total: int, end: "Future[Any]") -> list[st
     return killed
 
 
-@pytest.mark.timeout(120 + 30 * KILLS)
-def test_a_curriculum_comes_to_the_same_end_and_does_nothing_twice(
-    here: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    curriculum, undisturbed = Lessons(trials_per_task=TRIALS), tmp_path / "undisturbed"
+def undisturbed(curriculum: Lessons, store: Path) -> CurriculumContext:
+    """What a curriculum comes to when nobody kills anything: in this process, where steps take no time."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("METTA_SWEEP_STORE", str(undisturbed))
+        patched.setenv("METTA_SWEEP_STORE", str(store))
         patched.setattr(training, "STEP_S", 0.0)
-        expected = curriculum.run_local()
-    stories = stories_of(expected, undisturbed)
+        ctx: CurriculumContext = curriculum.run_local()
+        return ctx
+
+
+@pytest.mark.timeout(120 + 30 * KILLS)
+def test_a_curriculum_comes_to_the_same_end_and_does_nothing_twice(here: Project, tmp_path: Path) -> None:
+    curriculum = Lessons(trials_per_task=TRIALS)
+    expected = undisturbed(curriculum, tmp_path / "undisturbed")
+    stories = stories_of(expected, tmp_path / "undisturbed")
     assert [result.mastered for result in expected.results.values()] == [True, True, False, True]
     handle = curriculum.start(name="lessons")
     total = sum(len(told.reports) for story in stories for told in story)
@@ -120,3 +125,23 @@ def test_a_curriculum_comes_to_the_same_end_and_does_nothing_twice(
     ended = [entry.name for entry in entries if isinstance(entry, NestedEnded)]
     assert ended == [e.name for e in sweeps_of(ctx, here.store)]
     assert not [entry for entry in entries if isinstance(entry, AttemptFailed)]
+
+
+@pytest.mark.timeout(120)
+def test_one_that_was_stopped_goes_on_where_it_was(here: Project, tmp_path: Path) -> None:
+    curriculum = Lessons(trials_per_task=4)
+    handle = curriculum.start(name="lessons")
+    store = FileStore(here.store)
+    deadline = monotonic() + PATIENCE_S
+    while reports(store) < 40:  # which is behind the first lesson
+        assert monotonic() < deadline
+        sleep(0.01)
+    handle.stop()
+    with pytest.raises(SweepFailed, match="was stopped before its end"):
+        handle.result()
+    handle = curriculum.start(name="lessons", resume=True)
+    ctx = handle.result()
+    expected = undisturbed(curriculum, tmp_path / "undisturbed")
+    assert lessons_in(ctx) == lessons_in(expected)
+    for evidence in sweeps_of(ctx, here.store):
+        evidence.assert_nothing_done_again()
