@@ -29,8 +29,11 @@ async def rig(server: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 async def start(rig: Rig, kind: str, **fields: object) -> Handle:
-    definition = {"experiment": f"{SCRIPT}:{kind}", "fields": fields, "input": None}
-    name = f"curriculum-{os.urandom(4).hex()}"
+    return await begun(rig, f"curriculum-{os.urandom(4).hex()}", kind, fields)
+
+
+async def begun(rig: Rig, name: str, kind: str, fields: dict[str, Any], **more: object) -> Handle:
+    definition = {"experiment": f"{SCRIPT}:{kind}", "fields": fields, "input": None, **more}
     return await rig.client.start_workflow("Experiment", definition, id=name, task_queue=rig.queue)
 
 
@@ -103,3 +106,16 @@ async def test_a_task_that_has_to_be_mastered_fails_the_curriculum(rig: Rig) -> 
     fields = {"mastery": 2, "trials_per_task": 2, "max_rounds": 2, "unmastered": "fail"}
     failure = await failure_of(await start(rig, "Tilted", **fields))
     assert "after 4 trials and 2 rounds, not mastered, and 2 rounds are all it may take" in failure.message
+
+
+async def test_all_rounds_share_a_budget_and_go_on_with_more(rig: Rig, tmp_path: Path) -> None:
+    expected = locally(curricula.Tilted, tmp_path / "local")
+    few = expected.trials - 1
+    failure = await failure_of(await begun(rig, "sharing", "Tilted", {}, budget=few))
+    assert "nothing is left for run@3/tilted-40-round-2 of the budget that it shares" in failure.message
+    assert sum(len(rig.table(name).records) for name in rig.store.names()) == few
+    handle = await begun(rig, "sharing", "Tilted", {}, budget=2 * few, resume=True)
+    ctx = await value_of(rig, handle)
+    assert ctx.is_mastered
+    assert ctx.results["tilted 40"].rounds == 2, "the round that was cut short is over"
+    assert told(ctx)[:2] == told(expected)[:2]
