@@ -81,7 +81,7 @@ class Carrying(CurriculumExperiment):
     search_space = RATE
     metric = "error"
     tasks = (Task(name="near", params={"aim": 1.0}), Task(name="far", params={"aim": 1.5}))
-    mastery = 0.2
+    mastery = 0.4
     trials_per_task = 3
     max_rounds = 9
     hand_on_weights = True

@@ -33,6 +33,7 @@ from tests.experiments.curricula import (
     Backwards,
     Carrying,
     HandMade,
+    Leaning,
     Nesting,
     Tilted,
     Tried,
@@ -40,6 +41,7 @@ from tests.experiments.curricula import (
     tilted,
     train,
 )
+from tests.stores.weed import BUCKET, Weed
 
 
 @pytest.fixture(autouse=True)
@@ -132,7 +134,7 @@ def test_the_best_round_counts_for_metrics_that_are_to_be_small() -> None:
     ctx = Carrying().run_local()
     for result in ctx.results.values():
         errors = [r.metrics["error"] for n in result.sweeps for r in Sweeps().table(n).records]
-        assert result.score == min(errors) <= 0.2
+        assert result.score == min(errors) <= 0.4
     assert ctx.is_mastered
 
 
@@ -150,6 +152,11 @@ def test_weights_are_handed_on_from_round_to_round_and_from_task_to_task() -> No
     assert near > 1, "else nothing is handed on within a task"
     assert errors[:near] == sorted(errors[:near], reverse=True)
     assert "init_from" not in ctx.results["far"].params
+
+
+def test_where_there_are_no_checkpoints_none_are_handed_on() -> None:
+    ctx = Tilted(hand_on_weights=True).run_local()
+    assert [record.params["init_from"] for t in tables(ctx) for record in t.records] == [None] * ctx.trials
 
 
 def test_a_subclass_says_for_each_task_what_is_different() -> None:
@@ -315,6 +322,40 @@ def test_each_mistake_is_told(fields: dict[str, Any], problem: str) -> None:
     problems = told(Tilted, **fields)
     assert len(problems) == 1, problems
     assert re.match(problem.replace("(name=", r"\(name=").replace('")', r'"\)'), problems[0]), problems
+
+
+def test_a_mistake_in_the_defaults_of_the_project_is_told(project: Path) -> None:
+    (project / "pyproject.toml").write_text("[tool.metta-sweep]\nobjective = 3\n", "utf-8")
+    assert "objective" in told(CurriculumExperiment, tasks=tilted(0))[0]
+    (project / "pyproject.toml").write_text("", "utf-8")
+
+
+def test_a_space_that_no_method_gives_is_missing() -> None:
+    class Spaceless(Tilted):
+        def optimizer_for_task(self, task: Task) -> RandomOptimizer:
+            return RandomOptimizer()
+
+    assert [problem[:24] for problem in told(Spaceless, search_space=None)] == ["search_space is missing;"]
+
+
+def test_an_experiment_that_no_other_process_finds_is_no_objective() -> None:
+    class Local(Leaning):
+        pass
+
+    [problem] = told(Tried, objective=Local)
+    assert problem.endswith("Local is defined inside a function or notebook; define it in a module or script")
+
+
+def test_what_is_written_in_json_is_checked_like_arguments() -> None:
+    problems = told(Tilted, optimizer={"options": {}}, objective={"command": "true"})
+    assert [problem.partition(":")[0] for problem in problems] == ["objective", "optimizer"]
+
+
+def test_weights_take_a_store_that_is_a_folder(weed: Weed, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert weed
+    monkeypatch.setenv("METTA_SWEEP_STORE", f"s3://{BUCKET}/weights")
+    with pytest.raises(StageFailed, match="can be handed on in a store that is a folder, not in s3:"):
+        Carrying().run_local()
 
 
 def test_an_optimizer_that_was_told_by_hand_does_not_travel() -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, TypeAlias
 
-from pydantic import PlainSerializer, PlainValidator, TypeAdapter, ValidationError
+from pydantic import BaseModel, PlainSerializer, PlainValidator, TypeAdapter, ValidationError
 
 from metta.sweep.contracts.components import Component, ComponentSpec, load
 from metta.sweep.contracts.distributions import Distribution
@@ -11,6 +11,7 @@ from metta.sweep.contracts.errors import DefinitionError, nearest
 from metta.sweep.contracts.experiments import ExperimentSpec
 from metta.sweep.contracts.importing import is_importing_names
 from metta.sweep.contracts.jobs import Job, objective_from
+from metta.sweep.contracts.models import problems_of as told
 from metta.sweep.contracts.objective_specs import ObjectiveSpec
 from metta.sweep.contracts.objectives import problems_of
 from metta.sweep.contracts.spaces import SearchSpace
@@ -59,7 +60,7 @@ def _objective(value: Any) -> Any:
     if isinstance(given, str | Job | ExperimentSpec):
         return given
     if isinstance(given, Mapping):
-        return _checked(_OBJECTIVE, given)
+        return _checked(_OBJECTIVE, Job, given)
     if problems := problems_of(given):
         raise DefinitionError(problems)
     from metta.sweep.client.handovers import findable
@@ -80,7 +81,7 @@ def _component(kind: str) -> Callable[[Any], Any]:
                 problem = "it was told observations by hand, which do not travel; let a sweep begin with them"
                 raise DefinitionError([problem])
             return made
-        written: ComponentSpec = _checked(_COMPONENT, value)
+        written: ComponentSpec = _checked(_COMPONENT, ComponentSpec, value)
         known = KINDS[kind].registry
         if ":" not in written.type and written.type not in known:
             raise DefinitionError([f"unknown {kind} {written.type!r}{nearest(written.type, list(known))}"])
@@ -89,11 +90,11 @@ def _component(kind: str) -> Callable[[Any], Any]:
     return _told(read)
 
 
-def _checked(adapter: TypeAdapter[Any], value: object) -> Any:
+def _checked(adapter: TypeAdapter[Any], model: type[BaseModel], value: object) -> Any:
     try:
         return adapter.validate_python(value)
     except ValidationError as error:
-        raise DefinitionError([detail["msg"] for detail in error.errors()]) from None
+        raise DefinitionError([*told(error, model)]) from None
 
 
 def _space_json(space: SearchSpace | None) -> Any:
@@ -128,9 +129,13 @@ def tried(objective: Any) -> Any:
 
 
 def space_in(optimizer: Any) -> SearchSpace | None:
-    """The space that stands in an optimizer, in whatever form that is given; None when there is none."""
+    """The space that stands in an optimizer, in whatever form that is given; None when there is none.
+
+    Raises:
+        DefinitionError: When it is no optimizer, or no space.
+    """
     if isinstance(optimizer, ComponentSpec | Mapping | str):
-        space: Any = _COMPONENT.validate_python(optimizer).options.get("search_space")
+        space: Any = _checked(_COMPONENT, ComponentSpec, optimizer).options.get("search_space")
     else:
         space = getattr(optimizer, "search_space", None)
     return None if space is None else SearchSpace.of(space)

@@ -295,10 +295,16 @@ def _all_missing(kind: type[CurriculumExperiment], fields: Mapping[str, object])
     except DefinitionError as error:  # the project's own defaults are wrong
         yield from error.problems
         return
-    may_come = _is_own(kind, "space_for_task") or _is_own(kind, "optimizer_for_task")
-    if may_come or space_in(said.get("optimizer")) is not None:
+    if any(_is_own(kind, f"{what}_for_task") for what in ("space", "optimizer")) or _has_space(said):
         said["search_space"] = {}
     yield from (_missing(name) for name in NEEDED if said.get(name) is None)
+
+
+def _has_space(said: Mapping[str, object]) -> bool:
+    try:
+        return space_in(said.get("optimizer")) is not None
+    except DefinitionError:  # which is told along with other mistakes
+        return True
 
 
 def _missing(name: str) -> str:
