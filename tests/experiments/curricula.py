@@ -121,7 +121,18 @@ class Backwards(Tilted):
     """Begins with the last task."""
 
     def select_task(self, ctx: CurriculumContext) -> Task:
-        return ctx.tasks[-1 - ctx.current_stage]
+        return ctx.remaining[-1]
+
+
+class Interleaved(Tilted):
+    """Takes turns, and gives up after two of them."""
+
+    trials_per_task = 2
+    max_rounds = 2
+    unmastered = "go_on"
+
+    def select_task(self, ctx: CurriculumContext) -> Task:
+        return min(ctx.remaining, key=lambda task: ctx.result_of(task).rounds)
 
 
 class Tried(CurriculumExperiment):

@@ -33,6 +33,7 @@ from tests.experiments.curricula import (
     Backwards,
     Carrying,
     HandMade,
+    Interleaved,
     Leaning,
     Nesting,
     Tilted,
@@ -172,6 +173,16 @@ def test_a_subclass_says_for_each_task_what_is_different() -> None:
 
 def test_tasks_may_come_in_another_order() -> None:
     assert [*Backwards().run_local().results] == ["tilted 40", "tilted 20", "tilted 0"]
+
+
+def test_tasks_may_take_turns() -> None:
+    ctx = Interleaved().run_local()
+    assert {name: result.rounds for name, result in ctx.results.items()} == dict.fromkeys(ctx.results, 2)
+    assert (ctx.current_stage, ctx.remaining, ctx.is_stopped) == (3, [], False)
+    first, *_ = ctx.results["tilted 0"].sweeps
+    _, last = ctx.results["tilted 40"].sweeps
+    assert len(Sweeps().table(first).known) == 0
+    assert len(Sweeps().table(last).known) == 10, "the first round of each, and the second of the others"
 
 
 def test_a_task_may_be_anything_that_runs() -> None:

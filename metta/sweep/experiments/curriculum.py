@@ -85,9 +85,9 @@ class CurriculumExperiment(Experiment):
             goes on with the next task, ``"fail"`` fails.
         warm_start: Whether optimizers begin with the trials of all rounds before, and the first trial of a
             task with the best parameters of the task before.
-        hand_on_weights: Whether a trial is told by its parameter ``init_from`` where the last checkpoint of
-            the best trial before lies, to go on from that: of its task's round before, else of the task
-            before. It is None in the first round of all. It takes a store that is a folder.
+        hand_on_weights: Whether a trial is told by its parameter ``init_from`` where the last checkpoint lies
+            of the best trial of the task that ran last, to go on from that; None in the first round. It
+            takes a store that is a folder.
         seed: Seed of all randomness; None derives it from the name of the curriculum.
 
     Raises:
@@ -152,23 +152,18 @@ class CurriculumExperiment(Experiment):
         found = await running if isawaitable(running) else running
         mastered = bool(self.is_mastered(task, found))
         result = self._round(found).added_to(ctx.result_of(task), mastered=mastered)
-        is_over = not result.mastered and result.rounds >= self.max_rounds
-        if is_over and self.unmastered == "fail":
+        is_last = not mastered and result.rounds >= self.max_rounds
+        if is_last and self.unmastered == "fail":
             raise SweepFailed(f"{result}, and {self.max_rounds} rounds are all it may take")
-        goes_on = result.mastered or (is_over and self.unmastered == "go_on")
-        return ctx.model_copy(
-            update={
-                "results": {**ctx.results, task.name: result},
-                "current_stage": ctx.current_stage + goes_on,
-                "is_stopped": is_over and not goes_on,
-            }
-        )
+        is_over = mastered or (is_last and self.unmastered == "go_on")
+        after = ctx.with_result(result.model_copy(update={"is_over": is_over}))
+        return after.model_copy(update={"is_stopped": is_last and not is_over})
 
     # --- what subclasses may say for each task ---
 
     def select_task(self, ctx: CurriculumContext) -> Task:
         """The task of the next round; the first one that was not left behind yet."""
-        return ctx.tasks[ctx.current_stage]
+        return ctx.remaining[0]
 
     def optimizer_for_task(self, task: Task) -> Optimizer | ComponentSpec | None:
         """What to try at a task; None draws at random."""
@@ -262,7 +257,7 @@ class CurriculumExperiment(Experiment):
         return CurriculumContext(tasks=tuple(self.tasks))
 
     def _goes_on(self, ctx: CurriculumContext) -> bool:
-        return ctx.current_stage < len(ctx.tasks) and not ctx.is_stopped
+        return bool(ctx.remaining) and not ctx.is_stopped
 
     def _select(self, ctx: CurriculumContext) -> CurriculumContext:
         return ctx.model_copy(update={"current_task": self.select_task(ctx)})

@@ -25,7 +25,7 @@ def learnt(ctx: CurriculumContext, space: SearchSpace) -> list[Observation]:
 
 
 def first_points(ctx: CurriculumContext, task: Task, space: SearchSpace) -> list[dict[str, Any]]:
-    """What is tried first at a task: the best parameters of the one before, unless it was begun before."""
+    """What is tried first at a task that is new: the best parameters of the one that ran last."""
     if ctx.last is None or task.name in ctx.results:
         return []
     point = {name: value for name, value in ctx.last.params.items() if _is_searched(name, space)}

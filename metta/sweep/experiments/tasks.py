@@ -92,6 +92,7 @@ class TaskResult(Wire):
     Args:
         task: Its name.
         mastered: Whether it counts as mastered.
+        is_over: Whether it is left behind: mastered, or given up.
         score: The best value of the metric in all rounds; None when what was run gives none.
         params: The parameters that gave it, without those that say which task it is.
         metrics: All metrics of that trial.
@@ -103,6 +104,7 @@ class TaskResult(Wire):
 
     task: str
     mastered: bool = False
+    is_over: bool = False
     score: float | None = None
     params: dict[str, Any] = Field(default_factory=dict)
     metrics: dict[str, float] = Field(default_factory=dict)
@@ -126,7 +128,7 @@ class CurriculumContext(Wire):
         tasks: All tasks in their order.
         current_stage: So many tasks have been left behind.
         current_task: The task at hand, or the last one.
-        results: What became of each task that was begun, by its name and in the order of their beginnings.
+        results: What became of each task that was begun, by its name; the one that ran last comes last.
         is_stopped: Whether it ended before the last task, because one was not mastered.
     """
 
@@ -147,18 +149,30 @@ class CurriculumContext(Wire):
         return [name for name, result in self.results.items() if result.mastered]
 
     @property
+    def remaining(self) -> list[Task]:
+        """The tasks that were not left behind yet, in their order."""
+        return [task for task in self.tasks if not self.result_of(task).is_over]
+
+    @property
     def trials(self) -> int:
         """Trials of all tasks."""
         return sum(result.trials for result in self.results.values())
 
     @property
     def last(self) -> TaskResult | None:
-        """What became of the task that was begun last."""
+        """What became of the task that ran last."""
         return next(reversed(self.results.values()), None)
 
     def result_of(self, task: Task) -> TaskResult:
         """What became of a task so far; an empty result before its first round has ended."""
         return self.results.get(task.name, TaskResult(task=task.name))
+
+    def with_result(self, result: TaskResult) -> "CurriculumContext":
+        """The same after a round of a task."""
+        others = {name: before for name, before in self.results.items() if name != result.task}
+        results = {**others, result.task: result}
+        behind = sum(result.is_over for result in results.values())
+        return self.model_copy(update={"results": results, "current_stage": behind})
 
     def summary(self) -> dict[str, Any]:
         """The counts, and what became of each task, as plain JSON."""
