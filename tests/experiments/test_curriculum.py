@@ -26,7 +26,9 @@ from metta.sweep.contracts.sweeps import SweepSpec
 from metta.sweep.contracts.trials import Observation
 from metta.sweep.experiments import CurriculumContext, CurriculumExperiment, Task
 from metta.sweep.experiments.learning import moved
+from metta.sweep.experiments.tasks import TaskResult
 from metta.sweep.optimizers import OptunaOptimizer, RandomOptimizer
+from metta.sweep.pipeline.packing import Hashes, Packer
 from metta.sweep.schedulers import ASHAScheduler
 from metta.sweep.stores.trials import TrialTable
 from tests.experiments.curricula import (
@@ -398,6 +400,17 @@ def test_it_says_how_far_it_is() -> None:
     assert (summary["tasks"], summary["mastered"], summary["trials"]) == (2, 0, 1)
     assert [result["task"] for result in summary["results"]] == ["tilted 0"]
     assert str(CurriculumContext(tasks=())) == "0 of 0 tasks mastered in 0 trials"
+
+
+def test_a_newer_program_reads_what_an_older_one_has_recorded() -> None:
+    result = TaskResult(task="a", mastered=True, is_over=True, score=0.1 + 0.2, metrics={"accuracy": 0.3})
+    ctx = CurriculumContext(tasks=tuple(tilted(0)), current_task=tilted(0)[0]).with_result(result)
+    packer = Packer(Hashes(), pickle=False)
+    packed: Any = packer.pack(ctx)
+    assert packer.unpack(packed) == ctx
+    packed["$own"][1]["results"]["a"] |= {"of_tomorrow": 3}
+    del packed["$own"][1]["results"]["a"]["checkpoint"]
+    assert packer.unpack(packed) == ctx
 
 
 SPACE = SearchSpace(

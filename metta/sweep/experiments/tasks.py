@@ -1,7 +1,7 @@
 """Tasks of a curriculum, and what became of them."""
 
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Self, TypeAlias
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
@@ -21,13 +21,26 @@ def tells_task(parameter: str) -> bool:
     return parameter in (TASK, INIT_FROM) or parameter.startswith(f"{TASK}.")
 
 
+class Flowing(Wire):
+    """What flows between stages as plain JSON: a newer program reads what an older one has recorded."""
+
+    def __pack__(self) -> dict[str, Any]:
+        """All of it."""
+        return self.model_dump(mode="json")
+
+    @classmethod
+    def __unpack__(cls, packed: dict[str, Any], store: str) -> Self:
+        """The value that was packed."""
+        return cls.model_validate(packed)
+
+
 def _plain(params: Any) -> Any:
     if problem := no_json(plain := json_ready(params)):
         raise ValueError(f"they have to be JSON, got {problem}")
     return plain
 
 
-class Task(Edge):
+class Task(Flowing, Edge):
     """One step of a curriculum.
 
     Args:
@@ -86,7 +99,7 @@ Tasks: TypeAlias = Annotated[Sequence[Task], BeforeValidator(_strict), AfterVali
 """Tasks in their order, each with a name of its own."""
 
 
-class TaskResult(Wire):
+class TaskResult(Flowing):
     """What became of a task so far.
 
     Args:
@@ -121,7 +134,7 @@ class TaskResult(Wire):
         return f"{self.task}: {score} after {trials}{rounds}, {'' if self.mastered else 'not '}mastered"
 
 
-class CurriculumContext(Wire):
+class CurriculumContext(Flowing):
     """How far a curriculum is: what flows through it, and what it gives.
 
     Args:
