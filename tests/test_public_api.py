@@ -45,7 +45,6 @@ PUBLIC = {
         "load_observations",
     },
     "metta.sweep.executors": {"Executor", "LocalExecutor", "WorkerExecutor"},
-    "metta.sweep.experiments": {"Experiment", "Results", "SweepContext", "SweepExperiment"},
     "metta.sweep.experiments.base": {"Experiment", "HookSet", "Merge", "Pipeline", "Record", "SweepContext"},
     "metta.sweep.optimizers": {"BayesianOptimizer", "OptunaOptimizer", "Optimizer", "RandomOptimizer"},
     "metta.sweep.experiments": {
@@ -53,11 +52,10 @@ PUBLIC = {
         "CurriculumExperiment",
         "Experiment",
         "Results",
+        "SweepContext",
         "SweepExperiment",
         "Task",
     },
-    "metta.sweep.experiments.base": {"Experiment", "HookSet", "Merge", "Pipeline", "Record"},
-    "metta.sweep.optimizers": {"OptunaOptimizer", "Optimizer", "RandomOptimizer"},
     "metta.sweep.schedulers": {
         "ASHAScheduler",
         "AsynchronousScheduler",
