@@ -1,6 +1,6 @@
 """How much a sweep may spend, and what people may change while it runs."""
 
-from typing import Literal, Self
+from typing import Literal, Self, TypeVar
 
 from pydantic import Field, JsonValue, field_validator, model_validator
 
@@ -99,6 +99,26 @@ class SharedBudget(Budget):
     def _has_none(cls, target: float | None) -> None:
         if target is not None:
             raise ValueError(f"belongs to one sweep, and several may run here; give it that, got {target:g}")
+
+
+BudgetT = TypeVar("BudgetT", bound=Budget)
+
+
+def limits_of(given: Budget | int | None, kind: type[BudgetT]) -> BudgetT:
+    """A budget as programs give it; without limits where they give none.
+
+    >>> limits_of(20, Budget).trials
+    20
+
+    Args:
+        given: Limits, or a number of trials.
+        kind: Whose budget it is to be: ``Budget`` or ``SharedBudget``.
+
+    Raises:
+        DefinitionError: With every mistake.
+    """
+    plain = given.model_dump(exclude_unset=True) if isinstance(given, Budget) else given
+    return kind() if plain is None else parse(kind, plain, "the budget")
 
 
 class Spent(Wire):

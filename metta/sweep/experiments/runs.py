@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from pydantic import JsonValue
 
-from metta.sweep.contracts.budgets import Budget, SharedBudget
+from metta.sweep.contracts.budgets import Budget, SharedBudget, limits_of
 from metta.sweep.contracts.errors import DefinitionError, DefinitionReached, shown
 from metta.sweep.contracts.experiments import ExperimentInput
 from metta.sweep.contracts.importing import is_importing
-from metta.sweep.contracts.models import parse
 from metta.sweep.contracts.names import generated_name, name_problem
 from metta.sweep.contracts.nesting import Nesting, Pending, Wanted, is_in_loop, nesting
 from metta.sweep.contracts.references import Reference
@@ -58,7 +57,7 @@ def run(
     if debug:
         return this.run_local(input)
     if place := nesting():
-        return _nested(this, input, _budget_of(budget), name, place)
+        return _nested(this, input, limits_of(budget, SharedBudget), name, place)
     from metta.sweep.client.following import followed_experiment
 
     handle = start(this, input, budget=budget, name=name, resume=resume)
@@ -70,7 +69,7 @@ def start(
 ) -> "ExperimentHandle":
     """What ``start`` of an experiment or pipeline does."""
     _only_defined(this, input=input, budget=budget, name=name, resume=resume)
-    limits = _budget_of(budget)
+    limits = limits_of(budget, SharedBudget)
     subject = _subject_of(this)
     if name is not None and (problem := name_problem(name)):
         raise DefinitionError([problem], "the experiment")
@@ -100,11 +99,6 @@ def attach(name: str, defined: "Defined | None") -> "ExperimentHandle":
     from metta.sweep.client.experiments import Experiments
 
     return Experiments().attach(name, defined)
-
-
-def _budget_of(given: Budget | int | None) -> SharedBudget:
-    plain = given.model_dump(exclude_unset=True) if isinstance(given, Budget) else given
-    return SharedBudget() if plain is None else parse(SharedBudget, plain, "the budget")
 
 
 def _nested(this: Runnable, input: Any, budget: SharedBudget, name: str | None, place: Nesting) -> Any:

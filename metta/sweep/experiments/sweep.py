@@ -6,7 +6,7 @@ from uuid import uuid4
 
 from pydantic import JsonValue
 
-from metta.sweep.contracts.budgets import Budget, Control, budget_from
+from metta.sweep.contracts.budgets import Budget, Control, limits_of
 from metta.sweep.contracts.components import Checked
 from metta.sweep.contracts.distributions import Distribution
 from metta.sweep.contracts.errors import DefinitionError, DefinitionReached
@@ -297,8 +297,7 @@ class SweepExperiment(Checked):
         """Run as a part of the experiment whose stage asks for it."""
         from metta.sweep.client.results import Results
 
-        if name is not None:
-            self._called(name)
+        self._called(name)  # for its mistakes
         definition = self._input(budget, resume=True)
         begun = place.begun(
             Wanted(
@@ -367,7 +366,7 @@ class SweepExperiment(Checked):
         return name or self.name or generated_name()
 
     def _input(self, budget: Budget | int | None, resume: bool) -> SweepInput:
-        limits = self._budget if budget is None else _budget_of(budget)
+        limits = self._budget if budget is None else limits_of(budget, Budget)
         given: dict[str, Any] = {name: getattr(self._spec, name) for name in SweepSpec.model_fields}
         named = isinstance(self.objective, str | Job)
         objective = self.objective if named else self._spec_by(str(reference_of(self._code)))
@@ -396,13 +395,9 @@ class SweepExperiment(Checked):
             self._define()
 
 
-def _budget_of(given: Budget | int) -> Budget:
-    return given if isinstance(given, Budget) else budget_from(given)
-
-
 def _limits(given: Budget | int | None) -> tuple[Budget, list[str]]:
     """A budget that may be left out, and what is wrong with it."""
     try:
-        return Budget() if given is None else _budget_of(given), []
+        return limits_of(given, Budget), []
     except DefinitionError as error:
         return Budget(), [f"budget: {problem}" for problem in error.problems]
