@@ -14,7 +14,7 @@ from metta.sweep.contracts.experiments import ExperimentResult
 from metta.sweep.contracts.outcomes import NestedEnded
 from metta.sweep.pipeline.packing import Packer
 from metta.sweep.stores.data import DataStore
-from metta.sweep.stores.spending import spent_by
+from metta.sweep.stores.spending import Spending
 from metta.sweep.worker.main import BEAT
 from tests.experiments import nesting
 from tests.rig import Handle, Rig, failure_of, until, working
@@ -50,7 +50,7 @@ async def value_of(rig: Rig, handle: Handle) -> Any:
 async def test_the_last_one_gets_what_is_left(rig: Rig) -> None:
     handle = await start(rig, "Spending", 9)
     assert await value_of(rig, handle) == [4, 4, 1]
-    assert spent_by(rig.store, handle.id).trials == 9
+    assert Spending(rig.store).by(handle.id).trials == 9
 
 
 async def test_when_nothing_is_left_the_stage_fails_and_goes_on_with_more(rig: Rig) -> None:
@@ -70,13 +70,13 @@ async def test_one_waits_for_what_another_may_give_back(rig: Rig) -> None:
     handle = await start(rig, "Spending", 6, times=2, trials=None, at_once=True)
     failure = await failure_of(handle)
     assert "nothing is left for" in failure.message
-    assert spent_by(rig.store, handle.id).trials == 6
+    assert Spending(rig.store).by(handle.id).trials == 6
 
 
 async def test_it_holds_at_every_level(rig: Rig) -> None:
     handle = await start(rig, "Spending", 7, times=2, levels=2)
     assert await value_of(rig, handle) == [4, 3]
-    assert spent_by(rig.store, handle.id).trials == 7
+    assert Spending(rig.store).by(handle.id).trials == 7
 
 
 async def test_sweeps_that_are_stages_draw_from_it_too(rig: Rig) -> None:
@@ -119,4 +119,4 @@ async def test_a_sweep_that_failed_has_spent_all_the_same(rig: Rig) -> None:
     handle = await start(rig, "Breaking", 3)
     failure = await failure_of(handle)
     assert "nothing is left for" in failure.message
-    assert spent_by(rig.store, handle.id).trials == 3
+    assert Spending(rig.store).by(handle.id).trials == 3

@@ -13,7 +13,8 @@ from metta.sweep.workflows.purse import Purse
 NOTHING = Spent()
 
 
-def purse(budget: Budget, spent: Spent = NOTHING, elapsed_s: float = 0.0) -> Purse:
+def purse(given: Budget, spent: Spent = NOTHING, elapsed_s: float = 0.0) -> Purse:
+    budget = SharedBudget.model_validate(given.model_dump())
     return Purse(budget, spent, lambda: elapsed_s)
 
 
@@ -48,6 +49,8 @@ def test_one_that_has_spent_all_that_it_asks_for_may_end_by_itself() -> None:
 def test_an_experiment_may_begin_with_nothing_for_its_stages_may_spend_nothing() -> None:
     shared = purse(SharedBudget(trials=3), Spent(trials=3))
     assert shared.grant("a", SharedBudget(), NOTHING) == SharedBudget(trials=0)
+    assert shared.grant("b", SharedBudget(trials=2), NOTHING) is None  # a may give something back
+    shared.settle("a", NOTHING)
     assert shared.grant("b", SharedBudget(trials=2), NOTHING) == SharedBudget(trials=0)
 
 
@@ -70,33 +73,78 @@ def test_another_budget_is_divided_among_those_that_run() -> None:
     shared.grant("a", Budget(trials=8), NOTHING)
     shared.grant("b", Budget(), NOTHING)
     now = {"a": Spent(trials=3), "b": Spent(trials=2)}
-    assert shared.change(Budget(trials=20), Spent(trials=5), now) == {
+    assert shared.change(SharedBudget(trials=20), Spent(trials=5), now) == {
         "a": Budget(trials=8),
         "b": Budget(trials=12),
     }
-    assert shared.change(Budget(trials=6), Spent(trials=5), now) == {
+    assert shared.change(SharedBudget(trials=6), Spent(trials=5), now) == {
         "a": Budget(trials=4),
         "b": Budget(trials=2),
     }
+
+
+def test_nobody_loses_what_another_one_gains() -> None:
+    shared = purse(Budget(trials=10))
+    shared.grant("a", Budget(), NOTHING)
+    shared.settle("a", Spent(trials=3))
+    shared.grant("b", Budget(trials=4), NOTHING)
+    shared.grant("c", Budget(), NOTHING)
+    now = {"b": Spent(trials=1), "c": Spent(trials=1)}
+    assert shared.change(SharedBudget(trials=11), Spent(trials=5), now) == {
+        "b": Budget(trials=4),
+        "c": Budget(trials=4),
+    }
+    assert shared.change(SharedBudget(trials=7), Spent(trials=5), now) == {
+        "b": Budget(trials=3),
+        "c": Budget(trials=1),
+    }
+
+
+def test_a_sweep_that_has_just_begun_keeps_a_trial() -> None:
+    shared = purse(Budget(trials=10))
+    shared.grant("a", Budget(trials=4), NOTHING)
+    shared.grant("b", Budget(trials=4), NOTHING)
+    now = {"a": Spent(trials=2), "b": NOTHING}
+    assert shared.change(SharedBudget(trials=2), Spent(trials=2), now) == {
+        "a": Budget(trials=2),
+        "b": Budget(trials=1),
+    }
+
+
+def test_what_is_not_known_is_taken_for_spent() -> None:
+    shared = purse(Budget(trials=10))
+    shared.grant("a", Budget(trials=4), NOTHING)
+    shared.settle("a", None)
+    assert shared.spent == Spent(trials=4)
+
+
+def test_a_changed_time_moves_the_end_of_all_that_run() -> None:
+    elapsed = [100.0]
+    shared = Purse(SharedBudget(seconds=1000), NOTHING, lambda: elapsed[0])
+    assert shared.grant("a", Budget(), Spent(seconds=50)) == Budget(seconds=950)
+    elapsed[0] = 700.0
+    # what is counted of one that runs is as old as what it has recorded last
+    stale = {"a": Spent(seconds=50)}
+    assert shared.change(SharedBudget(seconds=2000), NOTHING, stale) == {"a": Budget(seconds=1950)}
 
 
 def test_a_limit_may_come_where_there_was_none_and_go_again() -> None:
     shared = purse(Budget())
     shared.note("a", Budget(trials=30))
     now = {"a": Spent(trials=2)}
-    assert shared.change(Budget(trials=9), Spent(trials=4), now) == {"a": Budget(trials=7)}
-    assert shared.change(Budget(), Spent(trials=4), now) == {"a": Budget(trials=30)}
+    assert shared.change(SharedBudget(trials=9), Spent(trials=4), now) == {"a": Budget(trials=7)}
+    assert shared.change(SharedBudget(), Spent(trials=4), now) == {"a": Budget(trials=30)}
 
 
 def test_less_than_what_is_spent_is_refused_with_every_limit() -> None:
     shared = purse(Budget(trials=10))
     with pytest.raises(DefinitionError) as caught:
-        shared.change(Budget(trials=3, cost=0.5), Spent(trials=5, cost=2.5), {})
+        shared.change(SharedBudget(trials=3, cost=0.5), Spent(trials=5, cost=2.5), {})
     assert list(caught.value.problems) == [
         "trials: 5 are spent, got 3; give more than that, or stop it",
         "cost: 2.5 are spent, got 0.5; give more than that, or stop it",
     ]
-    assert shared.budget == Budget(trials=10)
+    assert shared.budget == SharedBudget(trials=10)
 
 
 @dataclass

@@ -5,13 +5,14 @@ from typing import Any
 
 from temporalio import activity
 
+from metta.sweep.activities.stages import attended
 from metta.sweep.contracts.activities import COUNT_SPENT
 from metta.sweep.contracts.experiments import SpentOrder, SpentResult
 from metta.sweep.stores.base import Store
-from metta.sweep.stores.spending import spent_by
+from metta.sweep.stores.spending import Spending
 
 
-class Spending:
+class SpentCounts:
     """What the sweeps and experiments of a store have spent.
 
     Args:
@@ -29,5 +30,8 @@ class Spending:
     @activity.defn(name=COUNT_SPENT.name)
     async def count_spent(self, order: SpentOrder) -> SpentResult:
         """Count what each of them has spent, in their order."""
-        spent = {name: await asyncio.to_thread(spent_by, self._store, name) for name in order.names}
-        return SpentResult(spent=spent)
+        return await attended(asyncio.to_thread(self._counted, order))  # large ledgers take a while
+
+    def _counted(self, order: SpentOrder) -> SpentResult:
+        spending = Spending(self._store)
+        return SpentResult(spent={name: spending.by(name) for name in order.names})

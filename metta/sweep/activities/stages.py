@@ -80,37 +80,37 @@ class StageActivities:
     @activity.defn(name=PLAN_EXPERIMENT.name)
     async def plan_experiment(self, input: PlanInput) -> Beginning:
         """Import an experiment, check it, and say where its run begins."""
-        return await _attended(self._host.plan(input, partial(_check_size, input)))
+        return await attended(self._host.plan(input, partial(_check_size, input)))
 
     @activity.defn(name=RUN_STAGE.name)
     async def run_stage(self, order: StageOrder) -> StageResult:
         """Make an attempt of a stage, or find what it has given before."""
-        return await _attended(self._host.run_stage(order, self._nested))
+        return await attended(self._host.run_stage(order, self._nested))
 
     @activity.defn(name=RECOVER_STAGE.name)
     async def recover_stage(self, order: RecoverOrder) -> StageResult:
         """Ask the ``on_error`` of a stage that has failed."""
-        return await _attended(self._host.recover(order))
+        return await attended(self._host.recover(order))
 
     @activity.defn(name=ASK_PREDICATE.name)
     async def ask_predicate(self, order: Order) -> Answer:
         """Ask the predicate of a conditional or of a loop."""
-        return await _attended(self._host.ask(order))
+        return await attended(self._host.ask(order))
 
     @activity.defn(name=MERGE_BRANCHES.name)
     async def merge_branches(self, order: MergeOrder) -> Value:
         """Merge the results of parallel branches."""
-        return await _attended(self._host.merge(order))
+        return await attended(self._host.merge(order))
 
     @activity.defn(name=PREPARE_CHILD.name)
     async def prepare_child(self, order: Order) -> Child:
         """Ask what the workflow that does a stage's work is to be given."""
-        return await _attended(self._host.child(order))
+        return await attended(self._host.child(order))
 
     @activity.defn(name=FINISH_EXPERIMENT.name)
     async def finish_experiment(self, order: FinishOrder) -> FinishOrder:
         """Record how an experiment has ended."""
-        await _attended(self._host.finish(order))
+        await attended(self._host.finish(order))
         return order
 
 
@@ -143,7 +143,7 @@ async def _sent_bytes(converter: DataConverter, *values: object) -> int:
     return sum(payload.ByteSize() for payload in await converter.encode(values))
 
 
-async def _attended(work: Coroutine[Any, Any, T]) -> T:
+async def attended(work: Coroutine[Any, Any, T]) -> T:
     """What work gives; meanwhile it is told that it goes on, and it ends when the worker does.
 
     Raises:

@@ -12,6 +12,7 @@ from metta.sweep.client.packing import Definition, Unpackable, packer_of
 from metta.sweep.client.settings import Settings
 from metta.sweep.client.stages import stages_of
 from metta.sweep.client.starts import Starts
+from metta.sweep.contracts.budgets import SharedBudget
 from metta.sweep.contracts.changes import changes_since
 from metta.sweep.contracts.errors import DefinitionChanged, DefinitionError, NameInUse
 from metta.sweep.contracts.experiments import ExperimentInput
@@ -66,6 +67,8 @@ class Experiments:
             given = self._packed(input, pipeline)
             definition = definition.model_copy(update={"given": given})
         self._check_same(name, definition, pipeline.plan, structure)
+        if not definition.budget.is_limited:  # one that goes on has the budget that it had
+            definition = definition.model_copy(update={"budget": self._budget_of(name)})
         if code is not None:
             reference = handed_over(self._store, definition.experiment, code)
             definition = definition.model_copy(update={"experiment": reference})
@@ -95,6 +98,12 @@ class Experiments:
     def diff(self, name: str, other: str) -> ExperimentComparison | SweepComparison:
         """What differs between two experiments, or two sweeps; see ``compared``."""
         return compared(self._store, name, other)
+
+    def _budget_of(self, name: str) -> SharedBudget:
+        """The budget that was in force when an experiment ended; none when nothing is recorded of it."""
+        stages = stages_of(self._store.outcome_log(name))
+        last = stages.finished or stages.began
+        return last.budget if last else SharedBudget()
 
     def _fields(self, name: str) -> dict[str, JsonValue]:
         began = stages_of(self._store.outcome_log(name)).began

@@ -23,11 +23,13 @@ class ExperimentSpec(Wire):
         fields: Fields of the experiment, as plain JSON.
         defaults: What its program had configured for experiments that say nothing else: the fields of
             ``Defaults``, as plain JSON.
+        lineage: Of each experiment that it runs within the hash of its definition, or its stage.
     """
 
     experiment: str
     fields: dict[str, JsonValue] = Field(default_factory=dict)
     defaults: dict[str, JsonValue] = Field(default_factory=dict)
+    lineage: tuple[str, ...] = ()
 
 
 class ExperimentControl(Wire):
@@ -94,7 +96,6 @@ class ExperimentInput(ExperimentSpec, Written):
         control: The control in force, when this run continues an earlier one.
         beginning: Where that run has come to.
         owner: Whose trial it is: the id of a ledger. What is recorded for another one is not gone on with.
-        lineage: Hashes of the definitions of those experiments that it runs within.
         budget: What all that runs within it may spend together, to begin with.
         granted: Whether that is a share of the budget of the experiment that it runs within.
     """
@@ -109,7 +110,6 @@ class ExperimentInput(ExperimentSpec, Written):
     control: ExperimentControl = ExperimentControl()
     beginning: Beginning | None = None
     owner: str = ""
-    lineage: tuple[str, ...] = ()
     budget: SharedBudget = SharedBudget()
     granted: bool = False
 
@@ -125,7 +125,7 @@ class ExperimentInput(ExperimentSpec, Written):
     @property
     def spec(self) -> ExperimentSpec:
         """Which experiment it is."""
-        return ExperimentSpec(experiment=self.experiment, fields=self.fields, defaults=self.defaults)
+        return ExperimentSpec(**{name: getattr(self, name) for name in ExperimentSpec.model_fields})
 
 
 class PlanInput(Wire):
@@ -162,7 +162,6 @@ class Order(Wire):
         timeout_s: Longest time that an attempt may take; None means no limit.
         retry: How often a stage's code is tried again.
         seed: Seed of the stages' seeds; None derives them from the experiment's name.
-        lineage: Hashes of the definitions of those experiments that it runs within.
     """
 
     name: str
@@ -174,7 +173,6 @@ class Order(Wire):
     timeout_s: float | None = None
     retry: RetryPolicy = RetryPolicy()
     seed: int | None = None
-    lineage: tuple[str, ...] = ()
 
 
 class StageOrder(Order):

@@ -189,7 +189,7 @@ class Desk:
 
     async def _stage(self, order: StageOrder, failed: int, anew: int) -> Reply:
         case = self._case(order)
-        asking = Asking(order.name, order.at, order.seed, order.lineage, anew)
+        asking = Asking(order.name, order.at, order.seed, order.spec.lineage, anew)
         place = StageNesting(self._channel.ask, asking, self._store, pickle=self._pickle)
         with case.held(), running_stage(order.name, order.at, order.seed), nested_in(place):
             run = case.run(failed, self._work(order, case))

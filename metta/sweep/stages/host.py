@@ -152,7 +152,7 @@ class StageHost:
         task = StageTask(log=log, order=order, failed=failed, anew=anew)
         nested = RecordedRuns(nest, order.name, outcomes)
         try:
-            async with self._crowds[order.name.count("/")]:
+            async with self._crowds[len(order.spec.lineage)]:
                 reply, seconds = await self._carried_out(
                     order.name, task, order.at, order.timeout_s, failed, nested
                 )

@@ -82,8 +82,11 @@ class StageNesting:
             given = self._packer(wanted).kept(wanted.given, INLINE_BYTES)
         input = wanted.input(given)
         definition = definition_hash(wanted.workflow, input)
+        lineage = self._lineage(wanted, definition)
         if wanted.workflow == "Experiment":
-            input["lineage"] = self._lineage(wanted, definition)
+            input["lineage"] = lineage
+        elif isinstance(objective := input.get("objective"), dict) and "experiment" in objective:
+            input["objective"] = {**objective, "lineage": lineage}  # its trials have stages, too
         key = self._key(wanted, definition)
         if order.seed is not None:
             input = {"seed": derived_seed(order.seed, 0, f"{order.at}/{key}"), **input}

@@ -45,6 +45,7 @@ def main(connection: int, life: int) -> None:
     setting = channel.setting()
     pid = os.getpid()
     enter(setting.code)
+    os.environ["METTA_SWEEP_STORE"] = setting.store  # for what stages hand over to the runs that they start
     folder = os.getcwd()
     desk = Desk(setting, channel)
     channel.ready()

@@ -1,5 +1,6 @@
 """Spending: what sweeps and experiments have spent, as their ledgers and logs tell."""
 
+from collections.abc import Iterable
 from functools import reduce
 
 from metta.sweep.contracts.budgets import Spent
@@ -10,35 +11,65 @@ from metta.sweep.stores.base import OutcomeLog, Store
 from metta.sweep.stores.trials import TrialTable
 
 
-def spent_by(store: Store, name: str) -> Spent:
-    """What a sweep has spent, or an experiment with all that ran within it; nothing when it has not begun.
+class Spending:
+    """What is spent by those that a store knows now; each ledger is read once.
 
     Args:
-        store: Where it is recorded.
-        name: Its name.
-
-    Raises:
-        StoreError: When the store cannot be read.
+        store: The store.
     """
-    ledger = store.ledger(name)
-    if ledger.exists():
-        table = TrialTable(ledger.read())
-        counts = {"trials": len(table.records), "epochs": table.epochs, "cost": table.cost}
-        return Spent(**counts, seconds=table.elapsed_s)
-    sweeps = {*store.names()}
-    within = below(name, {*sweeps, *store.experiment_names()})
-    # what runs within trials is spent from the budgets of their sweeps
-    mine = [n for n in within if n in sweeps and not is_of_a_trial(n[len(name) :])]
-    spent = reduce(Spent.plus, (spent_by(store, sweep) for sweep in mine), Spent())
-    return spent.model_copy(update={"seconds": _run_s(store.outcome_log(name))})
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._sweeps, self._experiments = set(store.names()), set(store.experiment_names())
+        self._tables: dict[str, TrialTable] = {}
+
+    def by(self, name: str) -> Spent:
+        """What a sweep has spent, or an experiment with all that ran within it.
+
+        Args:
+            name: Its name.
+
+        Raises:
+            StoreError: When the store cannot be read.
+        """
+        if name in self._sweeps:
+            return _spent(self._table(name))
+        tables = [self._table(sweep) for sweep in self._sweeps_within(name)]
+        spent = reduce(Spent.plus, map(_spent, tables), Spent())
+        seconds = _run_s(self._store.outcome_log(name), (table.at for table in tables))
+        return spent.model_copy(update={"seconds": seconds})
+
+    def _sweeps_within(self, name: str) -> list[str]:
+        """Those whose trials are spent from its budget: not what runs within trials of sweeps."""
+        names = {*self._sweeps, *self._experiments}
+        within = below(name, names)
+        trials = [each for each in within if is_of_a_trial(each[len(name) :])]
+        others = {*trials, *(inner for trial in trials for inner in below(trial, names))}
+        return [each for each in within if each in self._sweeps and each not in others]
+
+    def _table(self, sweep: str) -> TrialTable:
+        if sweep not in self._tables:
+            self._tables[sweep] = TrialTable(self._store.ledger(sweep).read())
+        return self._tables[sweep]
 
 
-def _run_s(log: OutcomeLog) -> float:
-    """How long an experiment ran, the time between an end and the next beginning left out."""
+def _spent(table: TrialTable) -> Spent:
+    return Spent(trials=len(table.records), epochs=table.epochs, cost=table.cost, seconds=table.elapsed_s)
+
+
+def _run_s(log: OutcomeLog, others: Iterable[float | None]) -> float:
+    """How long an experiment ran, as far as anything is recorded of it or of its sweeps.
+
+    Args:
+        log: Its log.
+        others: When something was recorded last of each sweep within it.
+    """
     total, began, last = 0.0, None, 0.0
     for entry in log.entries():
-        if isinstance(entry, Began):
+        if isinstance(entry, Began):  # the time between an end and the next beginning is left out
             total += last - began if began is not None else 0.0
             began = entry.recorded
         last = entry.recorded
-    return total + (last - began if began is not None else 0.0)
+    if began is None:
+        return 0.0
+    return total + max([last, *(at for at in others if at is not None)]) - began

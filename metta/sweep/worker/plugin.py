@@ -18,7 +18,7 @@ from metta.sweep.activities.experiments import ExperimentTrials
 from metta.sweep.activities.leftovers import end_leftovers
 from metta.sweep.activities.objectives import ObjectiveRuns
 from metta.sweep.activities.search_session import SearchSessions
-from metta.sweep.activities.spending import Spending
+from metta.sweep.activities.spending import SpentCounts
 from metta.sweep.activities.stages import StageActivities
 from metta.sweep.activities.trials import TrialRuns
 from metta.sweep.contracts.attempts import Code
@@ -92,7 +92,7 @@ class MettaSweepPlugin(SimplePlugin):
                 *TrialRuns(artifacts, code).all,
                 *self._objectives.all,
                 *ExperimentTrials(artifacts).all,
-                *Spending(artifacts).all,
+                *SpentCounts(artifacts).all,
                 *stages.all,
             ],
             run_context=self._attended,

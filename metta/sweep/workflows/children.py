@@ -1,8 +1,8 @@
 """Children: the workflows that an experiment has started, their budgets, and what they are told."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from pydantic import JsonValue
@@ -21,6 +21,28 @@ with workflow.unsafe.imports_passed_through():
     from metta.sweep.workflows.purse import Purse
 
 Handle = workflow.ChildWorkflowHandle[Any, Any]
+Input = dict[str, JsonValue]
+
+
+class Clock:
+    """How long the experiment has been running, its pauses left out."""
+
+    def __init__(self, elapsed_s: float = 0.0) -> None:
+        self._began = workflow.time() - elapsed_s
+        self._paused: float | None = None
+
+    @property
+    def elapsed_s(self) -> float:
+        """In seconds."""
+        return (workflow.time() if self._paused is None else self._paused) - self._began
+
+    def pause(self, is_paused: bool) -> None:
+        """Stand still, or go on."""
+        if is_paused and self._paused is None:
+            self._paused = workflow.time()
+        elif not is_paused and self._paused is not None:
+            self._began += workflow.time() - self._paused
+            self._paused = None
 
 
 class Children:
@@ -35,18 +57,24 @@ class Children:
     def __init__(self, name: str, gate: Gate, control: Callable[[], ExperimentControl]) -> None:
         self._name, self._gate, self._control = name, gate, control
         self._running: dict[str, Handle] = {}
-        self.purse = Purse(control().budget, Spent(), _nothing)
+        self._settling: set[asyncio.Task[None]] = set()
         self._counting = asyncio.Lock()  # what is counted holds until it is written into the purse
+        self.begin(Spent())
 
     def begin(self, spent: Spent) -> None:
         """Take over what was spent before this run, and how long earlier ones took."""
-        began = workflow.time() - spent.seconds
-        self.purse = Purse(self._control().budget, spent, lambda: workflow.time() - began)
+        clock = self.clock = Clock(spent.seconds)
+        self.purse = Purse(self._control().budget, spent, lambda: clock.elapsed_s)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether all that has ended has given back what it has not spent."""
+        return not self._settling
 
     async def result(
         self,
         kind: str,
-        input: dict[str, JsonValue],
+        input: Input,
         name: str,
         summary: str,
         begun: Callable[[Handle], None] = lambda _: None,
@@ -60,35 +88,40 @@ class Children:
             name: Its id.
             summary: One line for people.
             begun: Called when it has begun.
-            waiting: Called when it has to wait for what others give back of the budget.
+            waiting: Called when it has to wait for others before that.
 
         Raises:
             BudgetSpent: When nothing is left for it.
-            ChildWorkflowError: When it gave nothing.
+            FailureError: When it gave nothing.
         """
-        async with self._gate.with_child(), self._funded(kind, name, input, waiting) as granted:
-            handle = self._running[name] = await self._started(kind, granted, name, summary)
-            begun(handle)
+        async with self._gate.with_child():
+            granted = await self._funded(kind, name, input, waiting)
             try:
-                control = self._control()
-                if control.pause or control.stop:  # that was wanted while it began
-                    await _told(handle, Steering(pause=control.pause, stop=control.stop))
-                result: dict[str, Any] = await handle
-                return result
-            finally:
-                del self._running[name]
+                result = await self._ended(kind, granted, name, summary, begun, waiting)
+            except (FailureError, asyncio.CancelledError):  # by name: one that is evicted can do nothing more
+                self._settle_soon(name)
+                raise
+            self._settle_soon(name)
+            return result
 
     async def steer(self, steering: Steering) -> None:
         """Tell all that run what is wanted of them."""
+        if steering.pause is not None:
+            self.clock.pause(steering.pause)
         for handle in list(self._running.values()):
             await _told(handle, steering)
 
-    async def divide(self, budget: SharedBudget, *, by_force: bool = False) -> None:
+    async def divide(
+        self, change: Callable[[SharedBudget], SharedBudget], *, by_force: bool = False
+    ) -> SharedBudget:
         """Divide another budget among all that run.
 
         Args:
-            budget: The new limits.
+            change: Makes the new limits of those in force.
             by_force: Whether limits below what has been spent mean that nothing is left.
+
+        Returns:
+            The new limits.
 
         Raises:
             DefinitionError: When more has been spent.
@@ -96,65 +129,95 @@ class Children:
         async with self._counting:
             names = (*self.purse.names, self._name)  # itself last: it is to contain what they have spent
             counted = (await executed(COUNT_SPENT, SpentOrder(names=names), "count what is spent")).spent
-            spent = counted[self._name]
-            granted = self.purse.change(budget.at_least(spent) if by_force else budget, spent, counted)
-        for name, share in granted.items():
+            spent, budget = counted[self._name], change(self.purse.budget)
+            shares = self.purse.change(budget.at_least(spent) if by_force else budget, spent, counted)
+        for name, share in shares.items():
             if handle := self._running.get(name):
-                limits = SharedBudget.model_validate(share.model_dump(exclude={"target"}))
-                await _told(handle, Steering(budget=limits))
+                await _told(handle, _of_share(share))
+        return budget
 
-    @asynccontextmanager
-    async def _funded(
-        self, kind: str, name: str, input: dict[str, JsonValue], waiting: Callable[[], None]
-    ) -> AsyncIterator[dict[str, JsonValue]]:
-        """Within it a child has its share of the budget, if there is one; its input then says so."""
-        asked = (SharedBudget if kind == "Experiment" else Budget).model_validate(input.get("budget") or {})
-        if not self.purse.is_limited:
-            self.purse.note(name, asked)
-            granted = input
-        else:
-            share = await self._share(name, asked, waiting)
-            granted = {**input, "budget": share.model_dump(mode="json", exclude_none=True), "granted": True}
+    async def _ended(
+        self,
+        kind: str,
+        input: Input,
+        name: str,
+        summary: str,
+        begun: Callable[[Handle], None],
+        waiting: Callable[[], None],
+    ) -> dict[str, Any]:
+        handle = await self._started(kind, input, name, summary, waiting)
+        self._running[name] = handle
         try:
-            yield granted
-        except (FailureError, asyncio.CancelledError):  # by name: one that is evicted can do nothing more
-            await self._settle(name)
-            raise
-        await self._settle(name)
+            begun(handle)
+            await self._catch_up(handle, name, input)
+            result: dict[str, Any] = await handle
+        except asyncio.CancelledError:
+            handle.cancel()
+            result = await handle
+        finally:
+            del self._running[name]
+        return result
 
-    async def _share(self, name: str, asked: Budget, waiting: Callable[[], None]) -> Budget:
+    async def _catch_up(self, handle: Handle, name: str, input: Input) -> None:
+        """Tell a child what is wanted by now that was not when its input was made."""
+        control = self._control()
+        if control.pause or control.stop:
+            await _told(handle, Steering(pause=control.pause, stop=control.stop))
+        share = self.purse.share(name)
+        if share and _plain(share) != input.get("budget"):
+            await _told(handle, _of_share(share))
+
+    async def _funded(self, kind: str, name: str, input: Input, waiting: Callable[[], None]) -> Input:
+        """The input of a child with its share of the budget, once there is one."""
+        asked = (SharedBudget if kind == "Experiment" else Budget).model_validate(input.get("budget") or {})
+        before: Spent | None = None
         while True:
+            await workflow.wait_condition(lambda: self.is_settled)
             async with self._counting:
-                before = await self._spent_by(name)
-                share = self.purse.grant(name, asked, before)
-            if share:
-                return share
+                if not self.purse.is_limited:
+                    self.purse.note(name, asked)
+                    return input
+                before = before or await self._spent_by(name)  # which stays as it is until it begins
+                if share := self.purse.grant(name, asked, before):
+                    return {**input, "budget": _plain(share), "granted": True}
+                version = self.purse.version
             if not self.purse.has_time or not self.purse.names:
-                own, outermost = name.removeprefix(f"{self._name}/"), self._name.partition("/")[0]
-                raise BudgetSpent(
-                    f"nothing is left for {own} of the budget that it shares"
-                    f" ({budget_text(self.purse.budget)}): give {outermost} a larger one, and let it go on"
-                )
+                raise self._nothing_left(name)
             waiting()
-            await self._news(self.purse.version)
+            await self._news(version)
+
+    def _nothing_left(self, name: str) -> BudgetSpent:
+        own, outermost = name.removeprefix(f"{self._name}/"), self._name.partition("/")[0]
+        return BudgetSpent(
+            f"nothing is left for {own} of the budget that it shares ({budget_text(self.purse.budget)}): give"
+            f" {outermost} a larger one, and let it go on"
+        )
 
     async def _news(self, version: int) -> None:
         """Wait until there may be more to grant."""
         await workflow.wait_condition(lambda: self.purse.version != version)
 
+    def _settle_soon(self, name: str) -> None:
+        """Let a child give back what it has not spent, whatever happens to whoever has waited for it."""
+        task = asyncio.create_task(self._settle(name))
+        self._settling.add(task)
+        task.add_done_callback(self._settling.discard)
+
     async def _settle(self, name: str) -> None:
-        """Give back what a child has not spent; also when this is being cancelled."""
-        if not self.purse.is_limited or workflow.cancellation_reason() is not None:
-            self.purse.settle(name, Spent())
-            return
         async with self._counting:
-            self.purse.settle(name, await self._spent_by(name))
+            now: Spent | None = None
+            if self.purse.is_limited and workflow.cancellation_reason() is None:
+                with suppress(FailureError):  # its record is damaged, which is told elsewhere
+                    now = await self._spent_by(name)
+            self.purse.settle(name, now)
 
     async def _spent_by(self, name: str) -> Spent:
         counted = await executed(COUNT_SPENT, SpentOrder(names=(name,)), f"count what {name} has spent")
         return counted.spent[name]
 
-    async def _started(self, kind: str, input: JsonValue, name: str, summary: str) -> Handle:
+    async def _started(
+        self, kind: str, input: Input, name: str, summary: str, waiting: Callable[[], None]
+    ) -> Handle:
         while True:
             try:
                 return await workflow.start_child_workflow(
@@ -166,6 +229,7 @@ class Children:
                     parent_close_policy=workflow.ParentClosePolicy.REQUEST_CANCEL,
                 )
             except WorkflowAlreadyStartedError:  # that of a run of this experiment that was ended by force
+                waiting()
                 await executed(END_EXPERIMENT, ExperimentEnd(name=name), "wait for the end of what runs")
 
 
@@ -174,5 +238,9 @@ async def _told(handle: Handle, steering: Steering) -> None:
         await handle.signal("steer", steering)
 
 
-def _nothing() -> float:
-    return 0.0
+def _of_share(share: Budget) -> Steering:
+    return Steering(budget=SharedBudget.model_validate(share.model_dump(exclude={"target"})))
+
+
+def _plain(share: Budget) -> Input:
+    return share.model_dump(mode="json", exclude_none=True)

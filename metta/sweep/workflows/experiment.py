@@ -1,9 +1,9 @@
 """The workflow of an experiment: it carries out a plan, and leaves all user code to activities."""
 
 import asyncio
-from typing import Literal
+from typing import Literal, TypeVar
 
-from pydantic import JsonValue
+from pydantic import JsonValue, ValidationError
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
@@ -11,7 +11,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_
 with workflow.unsafe.imports_passed_through():
     from metta.sweep.contracts.activities import COUNT_SPENT, FINISH_EXPERIMENT, PLAN_EXPERIMENT
     from metta.sweep.contracts.budgets import SharedBudget
-    from metta.sweep.contracts.errors import DefinitionError, StageFailed, SweepEnded
+    from metta.sweep.contracts.errors import DefinitionError, StageFailed, SweepEnded, SweepError
     from metta.sweep.contracts.experiments import (
         Beginning,
         ExperimentControl,
@@ -24,7 +24,7 @@ with workflow.unsafe.imports_passed_through():
         SpentOrder,
         Steering,
     )
-    from metta.sweep.contracts.models import parse
+    from metta.sweep.contracts.models import Wire, parse
     from metta.sweep.contracts.nested import NestedKey, NestedRun, NestedState
     from metta.sweep.contracts.plans import Plan, Position
     from metta.sweep.contracts.raised import details_of
@@ -41,6 +41,8 @@ with workflow.unsafe.imports_passed_through():
 
 ENDING = "record the end"
 NOTHING = Value()
+
+WireT = TypeVar("WireT", bound=Wire)
 
 STATUS = SearchAttributeKey.for_keyword("SweepStatus")
 
@@ -115,9 +117,9 @@ class Experiment:
     @workflow.update
     async def set_budget(self, *budget: JsonValue) -> ExperimentControl:
         """Change the limits that are given; the others stay. What runs gets its share of them."""
-        changed = self._control.budget.changed(self._budget_from(budget))
+        given = self._budget_from(budget)
         try:
-            await self._children.divide(changed)
+            changed = await self._children.divide(lambda in_force: in_force.changed(given))
         except DefinitionError as error:
             raise ApplicationError(str(error), *details_of(error), type=type(error).__name__) from error
         self._control = self._control.model_copy(update={"budget": changed})
@@ -134,10 +136,11 @@ class Experiment:
     @workflow.signal
     async def steer(self, *given: JsonValue) -> None:
         """What the experiment wants of it within which it runs."""
-        steering = Steering.model_validate(only(given, "the signal steer"))
-        if steering.budget:
-            await self._children.divide(steering.budget, by_force=True)
-            self._control = self._control.model_copy(update={"budget": steering.budget})
+        if (steering := _read(Steering, given, "the signal steer")) is None:
+            return
+        if (share := steering.budget) is not None:
+            budget = await self._children.divide(lambda _: share, by_force=True)
+            self._control = self._control.model_copy(update={"budget": budget})
             self._input = self._input.model_copy(update={"granted": True})
         await self._change(steering)
 
@@ -149,10 +152,17 @@ class Experiment:
             self._steps.give_up(run.at)
         return await self._nested.begin(run)
 
+    @nest.validator
+    def _check_nest(self, *given: JsonValue) -> None:
+        run = NestedRun.model_validate(only(given, "the update nest"))
+        if self._steps is None or not self._steps.is_running(run.at):
+            raise SweepEnded(f"the stage {run.at} is over")
+
     @workflow.signal
     def unnest(self, *given: JsonValue) -> None:
         """Let a nested run end: the code of the stage does not want it any more."""
-        self._nested.drop(NestedKey.model_validate(only(given, "the signal unnest")))
+        if key := _read(NestedKey, given, "the signal unnest"):
+            self._nested.drop(key)
 
     @workflow.query
     def nested(self, *given: JsonValue) -> NestedState:
@@ -186,7 +196,6 @@ class Experiment:
             self._table,
             self._show,
             given.seed,
-            given.lineage,
         )
         running = asyncio.create_task(Interpreter(self._steps).run(beginning.plan, position))
         try:
@@ -196,7 +205,9 @@ class Experiment:
             raise
         await _cut_off(running)
         if running.cancelled():
-            await workflow.wait_condition(workflow.all_handlers_finished)
+            await workflow.wait_condition(
+                lambda: workflow.all_handlers_finished() and self._children.is_settled
+            )
             if not self._control.stop:
                 workflow.continue_as_new(self._continued(beginning.plan, position))
             return await self._finished(name, "stopped")
@@ -298,3 +309,12 @@ async def _cut_off(running: asyncio.Task[Value]) -> None:
     await workflow.wait([running])
     if not running.cancelled():
         running.exception()  # it is looked at, or a cancelled experiment would be told to have lost it
+
+
+def _read(model: type[WireT], given: tuple[JsonValue, ...], subject: str) -> WireT | None:
+    """What a signal brings; None when it is nothing of the kind, for nobody waits for an answer."""
+    try:
+        return model.model_validate(only(given, subject))
+    except (SweepError, ValidationError) as error:
+        workflow.logger.warning("%s is not understood: %s", subject, error)
+        return None

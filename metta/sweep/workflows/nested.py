@@ -5,10 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from temporalio import workflow
-from temporalio.exceptions import ChildWorkflowError
+from temporalio.exceptions import ChildWorkflowError, FailureError
 
 with workflow.unsafe.imports_passed_through():
-    from metta.sweep.contracts.errors import BudgetSpent
+    from metta.sweep.contracts.errors import BudgetSpent, SweepFailed
     from metta.sweep.contracts.nested import NestedKey, NestedRun, NestedState, ToldError, child_name
     from metta.sweep.contracts.plans import At
     from metta.sweep.workflows.children import Children, Handle
@@ -16,20 +16,31 @@ with workflow.unsafe.imports_passed_through():
 
 @dataclass
 class _Run:
+    """A nested run.
+
+    Args:
+        name: Id of its workflow.
+        at: The stage that has asked for it.
+        run_id: Of its workflow; empty while that has not begun.
+        waits: Whether it cannot begin at once.
+        is_over: Whether it begins again when it is asked for again: it has failed, or nobody wanted it.
+        error: Why it will not begin.
+    """
+
     name: str
     at: At
-    run: str = ""
+    run_id: str = ""
     waits: bool = False
-    has_failed: bool = False
+    is_over: bool = False
     error: ToldError | None = None
     task: "asyncio.Task[None]" = field(init=False)
 
     @property
     def state(self) -> NestedState:
-        return NestedState(name=self.name, run=self.run, error=self.error)
+        return NestedState(name=self.name, run=self.run_id, error=self.error)
 
     def begin(self, handle: Handle) -> None:
-        self.run = handle.first_execution_run_id or ""
+        self.run_id = handle.first_execution_run_id or ""
 
     def wait(self) -> None:
         self.waits = True
@@ -52,17 +63,18 @@ class NestedRuns:
         """Let a run begin, unless it has; one that has failed begins again, and goes on where it was."""
         name = child_name(self._name, wanted.at, wanted.key)
         known = self._runs.get(name)
-        if known is None or known.has_failed:
-            known = self._runs[name] = _Run(name, wanted.at)
-            known.task = asyncio.create_task(self._carried_out(known, wanted))
+        if known is None or known.is_over:
+            former, known = known, _Run(name, wanted.at)
+            self._runs[name] = known
+            known.task = asyncio.create_task(self._carried_out(known, wanted, former))
         run = known
-        await workflow.wait_condition(lambda: bool(run.run) or run.waits or run.task.done())
+        await workflow.wait_condition(lambda: bool(run.run_id) or run.waits or run.task.done())
         return run.state
 
     def drop(self, key: NestedKey) -> None:
         """Let a run end; if it is asked for again, it goes on."""
         if run := self._runs.get(child_name(self._name, key.at, key.key)):
-            run.has_failed = True
+            run.is_over = True
             run.task.cancel()
 
     def state(self, key: NestedKey) -> NestedState:
@@ -71,9 +83,10 @@ class NestedRuns:
         known = self._runs.get(name)
         return known.state if known else NestedState(name=name)
 
-    def stages(self) -> set[At]:
+    @property
+    def stages(self) -> tuple[At, ...]:
         """Stages of which runs are under way."""
-        return {run.at for run in self._runs.values() if not run.task.done()}
+        return tuple(dict.fromkeys(run.at for run in self._runs.values() if not run.task.done()))
 
     async def end(self, at: At, *, cancel: bool) -> None:
         """Wait for the ends of all runs of a stage.
@@ -85,22 +98,30 @@ class NestedRuns:
         runs = {name: run for name, run in self._runs.items() if run.at == at}
         under_way = [run for run in runs.values() if not run.task.done()]
         for run in under_way:
-            if cancel or not run.run:  # what waits for leave to begin would wait on
+            if cancel or not run.run_id:  # what waits for leave to begin would wait on
                 run.task.cancel()
         if under_way:
             await workflow.wait([run.task for run in under_way])
         for name in runs:
             del self._runs[name]
 
-    async def _carried_out(self, run: _Run, wanted: NestedRun) -> None:
+    async def _carried_out(self, run: _Run, wanted: NestedRun, former: _Run | None) -> None:
         try:
+            if former and not former.task.done():  # it was not wanted any more, and is just ending
+                run.wait()
+                await workflow.wait([former.task])
             if self._is_held():
                 run.wait()
                 await workflow.wait_condition(lambda: not self._is_held())
-            await self._children.result(
+            result = await self._children.result(
                 wanted.workflow, dict(wanted.input), run.name, wanted.summary, run.begin, run.wait
             )
-        except ChildWorkflowError:
-            run.has_failed = True
+            # a part of a search is a result, and a part of an experiment is none
+            run.is_over = wanted.workflow == "Experiment" and result.get("reason") == "stopped"
         except BudgetSpent as error:
-            run.has_failed, run.error = True, ToldError.of(error)
+            run.is_over, run.error = True, ToldError.of(error)
+        except FailureError as error:
+            run.is_over = True
+            if not (run.run_id and isinstance(error, ChildWorkflowError)):  # else its workflow tells why
+                cause = error.cause or error
+                run.error = ToldError.of(SweepFailed(f"{run.name} cannot begin: {cause}"))

@@ -1,7 +1,7 @@
 """The purse: how the budget of an experiment is divided among what runs within it."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from metta.sweep.contracts.budgets import Budget, SharedBudget, Spent
 from metta.sweep.contracts.errors import DefinitionError
@@ -10,11 +10,21 @@ SUMMED = ("trials", "epochs", "cost")
 """Limits that are divided up; time passes for all at once, and a target is each one's own."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Share:
+    """What somebody may spend.
+
+    Args:
+        asked: His own limits.
+        before: What he had spent when the total was counted last.
+        granted: What he may spend in all.
+        offset_s: His clock is ahead of the experiment's by so much.
+    """
+
     asked: Budget
     before: Spent
     granted: Budget
+    offset_s: float
 
 
 class Purse:
@@ -25,13 +35,13 @@ class Purse:
     Args:
         budget: The budget.
         spent: What has been spent before.
-        elapsed_s: How long it has been running, in seconds.
+        elapsed_s: How long the experiment has been running, in seconds.
 
     Attributes:
         version: Counts the moments at which there may be more to grant than before.
     """
 
-    def __init__(self, budget: Budget, spent: Spent, elapsed_s: Callable[[], float]) -> None:
+    def __init__(self, budget: SharedBudget, spent: Spent, elapsed_s: Callable[[], float]) -> None:
         self.budget, self.spent = budget, spent
         self.version = 0
         self._elapsed_s = elapsed_s
@@ -57,43 +67,56 @@ class Purse:
         """Whether the time is not used up."""
         return self.budget.time_s is None or self._elapsed_s() < self.budget.time_s
 
+    def share(self, name: str) -> Budget | None:
+        """What somebody may spend in all who runs; None where there is no limit."""
+        return self._shares[name].granted if self.is_limited else None
+
+    def note(self, name: str, asked: Budget) -> None:
+        """Somebody begins while there is no limit."""
+        self._shares[name] = _Share(asked, Spent(), asked, -self._elapsed_s())
+
     def grant(self, name: str, asked: Budget, before: Spent) -> Budget | None:
-        """What somebody may spend in all, with what it has spent before; None when a sweep can have nothing.
+        """What somebody may spend in all, with what he has spent before.
 
         Args:
             name: Who.
-            asked: Its own limits.
-            before: What it has spent before, which is among what has been spent in all.
+            asked: His own limits.
+            before: What he has spent before, which is among what has been spent in all.
+
+        Returns:
+            His share; None when nothing is left for him: a sweep needs something, and an experiment may have
+            stages that spend nothing, but waits as long as others may give something back.
         """
+        assert name not in self._shares, f"{name} runs already"
         limits = {limit: self._limit(limit, asked, before) for limit in SUMMED}
         nothing_left = any(
             most is not None and most <= getattr(before, limit) and not _is_used_up(asked, before, limit)
             for limit, most in limits.items()
         )
-        # an experiment may have stages that spend nothing
-        if (nothing_left or not self.has_time) and not isinstance(asked, SharedBudget):
+        needs_something = not isinstance(asked, SharedBudget) or bool(self._shares and self.has_time)
+        if (nothing_left or not self.has_time) and needs_something:
             return None
-        granted = asked.model_copy(update={**limits, **self._time(asked, before)})
-        self._shares[name] = _Share(asked, before, granted)
+        offset_s = before.seconds - self._elapsed_s()
+        granted = asked.model_copy(update={**limits, **self._time(asked, offset_s)})
+        self._shares[name] = _Share(asked, before, granted, offset_s)
         return granted
 
-    def note(self, name: str, asked: Budget) -> None:
-        """Somebody begins while there is no limit."""
-        self._shares[name] = _Share(asked, Spent(), asked)
-
-    def settle(self, name: str, now: Spent) -> None:
-        """Somebody has ended, and what it has not spent is there for others.
+    def settle(self, name: str, now: Spent | None) -> None:
+        """Somebody has ended, and what he has not spent is there for others.
 
         Args:
             name: Who.
-            now: What it has spent in all.
+            now: What he has spent in all; None when that is not known: all that he might have spent.
         """
-        if share := self._shares.pop(name, None):
-            self.spent = self.spent.plus(now.minus(share.before))
-            self.version += 1
+        share = self._shares.pop(name)
+        if now is None:
+            granted = {limit: getattr(share.granted, limit) for limit in SUMMED}
+            now = share.before.model_copy(update={k: v for k, v in granted.items() if v is not None})
+        self.spent = self.spent.plus(now.minus(share.before))
+        self.version += 1
 
-    def change(self, budget: Budget, spent: Spent, now: Mapping[str, Spent]) -> dict[str, Budget]:
-        """Divide another budget among those that run; what each has spent, it has.
+    def change(self, budget: SharedBudget, spent: Spent, now: Mapping[str, Spent]) -> dict[str, Budget]:
+        """Divide another budget among those that run. Nobody loses what another one gains.
 
         Args:
             budget: The new limits.
@@ -113,23 +136,38 @@ class Purse:
         ]
         if problems:
             raise DefinitionError(problems, "the budget")
-        asked = {name: share.asked for name, share in self._shares.items()}
-        self.budget, self.spent, self._shares = budget, spent, {}
+        self.budget, self.spent = budget, spent
         self.version += 1
-        return {name: self._granted_anew(name, asked[name], now[name]) for name in asked}
+        divided = {limit: self._divided(limit, now) for limit in SUMMED}
+        for name, share in self._shares.items():
+            limits = {limit: totals[name] for limit, totals in divided.items()}
+            update = {**limits, **self._time(share.asked, share.offset_s)}
+            granted = share.asked.model_copy(update=update)
+            self._shares[name] = replace(share, before=now[name], granted=granted)
+        return {name: share.granted for name, share in self._shares.items()}
 
-    def _granted_anew(self, name: str, asked: Budget, now: Spent) -> Budget:
-        if granted := self.grant(name, asked, now):
-            return granted
-        # it has what it has spent, and no more; a limit of nothing cannot be written down
-        kept = {
-            limit: max(getattr(now, limit), 1 if limit != "cost" else 1e-9)
-            for limit in SUMMED
-            if getattr(self.budget, limit) is not None
-        }
-        granted = asked.model_copy(update={**kept, **self._time(asked, now)})
-        self._shares[name] = _Share(asked, now, granted)
-        return granted
+    def _divided(self, limit: str, now: Mapping[str, Spent]) -> dict[str, float | None]:
+        """What each of those that run may spend of a limit: first what he had, then what he asked for."""
+        most: float | None = getattr(self.budget, limit)
+        if most is None:
+            return {name: getattr(share.asked, limit) for name, share in self._shares.items()}
+        left = most - getattr(self.spent, limit)
+        totals: dict[str, float | None] = {}
+        for wanted in ("granted", "asked"):
+            for name, share in self._shares.items():
+                has = totals.get(name) or getattr(now[name], limit)
+                wants = getattr(getattr(share, wanted), limit)
+                more = left if wants is None else max(0, min(left, wants - has))
+                if wants is None and wanted == "granted":  # there was no limit: nothing was promised
+                    more = 0
+                totals[name], left = has + more, left - more
+        return {name: self._at_least_one(name, limit, total) for name, total in totals.items()}
+
+    def _at_least_one(self, name: str, limit: str, total: float | None) -> float | None:
+        """A sweep that has just begun cannot have nothing."""
+        if total or isinstance(self._shares[name].asked, SharedBudget):
+            return total
+        return 1e-9 if limit == "cost" else 1
 
     def _limit(self, limit: str, asked: Budget, before: Spent) -> float | None:
         own: float | None = getattr(asked, limit)
@@ -144,12 +182,12 @@ class Purse:
         allowed: float = getattr(before, limit) + left
         return min(allowed, own) if own is not None else allowed
 
-    def _time(self, asked: Budget, before: Spent) -> dict[str, float | None]:
+    def _time(self, asked: Budget, offset_s: float) -> dict[str, float | None]:
+        """When his clock shows this, the experiment's time is used up."""
         if self.budget.time_s is None:
             return {}
-        left_s = before.seconds + max(1e-3, self.budget.time_s - self._elapsed_s())
-        own_s = asked.time_s
-        return {"hours": None, "seconds": left_s if own_s is None else min(own_s, left_s)}
+        end_s, own_s = max(1e-3, self.budget.time_s + offset_s), asked.time_s
+        return {"hours": None, "seconds": end_s if own_s is None else min(own_s, end_s)}
 
 
 def _is_used_up(asked: Budget, before: Spent, limit: str) -> bool:

@@ -49,7 +49,6 @@ class Steps:
         table: What they do.
         show: Called when the table has changed.
         seed: Seed of the stages' seeds; None derives them from the name.
-        lineage: Hashes of the definitions of those experiments that it runs within.
     """
 
     def __init__(
@@ -63,19 +62,17 @@ class Steps:
         table: StageTable,
         show: Callable[[], None],
         seed: int | None = None,
-        lineage: tuple[str, ...] = (),
     ) -> None:
         self._seed = seed
         self._children, self._nested = children, nested
         self._gate, self._table, self._show = gate, table, show
-        self._name = name
+        self._name, self._spec = name, spec
         self._common: dict[str, Any] = {
             "name": name,
             "spec": spec,
             "fingerprint": plan.fingerprint,
             "inline_bytes": inline_bytes(width_of(plan)),
             "seed": seed,
-            "lineage": lineage,
         }
         self._attempts: dict[At, asyncio.Task[StageResult]] = {}
         self._given_up: set[At] = set()
@@ -99,9 +96,13 @@ class Steps:
     async def stop(self) -> None:
         """Give up those stages that wait for nested runs: these are stopped, and go on when it does."""
         self._is_stopping = True
-        for at in self._nested.stages():
+        for at in self._nested.stages:
             self.give_up(at)
         await workflow.wait_condition(lambda: not self._given_up & self._attempts.keys())
+
+    def is_running(self, at: At) -> bool:
+        """Whether the code of a stage runs, so that it may ask for something."""
+        return at in self._attempts
 
     def give_up(self, at: At) -> None:
         """Give up a stage that asks for a nested run."""
@@ -160,7 +161,7 @@ class Steps:
         if child.input is None:
             return None
         name = child_name(self._name, order.at, anew=child.anew)
-        input = self._seeded(order.at, child.input)
+        input = self._deeper(step, order.at, self._seeded(order.at, child.input))
         try:
             await self._children.result(step.workflow or "", input, name, child.summary)
         except ChildWorkflowError as error:
@@ -169,6 +170,16 @@ class Steps:
             failure = StageFailure(stage=str(order.at), kind="user", message=str(error), attempts=1)
             raise StageFailed(failure) from error
         return name
+
+    def _deeper(self, step: StageStep, at: At, input: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        """A child's input with what it runs within, where it has stages itself, or its trials have."""
+        lineage: list[JsonValue] = [*self._spec.lineage, str(at)]
+        if step.workflow == "Experiment":
+            return {**input, "lineage": lineage}
+        objective = input.get("objective")
+        if not isinstance(objective, dict) or "experiment" not in objective:
+            return input
+        return {**input, "objective": {**objective, "lineage": lineage}}
 
     def _seeded(self, at: At, input: dict[str, JsonValue]) -> dict[str, JsonValue]:
         """A child's input, with a seed of its own where this experiment has one."""

@@ -158,7 +158,11 @@ class Sweep:
     @workflow.signal
     def steer(self, *given: JsonValue) -> None:
         """What the experiment wants of it within which it runs."""
-        steering = Steering.model_validate(only(given, "the signal steer"))
+        try:
+            steering = Steering.model_validate(only(given, "the signal steer"))
+        except (SweepError, ValidationError) as error:
+            workflow.logger.warning("the signal steer is not understood: %s", error)
+            return
         changes: dict[str, object] = {}
         if steering.pause is not None:
             changes["pause"] = "soon" if steering.pause else None

@@ -60,6 +60,7 @@ class TrialExperiment:
             experiment=spec.experiment,
             fields=spec.fields | attempt.params,
             defaults=spec.defaults,
+            lineage=spec.lineage,
             seed=attempt.seed,
             resume=True,
             client=CLIENT,
