@@ -1,12 +1,13 @@
 """Experiments whose stages run others."""
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
-from metta.sweep import Constant, SweepFailed, Trial, Uniform, current_stage
+from metta.sweep import Budget, Constant, RetryPolicy, SweepFailed, Trial, Uniform, current_stage
 from metta.sweep.executors import LocalExecutor
 from metta.sweep.experiments import Experiment, SweepExperiment
 from metta.sweep.experiments.base import Pipeline
@@ -337,3 +338,103 @@ class Crowd(Experiment):
 
     def pipeline(self) -> Pipeline[Any]:
         return Pipeline().stage("search", self.search)
+
+
+class Stepwise(Experiment):
+    """Runs one sweep after the other."""
+
+    times: int = 6
+
+    async def go(self) -> int:
+        found = [await sweep(name=f"s{n}").run(budget=2) for n in range(self.times)]
+        return sum(len(results.trials) for results in found)
+
+    def pipeline(self) -> Pipeline[Any]:
+        return Pipeline().stage("go", self.go)
+
+
+class Siblings(Experiment):
+    """Runs two experiments at once, neither of which has a budget of its own."""
+
+    async def both(self) -> list[int]:
+        return [*await asyncio.gather(Stepwise(times=1).run(name="a"), Stepwise(times=1).run(name="b"))]
+
+    def pipeline(self) -> Pipeline[Any]:
+        return Pipeline().stage("both", self.both)
+
+
+def stubborn(trial: Trial) -> dict[str, float]:
+    import time
+
+    time.sleep(2)
+    return {"score": trial.params["x"]}
+
+
+class Fickle(Experiment):
+    """Does not want a sweep any more, fails, asks for it again at once, and then for another one."""
+
+    folder: str
+
+    async def go(self) -> list[int]:
+        first = Path(self.folder) / "first"
+        if not first.exists():
+            first.touch()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._late(), 3)
+            raise ValueError("once more")
+        late = asyncio.ensure_future(self._late())
+        await asyncio.sleep(4)
+        other = await sweep(name="other").run(budget=50)
+        return [len((await late).trials), len(other.trials)]
+
+    async def _late(self) -> Any:
+        one = LocalExecutor(max_parallel=1)
+        search = SweepExperiment(stubborn, X, metric="score", goal="maximize", name="late", executor=one)
+        return await search.run(budget=6)
+
+    def pipeline(self) -> Pipeline[Any]:
+        return Pipeline().stage("go", self.go).through(retry=RetryPolicy(max_attempts=3, backoff=(0.0,)))
+
+
+class Giving(Experiment):
+    """Three sweeps that need less than they ask for, and then one that takes what is left."""
+
+    async def take(self) -> list[int]:
+        one = LocalExecutor(max_parallel=1)
+        enough = Budget(trials=4, target=-1.0)
+        sweeps = [sweep(name=f"s{n}", executor=one).run(budget=enough) for n in range(3)]
+        return [len(results.trials) for results in await asyncio.gather(*sweeps)]
+
+    async def rest(self, taken: list[int]) -> list[int]:
+        return [*taken, len((await sweep(name="rest").run()).trials)]
+
+    def pipeline(self) -> Pipeline[Any]:
+        return Pipeline().stage("take", self.take).stage("rest", self.rest)
+
+
+class Named(Experiment):
+    """Runs itself under a name so long that those of its children are shortened."""
+
+    depth: int
+
+    async def descend(self) -> int:
+        return 1 + int(await Named(depth=self.depth - 1).run(name="n" * 90)) if self.depth else 0
+
+    def pipeline(self) -> Pipeline[Any]:
+        return Pipeline().stage("descend", self.descend)
+
+
+class Unhurried(Experiment):
+    """Waits for an experiment that searches as long as it may."""
+
+    depth: int = 1
+
+    async def wait(self) -> int:
+        if self.depth:
+            return int(await Unhurried(depth=self.depth - 1).run(name="below"))
+        one = LocalExecutor(max_parallel=1)
+        search = SweepExperiment(pausing, X, metric="score", goal="maximize", name="all", executor=one)
+        return len((await search.run()).trials)
+
+    def pipeline(self) -> Pipeline[Any]:
+        return Pipeline().stage("wait", self.wait)
