@@ -83,7 +83,9 @@ def killing(here: Project, name: str, total: int, end: "Future[Any]") -> list[st
             sleep(0.005)
         sleep(later_s)
         who = rng.choice([*victims])
-        if not end.done() and (pids := victims[who]()):
+        while not (pids := victims[who]()) and not end.done():
+            sleep(0.01)  # it was killed just now, and begins again
+        if pids and not end.done():
             kill(*pids)
             killed.append(who)
     return killed
