@@ -231,7 +231,16 @@ wire(Steering, pause=maybe(st.booleans()), stop=st.booleans(), budget=maybe(SHAR
 wire(SpentOrder, names=tuples(NAMES))
 wire(SpentResult, spent=st.dictionaries(NAMES, SPENT, max_size=2))
 TOLD = wire(ToldError, kind=NAMES, message=NAMES, details=tuples(JSON))
-wire(NestedRun, at=AT, key=NAMES, definition=NAMES, workflow=st.just("Sweep"), input=PARAMS, summary=NAMES)
+wire(
+    NestedRun,
+    at=AT,
+    key=NAMES,
+    definition=NAMES,
+    workflow=st.just("Sweep"),
+    input=PARAMS,
+    summary=NAMES,
+    after=tuples(NAMES),
+)
 wire(NestedEnd, value=VALUES, error=maybe(TOLD), lasts=st.booleans(), trouble=NAMES)
 wire(NestedState, name=NAMES, run=NAMES, error=maybe(TOLD))
 wire(NestedKey, at=AT, key=NAMES)

@@ -24,6 +24,7 @@ class NestedRun(Wire):
         workflow: Type of the workflow.
         input: Input of the workflow.
         summary: One line for people.
+        after: Keys of those runs of the stage whose ends it knows: what they have not spent is to be there.
     """
 
     at: At
@@ -32,6 +33,7 @@ class NestedRun(Wire):
     workflow: Literal["Sweep", "Experiment"]
     input: dict[str, JsonValue]
     summary: str = ""
+    after: tuple[str, ...] = ()
 
     @property
     def budget(self) -> JsonValue:

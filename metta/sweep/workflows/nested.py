@@ -62,6 +62,9 @@ class NestedRuns:
     async def begin(self, wanted: NestedRun) -> NestedState:
         """Let a run begin, unless it has; one that has failed begins again, and goes on where it was."""
         name = child_name(self._name, wanted.at, wanted.key)
+        before = [self._runs.get(child_name(self._name, wanted.at, key)) for key in wanted.after]
+        if ending := [run.task for run in before if run and not run.task.done()]:
+            await workflow.wait(ending)  # the stage may have heard of their ends before this workflow has
         known = self._runs.get(name)
         if known is None or known.is_over:
             former, known = known, _Run(name, wanted.at)
