@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from metta.sweep.client.experiment_handle import ExperimentHandle
 from metta.sweep.contracts.errors import ServerError
 from metta.sweep.experiments import Experiment
 from metta.sweep.stores.files import FileStore
@@ -41,27 +40,28 @@ def undisturbed(experiment: Experiment, store: Path) -> Any:
         return experiment.run_local()
 
 
-def disturbed(here: Project, handle: ExperimentHandle, total: int) -> Any:
-    """What an experiment comes to while it is disturbed as often as it can be.
+def disturbed(here: Project, kind: type[Experiment], name: str, total: int) -> Any:
+    """What an experiment comes to that has just begun while it is disturbed as often as it can be.
 
     Args:
         here: Its project.
-        handle: It has just begun.
+        kind: Its class.
+        name: Its name.
         total: So many reports are recorded of its sweeps at its end.
     """
     with ThreadPoolExecutor(1) as pool:
-        end = pool.submit(result_of, handle)
-        killed = _killing(here, handle.name, total, end)
+        end = pool.submit(_result_of, kind, name)
+        killed = _killing(here, name, total, end)
         result = end.result()
     assert len(killed) >= 0.8 * KILLS, "most of the moments came in time"
     return result
 
 
-def result_of(handle: ExperimentHandle) -> Any:
-    """The result, by a client that brings back whatever is killed; a server may be killed as it begins."""
+def _result_of(kind: type[Experiment], name: str) -> Any:
+    """The result, by clients that bring back whatever is killed; one gives up when that dies as it begins."""
     while True:
         try:
-            return handle.result()
+            return kind.attach(name).result()
         except ServerError:
             continue
 

@@ -43,9 +43,9 @@ def test_a_curriculum_comes_to_the_same_end_and_does_nothing_twice(here: Project
     expected = undisturbed(curriculum, tmp_path / "undisturbed")
     stories = stories_of(expected, tmp_path / "undisturbed")
     assert [result.mastered for result in expected.results.values()] == [True, True, False, True]
-    handle = curriculum.start(name="lessons")
+    curriculum.start(name="lessons")
     total = sum(len(told.reports) for story in stories for told in story)
-    ctx = disturbed(here, handle, total)
+    ctx = disturbed(here, Lessons, "lessons", total)
     assert lessons_in(ctx) == lessons_in(expected)
     assert stories_of(ctx, here.store) == stories
     for evidence in sweeps_of(ctx, here.store):

@@ -36,7 +36,8 @@ def test_a_search_in_phases_comes_to_the_same_end_and_does_nothing_twice(
     expected_stories = stories(tmp_path / "undisturbed")
     assert len(expected_stories) == 4
     total = sum(len(told.reports) for story in expected_stories for told in story)
-    ctx = disturbed(here, phases.start(name="phases"), total)
+    phases.start(name="phases")
+    ctx = disturbed(here, Phases, "phases", total)
     assert found_in(ctx) == found_in(expected)
     assert stories(here.store) == expected_stories
     store = FileStore(here.store)

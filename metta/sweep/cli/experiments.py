@@ -86,7 +86,7 @@ class ExperimentOutput(Output["ExperimentHandle"]):
             name = {"experiment": handle.name, "ui": handle.ui} if handle else {}
             self._print({**name, "value": packed.model_dump(mode="json") if packed else None})
             return
-        print(pformat(value, sort_dicts=False))
+        print(value if hasattr(value, "summary") else pformat(value, sort_dicts=False))
         if handle:
             next_command = f"next: sweep show {handle.name}" + (f"   UI: {handle.ui}" if handle.ui else "")
             print(next_command, file=sys.stderr)

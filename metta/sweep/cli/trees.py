@@ -11,6 +11,9 @@ from metta.sweep.client.trees import Tree, tree_of
 from metta.sweep.contracts.sweeps import SweepStatus
 from metta.sweep.contracts.wording import value_text
 
+WIDTH = 1000
+"""Lines are not cut: each ends with what one wants to know."""
+
 STYLES = {"running": "green", "failed": "red", "cancelled": "yellow", "paused": "yellow"}
 
 
@@ -23,7 +26,7 @@ class TreeOutput(Printer):
         if self._json:
             self._print(_plain(tree))
             return
-        self._say(_branches(tree, tree.name))
+        self._console.print(_branches(tree, tree.name), soft_wrap=True, width=WIDTH)
         innermost = next((t for t in tree.walk() if t.status.state == "failed" and not t.children), None)
         self._next(f"sweep show {innermost.name if innermost else tree.name}", handle.ui)
 

@@ -4,13 +4,14 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from math import isnan, nan
 from typing import Annotated, Any, Self
 
 from metta.sweep.contracts.failures import Failure
 from metta.sweep.contracts.metrics import BARE, Goal, Objective, inferred_goal
 from metta.sweep.contracts.trials import Observation, Trial
+from metta.sweep.contracts.wording import value_text
 from metta.sweep.pipeline.merging import Merge
 
 
@@ -31,6 +32,10 @@ class Candidate:
     deviation: float = 0.0
     scores: list[float] = field(default_factory=list)
     failed: int = 0
+
+    def __str__(self) -> str:
+        """Its mean and deviation, and the parameters."""
+        return f"  {value_text(self.mean)} +- {value_text(self.deviation)}  {self.params}"
 
 
 @dataclass(frozen=True)
@@ -121,6 +126,25 @@ class SweepContext:
         if self.metric is None:
             return None
         return Objective(self.metric, self.goal or inferred_goal(self.metric))
+
+    def summary(self) -> dict[str, Any]:
+        """The best, the candidates and the counts, as plain JSON."""
+        return {
+            "trials": len(self.trials),
+            "phase": self.current_phase,
+            "metric": self.metric,
+            "best_score": None if isnan(self.best_score) else self.best_score,
+            "best_params": self.best_params,
+            "candidates": [asdict(candidate) for candidate in self.candidates],
+        }
+
+    def __str__(self) -> str:
+        """A line for the whole, and one for each candidate."""
+        best = "" if isnan(self.best_score) else f"; best {self.metric} {value_text(self.best_score)}"
+        head = f"{len(self.trials)} trials, the last of them in the phase {self.current_phase}{best}"
+        return "\n".join(
+            [head, *map(str, self.candidates), *([] if self.candidates else [f"  {self.best_params}"])]
+        )
 
     def judged(self, metric: str | None, goal: Goal | None) -> Self:
         """The same by a metric and goal; None of each for what the observations tell.
