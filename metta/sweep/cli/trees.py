@@ -1,18 +1,15 @@
 """What the command shows of all that runs within an experiment."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from rich.text import Text
-from rich.tree import Tree as Branches
 
 from metta.sweep.cli.output import Printer
 from metta.sweep.client.attaching import AnyHandle
 from metta.sweep.client.trees import Tree, tree_of
 from metta.sweep.contracts.sweeps import SweepStatus
 from metta.sweep.contracts.wording import value_text
-
-WIDTH = 1000
-"""Lines are not cut: each ends with what one wants to know."""
 
 STYLES = {"running": "green", "failed": "red", "cancelled": "yellow", "paused": "yellow"}
 
@@ -26,18 +23,28 @@ class TreeOutput(Printer):
         if self._json:
             self._print(_plain(tree))
             return
-        self._console.print(_branches(tree, tree.name), soft_wrap=True, width=WIDTH)
+        for line in _lines(tree, tree.name):  # not those of rich, which cuts them
+            self._say(line)
         innermost = next((t for t in tree.walk() if t.status.state == "failed" and not t.children), None)
         self._next(f"sweep show {innermost.name if innermost else tree.name}", handle.ui)
 
 
-def _branches(tree: Tree, label: str) -> Branches:
-    made = Branches(_line(tree, label), guide_style="dim")
+def _lines(tree: Tree, label: str) -> Iterator[Text]:
+    """A line for something, and those of all within it."""
+    yield _line(tree, label)
     for child in tree.children:
-        is_shortened = not child.name.startswith(f"{tree.name}/")
-        shown = child.name.split("/~", 1)[-1].partition("/")[2] if is_shortened else ""
-        made.add(_branches(child, shown or child.name.removeprefix(f"{tree.name}/")))
-    return made
+        is_last = child is tree.children[-1]
+        branch, below = ("└── ", "    ") if is_last else ("├── ", "│   ")
+        first, *others = _lines(child, _label(child, tree))
+        yield Text.assemble((branch, "dim"), first)
+        yield from (Text.assemble((below, "dim"), other) for other in others)
+
+
+def _label(child: Tree, parent: Tree) -> str:
+    """Its name without those that it runs within."""
+    if child.name.startswith(f"{parent.name}/"):
+        return child.name.removeprefix(f"{parent.name}/")
+    return child.name.partition("/~")[2].partition("/")[2] or child.name
 
 
 def _line(tree: Tree, label: str) -> Text:
