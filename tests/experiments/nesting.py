@@ -438,3 +438,26 @@ class Unhurried(Experiment):
 
     def pipeline(self) -> Pipeline[Any]:
         return Pipeline().stage("wait", self.wait)
+
+
+class Changing(Experiment):
+    """Runs something else under the same name when it is tried again."""
+
+    folder: str
+    fails: bool = False
+
+    async def work(self) -> int:
+        folder = Path(self.folder)
+        is_again = (folder / "again").exists()
+        (folder / "again").touch()
+        objective = broken if self.fails and not is_again else train
+        search = SweepExperiment(
+            objective, X, metric="score", goal="maximize", name="same", seed=2 if is_again else 1
+        )
+        found = await search.run(budget=2)
+        if not is_again:
+            raise ValueError("once more")
+        return len(found.trials)
+
+    def pipeline(self) -> Pipeline[Any]:
+        return Pipeline().stage("work", self.work).through(retry=2)

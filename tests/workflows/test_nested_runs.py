@@ -111,6 +111,18 @@ async def test_wrong_defaults_are_told_at_the_start(rig: Rig) -> None:
     assert "timeout: input should be greater than 0" in failure.message
 
 
+async def test_another_definition_under_a_name_that_has_ended_is_refused(rig: Rig, tmp_path: Path) -> None:
+    failure = await failure_of(await start(rig, "Changing", folder=str(tmp_path)))
+    assert "the nested run same: the stage work has run another definition under this name" in failure.message
+
+
+async def test_another_definition_of_what_has_failed_is_refused_with_the_difference(
+    rig: Rig, tmp_path: Path
+) -> None:
+    failure = await failure_of(await start(rig, "Changing", folder=str(tmp_path), fails=True))
+    assert "seed was 1 and is now 2" in failure.message
+
+
 async def test_a_predicate_runs_nothing(rig: Rig) -> None:
     failure = await failure_of(await start(rig, "Asking"))
     assert "train cannot be run in a hook or a predicate; run it in the code of a stage" in failure.message
