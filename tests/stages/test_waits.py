@@ -4,7 +4,10 @@ import asyncio
 from contextlib import suppress
 
 import pytest
+from temporalio.client import RPCTimeoutOrCancelledError
+from temporalio.service import RPCError, RPCStatusCode
 
+from metta.sweep.activities import nested
 from metta.sweep.contracts.nested import NestedEnd, NestedRun
 from metta.sweep.contracts.plans import At
 from metta.sweep.contracts.values import Value
@@ -115,6 +118,63 @@ async def test_what_is_dropped_is_ended_and_the_attempt_goes_on(attempt: Attempt
         await settle()
         assert (attempt.nest.dropped, attempt.told) == (["a"], [])
         assert not attempt.permit.is_lent
+
+
+async def test_one_that_is_dropped_while_the_permit_is_awaited_leaves_the_attempt_whole(
+    attempt: Attempt,
+) -> None:
+    async with attempt.permit, attempt.limit:
+        attempt.waits.ask(1, run("a"))
+        await settle()
+        async with Permit(attempt.permits):
+            attempt.nest.end("a")
+            await settle()
+            attempt.waits.drop(1)
+            await settle()
+        await settle()
+        assert not attempt.permit.is_lent
+        assert attempt.limit.when() is not None
+        assert attempt.nest.dropped == []  # it had ended
+
+
+@pytest.mark.parametrize("error", [OSError("no route"), RPCError("no", RPCStatusCode.INVALID_ARGUMENT, b"")])
+async def test_the_attempt_goes_on_when_nobody_hears_of_the_drop(attempt: Attempt, error: Exception) -> None:
+    async def drop(run: NestedRun) -> None:
+        raise error
+
+    attempt.nest.drop = drop  # type: ignore[method-assign]
+    async with attempt.permit, attempt.limit:
+        attempt.waits.ask(1, run("a"))
+        await settle()
+        attempt.waits.drop(1)
+        await settle()
+        assert not attempt.permit.is_lent
+        assert attempt.limit.when() is not None
+
+
+async def test_a_drop_is_told_when_the_server_is_back(
+    attempt: Attempt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+
+    async def drop(run: NestedRun) -> None:
+        async def call() -> None:
+            calls.append(run.key)
+            if len(calls) < 3:
+                raise RPCTimeoutOrCancelledError
+
+        await nested.insisted(call)
+
+    monkeypatch.setattr(nested, "AGAIN_S", 0.01)
+    attempt.nest.drop = drop  # type: ignore[method-assign]
+    async with attempt.permit, attempt.limit:
+        attempt.waits.ask(1, run("a"))
+        await settle()
+        attempt.waits.drop(1)
+        await settle()
+        assert not attempt.permit.is_lent  # it does not wait for the server
+        await attempt.waits.close()
+        assert calls == ["a", "a", "a"]
 
 
 async def test_at_the_end_of_an_attempt_its_runs_go_on(attempt: Attempt) -> None:

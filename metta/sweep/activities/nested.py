@@ -66,13 +66,13 @@ class NestedRuns:
         key = NestedKey(at=run.at, key=run.key)
         while not state.run and state.error is None:
             await asyncio.sleep(LOOK_S)
-            state = await _insisted(partial(parent.query, "nested", key, result_type=NestedState))
+            state = await insisted(partial(parent.query, "nested", key, result_type=NestedState))
         return NestedEnd(error=state.error) if state.error else await _ended(activity.client(), run, state)
 
     async def drop(self, run: NestedRun) -> None:
         """Let a run end: nobody wants to know of it any more."""
         key = NestedKey(at=run.at, key=run.key)
-        await _insisted(partial(_parent().signal, "unnest", key))
+        await insisted(partial(_parent().signal, "unnest", key))
 
 
 def _parent() -> WorkflowHandle[Any, Any]:
@@ -87,14 +87,14 @@ async def _asked(parent: WorkflowHandle[Any, Any], run: NestedRun, id: str) -> N
         )
         return state
 
-    return await _insisted(ask)
+    return await insisted(ask)
 
 
 async def _ended(client: Client, run: NestedRun, state: NestedState) -> NestedEnd:
     kind: Any = SweepResult if run.workflow == "Sweep" else ExperimentResult
     child = client.get_workflow_handle(state.name, run_id=state.run, result_type=kind)
     try:
-        result = await _insisted(child.result)
+        result = await insisted(child.result)
     except WorkflowFailureError as error:
         return NestedEnd(error=_told(error.cause, state.name))
     if isinstance(result, SweepResult):
@@ -104,7 +104,7 @@ async def _ended(client: Client, run: NestedRun, state: NestedState) -> NestedEn
     return NestedEnd(value=result.value)
 
 
-async def _insisted(call: Callable[[], Awaitable[T]]) -> T:
+async def insisted(call: Callable[[], Awaitable[T]]) -> T:
     """What the server answers, however long it is away.
 
     Raises:

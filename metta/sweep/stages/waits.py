@@ -11,6 +11,9 @@ from metta.sweep.stages.permits import Permit
 
 log = logging.getLogger(__name__)
 
+DROPPING_S = 5.0
+"""So long the end of an attempt waits until runs that nobody wants any more are told to end."""
+
 
 class Nest(Protocol):
     """Carries out the runs that the code of a stage asks for."""
@@ -75,41 +78,58 @@ class Waits:
     ) -> None:
         self._nest, self._permit, self._clock, self._tell = nest, permit, clock, tell
         self._waiting: dict[int, asyncio.Task[None]] = {}
-        self._dropped: set[int] = set()
+        self._asked: dict[int, asyncio.Task[NestedEnd]] = {}
+        self._dropping: set[asyncio.Task[None]] = set()
         self._back = asyncio.Lock()
 
     def ask(self, number: int, run: NestedRun) -> None:
         """Let a run begin, and tell its end."""
+        self._asked[number] = asyncio.create_task(self._nest.end_of(run))
         self._waiting[number] = asyncio.create_task(self._answered(number, run))
         self._rest()
 
     def drop(self, number: int) -> None:
         """Nobody wants to know of a run any more."""
-        if task := self._waiting.get(number):
-            self._dropped.add(number)
-            task.cancel()
+        if asked := self._asked.get(number):
+            asked.cancel()  # and not who waits for it, who has the permit and the clock to see to
 
     async def close(self) -> None:
-        """Wait for nothing any more."""
+        """Wait for nothing any more; those that were dropped are told so, unless that takes long."""
         for task in self._waiting.values():
             task.cancel()
         if self._waiting:
             await asyncio.wait(self._waiting.values())
+        if self._dropping:
+            await asyncio.wait(self._dropping, timeout=DROPPING_S)
+        for task in self._dropping:
+            task.cancel()
 
     async def _answered(self, number: int, run: NestedRun) -> None:
+        asked = self._asked[number]
         try:
-            end = await self._nest.end_of(run)
-        except asyncio.CancelledError:
-            if number not in self._dropped:  # the attempt is over, and the next one may ask again
-                raise
-            await self._nest.drop(run)
+            await asyncio.wait([asked])
+        finally:  # when the attempt is over, the next one may ask again
+            del self._asked[number]
+            asked.cancel()
+        if asked.cancelled():
+            dropping = asyncio.create_task(self._dropped(run))
+            self._dropping.add(dropping)
+            dropping.add_done_callback(self._dropping.discard)
             await self._over(number)
             return
-        except Exception as error:  # the machinery's: the stage is run again, and asks again
-            log.warning("the nested run %s of %s: %s", run.key, run.at, error, exc_info=True)
+        if error := asked.exception():  # the machinery's: the stage is run again, and asks again
+            log.warning("the nested run %s of %s: %s", run.key, run.at, error, exc_info=error)
             end = NestedEnd(trouble=f"{type(error).__name__}: {error}")
+        else:
+            end = asked.result()
         await self._over(number)
         await self._tell(Answered(number=number, end=end))
+
+    async def _dropped(self, run: NestedRun) -> None:
+        try:
+            await self._nest.drop(run)
+        except Exception as error:  # it ends with its stage at the latest
+            log.warning("dropping the nested run %s of %s: %s", run.key, run.at, error, exc_info=True)
 
     async def _over(self, number: int) -> None:
         """One wait less; behind the last one the attempt needs its permit again."""
