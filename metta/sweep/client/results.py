@@ -5,8 +5,7 @@ from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
 from metta.sweep.client.loop import call, submit
-from metta.sweep.contracts.errors import SweepError, SweepFailed, SweepNotFound
-from metta.sweep.contracts.nesting import Begun
+from metta.sweep.contracts.errors import SweepFailed, SweepNotFound
 from metta.sweep.contracts.records import TrialRecord
 from metta.sweep.contracts.sweeps import Progress, Row
 from metta.sweep.contracts.wording import value_text
@@ -27,7 +26,6 @@ class Results:
         self.sweep_id = sweep_id
         self._ending = ending
         self._known: TrialTable | None = None
-        self._blocks = True
 
     @classmethod
     def of(cls, sweep_id: str, table: TrialTable) -> "Results":
@@ -38,19 +36,6 @@ class Results:
 
         results = cls(sweep_id, over)
         results._known = table
-        return results
-
-    @classmethod
-    def begun(cls, begun: Begun) -> "Results":
-        """Results of a sweep that an async stage has started; they have to be awaited."""
-
-        async def ended() -> TrialTable:
-            found: Results = await begun.awaited()
-            results.sweep_id = found.sweep_id
-            return found.table
-
-        results = cls(begun.name, ended)
-        results._blocks = False
         return results
 
     def __pack__(self) -> str:
@@ -86,9 +71,6 @@ class Results:
         Raises:
             SweepError: In an async stage, when they were not awaited.
         """
-        if self._known is None and not self._blocks:
-            problem = "is still running; write `await` in front of its run(), and then read what it found"
-            raise SweepError(f"{self.sweep_id} {problem}")
         if self._known is None:
             self._known = call(self._ending())
         return self._known

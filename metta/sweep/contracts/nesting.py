@@ -1,7 +1,7 @@
 """Nesting: what carries out the runs that the code of a stage asks for."""
 
 import asyncio
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Coroutine, Generator, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -58,8 +58,19 @@ class Begun:
         return self.result(self.end.result())
 
     async def awaited(self) -> Any:
-        """What it gives."""
-        return self.result(await asyncio.wrap_future(self.end))
+        """What it gives.
+
+        Raises:
+            SweepError: When it was cancelled, because another one who awaited it was.
+        """
+        try:
+            return self.result(await asyncio.wrap_future(self.end))
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if self.end.cancelled() and not (task and task.cancelling()):
+                problem = "was cancelled when an `await` of it was; call run() again to run it anew"
+                raise SweepError(f"{self.name} {problem}") from None
+            raise
 
 
 class Nesting(Protocol):
@@ -76,27 +87,85 @@ class Nesting(Protocol):
 
 _nesting: ContextVar[Nesting | None] = ContextVar("nesting", default=None)
 
+_everywhere: list[Nesting] = []
+"""For threads that know of no context, such as those of pools; the last one counts."""
+
 
 def nesting() -> Nesting | None:
     """What carries out a run that is asked for here; None outside of stages."""
-    return _nesting.get()
+    return _nesting.get() or (_everywhere[-1] if _everywhere else None)
 
 
 @contextmanager
-def nested_in(place: Nesting | None) -> Iterator[None]:
+def nested_in(place: Nesting, *, everywhere: bool = False) -> Iterator[None]:
     """Within it, runs are carried out there.
 
     Args:
-        place: Where; None runs them as those of a program.
+        place: Where.
+        everywhere: Whether also those that other threads of this process ask for: it does nothing else.
     """
     token = _nesting.set(place)
+    if everywhere:
+        _everywhere.append(place)
     try:
         yield
     finally:
         _nesting.reset(token)
+        if everywhere:
+            _everywhere.pop()
 
 
-class Pending:
+def check_outside(kind: str) -> None:
+    """Check that nothing is started on its own where it would have to be a part of an experiment.
+
+    Args:
+        kind: What is to be started.
+
+    Raises:
+        SweepError: In the code of a stage, and in hooks and predicates.
+    """
+    if nesting():
+        problem = "nobody would pause, stop or find it again with its experiment; use run() instead"
+        raise SweepError(f"{kind} cannot be started in a stage: {problem}")
+
+
+class Awaited(Coroutine[Any, Any, Any]):
+    """A run that is to be awaited, or handed to ``asyncio.create_task``, as if ``run()`` were a coroutine."""
+
+    _begun: Begun
+    _steps: Generator[Any, Any, Any] | None = None
+    _driver: "asyncio.Task[Any] | None" = None
+
+    def send(self, value: Any) -> Any:
+        """The next step of whoever awaits it."""
+        task = asyncio.current_task()
+        if self._steps is None:
+            self._steps, self._driver = self.__await__(), task
+        elif task is not self._driver:
+            raise RuntimeError(f"{self._begun.name} is awaited already; hand the task on, and await that")
+        try:
+            return self._steps.send(value)
+        except BaseException:
+            self._steps = None
+            raise
+
+    def throw(self, *error: Any) -> Any:
+        """Tell whoever awaits it of an error; before anybody does, the run ends."""
+        if self._steps is None:
+            self._begun.end.cancel()
+            raise error[1] if len(error) > 1 and error[1] else error[0]
+        try:
+            return self._steps.throw(*error)
+        except BaseException:
+            self._steps = None
+            raise
+
+    def close(self) -> None:
+        """Nobody is going to await it."""
+        super().close()
+
+
+class Pending(Awaited):
     """What an experiment gives that an async stage has started; await it.
 
     Args:
@@ -106,7 +175,7 @@ class Pending:
     def __init__(self, begun: Begun) -> None:
         self._begun = begun
 
-    def __await__(self) -> Generator[Any, None, Any]:
+    def __await__(self) -> Generator[Any, Any, Any]:
         return self._begun.awaited().__await__()
 
     def __getattr__(self, attribute: str) -> Never:
@@ -143,3 +212,7 @@ class NowhereNesting:
             SweepError: That says where it can be run.
         """
         raise SweepError(f"{wanted.kind} cannot be run in {self._where}; run it in the code of a stage")
+
+
+NOWHERE = NowhereNesting("a hook or a predicate")
+"""Where predicates and hooks run: they may be asked again, or not at all."""

@@ -17,6 +17,7 @@ StageFailureKind: TypeAlias = Literal[
     "oom",  # it ran out of memory
     "timeout",  # it took longer than its timeout
     "infeasible",  # it raised Infeasible: its input makes no sense
+    "refused",  # what it wanted to run is defined wrongly, or nothing is left of a budget for it
     "contract",  # it got or gave something that does not fit
     "validation",  # a validation hook refused what it gave
     "hook",  # a hook that may change data or control failed

@@ -11,7 +11,7 @@ from metta.sweep.contracts.errors import DefinitionError, DefinitionReached, sho
 from metta.sweep.contracts.experiments import ExperimentInput
 from metta.sweep.contracts.importing import is_importing
 from metta.sweep.contracts.names import generated_name, name_problem
-from metta.sweep.contracts.nesting import Nesting, Pending, Wanted, is_in_loop, nesting
+from metta.sweep.contracts.nesting import Nesting, Pending, Wanted, check_outside, is_in_loop, nesting
 from metta.sweep.contracts.references import Reference
 from metta.sweep.contracts.values import Value
 from metta.sweep.experiments.defaults import configured
@@ -69,6 +69,7 @@ def start(
 ) -> "ExperimentHandle":
     """What ``start`` of an experiment or pipeline does."""
     _only_defined(this, input=input, budget=budget, name=name, resume=resume)
+    check_outside(type(this).__name__)
     limits = limits_of(budget, SharedBudget)
     subject = _subject_of(this)
     if name is not None and (problem := name_problem(name)):

@@ -17,7 +17,7 @@ from metta.sweep.contracts.jobs import Job, objective_from
 from metta.sweep.contracts.metrics import Goal, inferred_goal
 from metta.sweep.contracts.models import json_ready, parse
 from metta.sweep.contracts.names import generated_name, name_problem
-from metta.sweep.contracts.nesting import Nesting, Wanted, is_in_loop, nesting
+from metta.sweep.contracts.nesting import Nesting, Wanted, check_outside, nesting
 from metta.sweep.contracts.objective_specs import ObjectiveSpec, reference_in
 from metta.sweep.contracts.references import Reference
 from metta.sweep.contracts.spaces import SearchSpace
@@ -222,6 +222,7 @@ class SweepExperiment(Checked):
     ) -> "SweepHandle":
         """Start the sweep without waiting for it; arguments and errors are those of ``run``."""
         self._only_defined(budget=budget, resume=resume, name=name)
+        check_outside(self.name or "the sweep")
         from metta.sweep.client.sweeps import Sweeps
 
         definition = self._input(budget, resume)
@@ -295,26 +296,21 @@ class SweepExperiment(Checked):
 
     def _nested(self, place: Nesting, budget: Budget | int | None, name: str | None) -> "Results":
         """Run as a part of the experiment whose stage asks for it."""
-        from metta.sweep.client.results import Results
+        from metta.sweep.client.pending import results_of
 
         self._called(name)  # for its mistakes
         definition = self._input(budget, resume=True)
-        begun = place.begun(
-            Wanted(
-                name=name or self.name,
-                kind=definition.objective_name,
-                workflow="Sweep",
-                given=None,
-                definition=None,
-                input=lambda _: self._nested_input(budget),
-                summary=self._summary(definition),
-                here=lambda: self.run(budget, debug=True, name=generated_name()),
-            )
+        wanted = Wanted(
+            name=name or self.name,
+            kind=definition.objective_name,
+            workflow="Sweep",
+            given=None,
+            definition=None,
+            input=lambda _: self._nested_input(budget),
+            summary=self._summary(definition),
+            here=lambda: self.run(budget, debug=True, name=generated_name()),
         )
-        if is_in_loop():
-            return Results.begun(begun)
-        results: Results = begun.waited()
-        return results
+        return results_of(place.begun(wanted))
 
     @staticmethod
     def _summary(definition: SweepInput) -> str:

@@ -5,13 +5,14 @@ import contextvars
 import copy
 import threading
 from collections.abc import Coroutine, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from pydantic import JsonValue
 
 from metta.sweep.contracts.errors import StageFailed, shown
-from metta.sweep.contracts.nesting import is_in_loop, nested_in
+from metta.sweep.contracts.nesting import NOWHERE, is_in_loop, nested_in
 from metta.sweep.contracts.plans import At, Outcome, Position, StageFailure, StageFailureKind, StageStep
 from metta.sweep.contracts.shelves import Shelf
 from metta.sweep.contracts.stages import running_stage
@@ -61,9 +62,18 @@ class LocalOperations:
         """Run a stage with its hooks."""
         stage = self._nodes[at.path]
         assert isinstance(stage, Stage)
-        run = StageRun(stage, at, value, self._shelf, self._packer, debugging=True, state=self._state)
+        run = StageRun(
+            stage,
+            at,
+            value,
+            self._shelf,
+            self._packer,
+            debugging=True,
+            state=self._state,
+            within=partial(nested_in, LocalNesting()),
+        )
         try:
-            with running_stage(self._name, at, self._seed), nested_in(LocalNesting()):
+            with running_stage(self._name, at, self._seed), nested_in(NOWHERE):
                 output = await run.value()
         except StageFailed as error:
             self._failed[at] = run, error
@@ -74,7 +84,7 @@ class LocalOperations:
     async def recover(self, at: At, value: Any, failure: StageFailure) -> Any:
         """Ask the stage's ``on_error``, with the exception itself."""
         run, error = self._failed.pop(at)
-        with running_stage(self._name, at, self._seed):
+        with running_stage(self._name, at, self._seed), nested_in(NOWHERE):
             output = await run.recovered(error)
         self.outcomes[str(at)] = run.outcome
         return output
@@ -85,7 +95,7 @@ class LocalOperations:
         assert isinstance(node, Conditional | Loop)
         try:
             call = asked(node.predicate, copy.deepcopy(value), at.turns)
-            with running_stage(self._name, at, self._seed):
+            with running_stage(self._name, at, self._seed), nested_in(NOWHERE):
                 answer = await settled(node.predicate(*call.args, **call.named))
         except Exception as error:
             raise _failed(at, "hook", f"its predicate: {type(error).__name__}: {error}") from error
@@ -99,7 +109,8 @@ class LocalOperations:
         node = self._nodes[at.path]
         assert isinstance(node, Parallel)
         try:
-            return merge(value, dict(zip(node.branches, results, strict=True)), by_name=node.by_name)
+            with nested_in(NOWHERE):
+                return merge(value, dict(zip(node.branches, results, strict=True)), by_name=node.by_name)
         except Mismatch as error:
             raise _failed(at, "contract", str(error)) from error
         except Exception as error:  # rules of merging are the user's

@@ -21,7 +21,8 @@ class LocalNesting:
 
 
 def _run(wanted: Wanted, end: Future[Any]) -> None:
-    end.set_running_or_notify_cancel()
+    if not end.set_running_or_notify_cancel():  # nobody wants it any more
+        return
     try:
         end.set_result(wanted.here())
     except BaseException as error:  # whoever waits for it raises it

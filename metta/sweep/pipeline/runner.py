@@ -5,12 +5,20 @@ import copy
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
 from pydantic import JsonValue
 
-from metta.sweep.contracts.errors import Infeasible, StageFailed, SweepError, shown
+from metta.sweep.contracts.errors import (
+    BudgetSpent,
+    DefinitionError,
+    Infeasible,
+    StageFailed,
+    SweepError,
+    shown,
+)
 from metta.sweep.contracts.failures import RetryPolicy
 from metta.sweep.contracts.plans import At, Outcome, Profile, StageFailureKind, StageStatus
 from metta.sweep.contracts.shelves import Shelf
@@ -47,6 +55,7 @@ class StageRun:
             one more is made here. None: all attempts are made here.
         work: What is done in place of the stage's own code.
         state: Fields of the experiment, as they flow.
+        within: What the stage's code, and nothing else, runs within.
     """
 
     def __init__(
@@ -61,9 +70,10 @@ class StageRun:
         failed: int | None = None,
         work: Callable[[], Any] | None = None,
         state: State | None = None,
+        within: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self._stage, self._at, self._value, self._debugging = stage, at, value, debugging
-        self._failed = failed
+        self._failed, self._within = failed, within
         self._work = work or (self._done_here if stage.experiment else None)
         self._run = Circumstances(stage, at, value, failed or 0)
         self._hooks = self._run.hooks
@@ -217,15 +227,21 @@ class StageRun:
     async def _attempt(self, timeout_s: float | None) -> Any:
         function = self._work or self._called()
         try:
-            return without_iteration(await self._measured(function, timeout_s), self._value, self._at.turns)
+            with self._within():
+                result = await self._measured(function, timeout_s)
+            return without_iteration(result, self._value, self._at.turns)
         except Overdue as error:
             raise self._run.failure("timeout", error) from error
         except MemoryError as error:
             raise self._run.failure("oom", error) from error
         except Infeasible as error:
             raise self._run.failure("infeasible", error) from error
-        except (Exception, SystemExit) as error:
-            raise self._run.failure("user", error) from error
+        except asyncio.CancelledError as error:
+            if (task := asyncio.current_task()) and task.cancelling():  # somebody gives all of this up
+                raise
+            raise self._run.failure("user", error, "it ended by itself as if it were cancelled") from error
+        except (Exception, SystemExit, BaseExceptionGroup) as error:
+            raise self._run.failure("refused" if _is_refusal(error) else "user", error) from error
 
     def _done_here(self) -> Any:
         assert self._stage.experiment is not None
@@ -294,6 +310,13 @@ class StageRun:
             except Mismatch as error:
                 raise self._run.failure("contract", error, "its output") from error
         return self._concluded(output)
+
+
+def _is_refusal(error: BaseException) -> bool:
+    """Whether it says what would be so at each attempt."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(_is_refusal(one) for one in error.exceptions)
+    return isinstance(error, BudgetSpent | DefinitionError)
 
 
 def is_retried(policy: RetryPolicy, kind: StageFailureKind, attempts: int) -> bool:

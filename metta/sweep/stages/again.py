@@ -13,7 +13,7 @@ from metta.sweep.contracts.blobs import Blobs, Write
 from metta.sweep.contracts.defaults import travelled
 from metta.sweep.contracts.errors import DefinitionError, StageFailed, SweepError, SweepFailed, nearest
 from metta.sweep.contracts.nested import NestedEnd, NestedRun, ToldError, child_name
-from metta.sweep.contracts.nesting import nested_in
+from metta.sweep.contracts.nesting import NOWHERE, nested_in
 from metta.sweep.contracts.outcomes import Began
 from metta.sweep.contracts.plans import At, Position, StageStep
 from metta.sweep.contracts.shelves import Folder
@@ -110,11 +110,13 @@ def run_again(store: Store, name: str, stage: str, *, pickle: bool, debug: Debug
         opened(state),
         running_stage(name, at, began.seed),
         travelled(began.defaults),
-        nested_in(StageNesting(partial(_recorded, outcomes, name), asking, store, pickle=pickle)),
+        nested_in(NOWHERE),
     ):
         shelf, value = Folder(Path(folder)), packer.unkept(flowing)
         aside = packer.with_blobs(_Aside(store.data, ShelfBlobs(shelf)))
-        run = StageRun(node, at, value, shelf, aside, debugging=True, failed=0, state=state)
+        place = StageNesting(partial(_recorded, outcomes, name), asking, store, pickle=pickle)
+        within = partial(nested_in, place, everywhere=True)
+        run = StageRun(node, at, value, shelf, aside, debugging=True, failed=0, state=state, within=within)
         try:
             given = asyncio.run(run.value())
         except StageFailed as failure:

@@ -1,5 +1,6 @@
 """The channel of a stage process to its worker: tasks come in, replies and requests go out."""
 
+import os
 from collections.abc import Iterator
 from concurrent.futures import Future
 from queue import SimpleQueue
@@ -30,6 +31,7 @@ class Channel:
         self._tasks = SimpleQueue[Task | None]()
         self._asked: dict[int, Future[NestedEnd]] = {}
         self._count = 0
+        self._pid = os.getpid()
 
     def setting(self) -> Setting:
         """What the worker says first."""
@@ -65,6 +67,8 @@ class Channel:
         return future
 
     def _drop(self, number: int) -> None:
+        if os.getpid() != self._pid:  # a child that the stage forked has no business here
+            return
         if self._asked.pop(number, None):
             self.tell(Dropped(number=number))
 

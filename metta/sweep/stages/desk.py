@@ -10,7 +10,7 @@ from metta.sweep.contracts.defaults import travelled
 from metta.sweep.contracts.errors import DefinitionError, StageFailed, SweepError
 from metta.sweep.contracts.experiments import ExperimentSpec, MergeOrder, Order, RecoverOrder, StageOrder
 from metta.sweep.contracts.fingerprints import fingerprint_of
-from metta.sweep.contracts.nesting import NowhereNesting, nested_in
+from metta.sweep.contracts.nesting import NOWHERE, Nesting, nested_in
 from metta.sweep.contracts.outcomes import Finished
 from metta.sweep.contracts.plans import At, StageFailure, width_of
 from metta.sweep.contracts.stages import running_stage
@@ -43,8 +43,6 @@ from metta.sweep.stages.shelves import StoreShelf
 from metta.sweep.stores.base import Store
 from metta.sweep.stores.urls import store_of
 
-_NOWHERE = NowhereNesting("a hook or a predicate")
-
 
 class Case:
     """What all that is done for one order shares.
@@ -75,7 +73,7 @@ class Case:
         """What asks predicates and merges branches."""
         return LocalOperations(self.definition, self._shelf, self.order.name, self.order.seed)
 
-    def run(self, failed: int = 0, work: Any = None) -> StageRun:
+    def run(self, failed: int = 0, work: Any = None, place: Nesting = NOWHERE) -> StageRun:
         """A run of the stage; see ``StageRun``."""
         return StageRun(
             self.node,
@@ -87,6 +85,7 @@ class Case:
             failed=failed,
             work=work,
             state=self._state,
+            within=partial(nested_in, place, everywhere=True),
         )
 
     @contextmanager
@@ -154,7 +153,7 @@ class Desk:
             DefinitionError: When the experiment cannot be run as it is defined.
             StageFailed: When the user's code failed.
         """
-        with nested_in(_NOWHERE), travelled(task.spec.defaults):
+        with nested_in(NOWHERE, everywhere=True), travelled(task.spec.defaults):
             return await self._replied(task)
 
     async def _replied(self, task: Task) -> Reply:
@@ -191,8 +190,8 @@ class Desk:
         case = self._case(order)
         asking = Asking(order.name, order.at, order.seed, order.spec.lineage, anew)
         place = StageNesting(self._channel.ask, asking, self._store, pickle=self._pickle)
-        with case.held(), running_stage(order.name, order.at, order.seed), nested_in(place):
-            run = case.run(failed, self._work(order, case))
+        with case.held(), running_stage(order.name, order.at, order.seed):
+            run = case.run(failed, self._work(order, case), place)
             try:
                 with case.opened(), closing(place):
                     output = await run.value()

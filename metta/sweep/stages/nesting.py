@@ -1,11 +1,13 @@
 """Nesting in a stage process: the runs that a stage asks for are asked of the worker."""
 
 import json
+import os
 import re
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from functools import partial
 from hashlib import blake2b
+from threading import Lock
 from typing import Any, NamedTuple
 
 from pydantic import JsonValue
@@ -66,6 +68,9 @@ class StageNesting:
     ) -> None:
         self._ask, self._order, self._store, self._pickle = ask, order, store, pickle
         self._keys: set[str] = set()
+        self._naming = Lock()
+        self._pid = os.getpid()
+        self._trouble: Trouble | None = None
         self._is_over = False
 
     def begun(self, wanted: Wanted) -> Begun:
@@ -73,9 +78,12 @@ class StageNesting:
 
         Raises:
             DefinitionError: When it cannot be run as it is defined, or would run itself without an end.
-            SweepError: When the stage is over.
+            SweepError: When the stage is over, or this is a process that it has started.
         """
         order, given = self._order, None
+        if os.getpid() != self._pid:
+            problem = "cannot be run in a process that the stage has forked"
+            raise SweepError(f"{wanted.kind} {problem}; run it in the stage itself, or in a thread of it")
         if self._is_over:
             raise SweepError(f"the stage {order.at} is over; run {wanted.kind} before it returns")
         if wanted.given is not None:
@@ -103,11 +111,18 @@ class StageNesting:
         return Begun(name, self._ask(run), partial(self._result, wanted, name))
 
     def close(self) -> None:
-        """Let nothing begin any more: the stage has returned."""
+        """Let nothing begin any more: the stage has returned.
+
+        Raises:
+            Trouble: When there was any, whatever the stage has made of it.
+        """
         self._is_over = True
+        if self._trouble:
+            raise self._trouble
 
     def _result(self, wanted: Wanted, name: str, end: NestedEnd) -> Any:
         if end.trouble:
+            self._trouble = self._trouble or Trouble(end.trouble)
             raise Trouble(end.trouble)
         if end.error:
             raise end.error.raised
@@ -131,9 +146,10 @@ class StageNesting:
         """The same at each attempt, and no other run's of this stage."""
         kind = re.sub(r"[^A-Za-z0-9._-]+", "-", wanted.kind).strip("-.")[:KIND_CHARS]
         base = wanted.name or f"{kind}-{definition[:8]}"
-        keys = [base, *(f"{base}.{n}" for n in range(2, len(self._keys) + 2))]
-        key = next(key for key in keys if key not in self._keys)
-        self._keys.add(key)
+        with self._naming:
+            keys = [base, *(f"{base}.{n}" for n in range(2, len(self._keys) + 2))]
+            key = next(key for key in keys if key not in self._keys)
+            self._keys.add(key)
         return key
 
 

@@ -76,7 +76,8 @@ class StageProcess:
                 stdout=self._output,
                 stderr=self._output,
                 pass_fds=passed,
-                env={**environment(threads), "PYTHONUNBUFFERED": "1"},
+                # sets of strings in the same order at each attempt, which asks for the same runs again
+                env={"PYTHONHASHSEED": "0", **environment(threads), "PYTHONUNBUFFERED": "1"},
                 start_new_session=True,  # a group of its own, so that its children can be killed with it
             )
         except OSError:

@@ -25,7 +25,7 @@ from metta.sweep.runners.objective import enter
 from metta.sweep.runners.runner import die_with, flush
 from metta.sweep.stages.channel import Channel
 from metta.sweep.stages.desk import Desk
-from metta.sweep.stages.messages import LoadTask, PlanTask, Reply, Task
+from metta.sweep.stages.messages import LoadTask, PlanTask, Reply, StageTask, Task
 from metta.sweep.stages.nesting import Trouble
 
 
@@ -73,11 +73,23 @@ async def _replied(desk: Desk, task: Task) -> Reply:
             return Reply(mistakes=(f"its input: {error}",))
         failure = StageFailure(stage=str(task.order.at), kind="contract", message=str(error))
         return Reply(failure=failure)
+    except (asyncio.CancelledError, BaseExceptionGroup) as error:  # the user's: nobody else cancels here
+        print_exception(error)
+        return _failed(task, error)
     except Trouble as error:
         return Reply(trouble=str(error))
     except Exception as error:  # the store's or ours: not of the stage, and perhaps mended soon
         print_exception(error)
         return Reply(trouble=f"{type(error).__name__}: {error}")
+
+
+def _failed(task: Task, error: BaseException) -> Reply:
+    problem = f"it ended by {type(error).__name__}: {error}".rstrip(": ")
+    if isinstance(task, PlanTask | LoadTask):
+        return Reply(mistakes=(problem,))
+    attempts = task.failed + 1 if isinstance(task, StageTask) else 0
+    failure = StageFailure(stage=str(task.order.at), kind="user", message=problem, attempts=attempts)
+    return Reply(failure=failure)
 
 
 @contextmanager
