@@ -316,6 +316,8 @@ def _is_refusal(error: BaseException) -> bool:
     """Whether it says what would be so at each attempt."""
     if isinstance(error, BaseExceptionGroup):
         return all(_is_refusal(one) for one in error.exceptions)
+    if isinstance(error, StageFailed):
+        return error.failure.kind == "refused"
     return isinstance(error, BudgetSpent | DefinitionError)
 
 
