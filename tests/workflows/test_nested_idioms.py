@@ -29,7 +29,7 @@ async def rig(server: Settings, tmp_path: Path) -> AsyncIterator[Rig]:
 
 
 async def start(rig: Rig, kind: str, *, budget: int | None = None, **fields: object) -> Handle:
-    definition = {"experiment": f"{SCRIPT}:{kind}", "fields": fields, "input": {}}
+    definition: dict[str, object] = {"experiment": f"{SCRIPT}:{kind}", "fields": fields, "input": {}}
     if budget:
         definition["budget"] = budget
     name = f"experiment-{os.urandom(4).hex()}"
