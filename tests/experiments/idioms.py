@@ -10,11 +10,12 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from metta.sweep import Uniform
+from metta.sweep import Constant, RetryPolicy, Uniform
 from metta.sweep.contracts.errors import SweepError
+from metta.sweep.executors import LocalExecutor
 from metta.sweep.experiments import Experiment, SweepExperiment
 from metta.sweep.experiments.base import Pipeline
-from tests.experiments.nesting import note, sweep
+from tests.experiments.nesting import gated, note, sweep
 
 X = {"x": Uniform(0.0, 1.0)}
 
@@ -237,6 +238,29 @@ class Refused(Experiment):
 
     def pipeline(self) -> Pipeline[Any]:
         return Pipeline().stage("go", self.go).through(retry=5)
+
+
+class Dropping(Experiment):
+    """Drops a sweep, and fails; then it wants all of it."""
+
+    folder: str
+
+    async def go(self) -> int:
+        space = {**X, "folder": Constant(self.folder)}
+        executor = LocalExecutor(max_parallel=1)
+        search = SweepExperiment(gated, space, metric="score", goal="maximize", executor=executor, seed=1)
+        opening = Path(self.folder) / "open-1"
+        if opening.exists():
+            return len((await search.run(budget=2, name="s")).trials)
+        opening.with_name("open-0").touch()
+        try:
+            return len((await asyncio.wait_for(search.run(budget=2, name="s"), 4)).trials)
+        except TimeoutError:
+            opening.touch()
+            raise ValueError("not yet") from None
+
+    def pipeline(self) -> Pipeline[Any]:
+        return Pipeline().stage("go", self.go).through(retry=RetryPolicy(max_attempts=3, backoff=(0.0,)))
 
 
 class Many(Experiment):

@@ -137,6 +137,14 @@ async def test_further_attempts_ask_the_server_for_no_more_updates(rig: Rig, tmp
     assert await updates(handle) == 4
 
 
+async def test_what_one_attempt_has_dropped_goes_on_when_the_next_one_asks_for_it(
+    rig: Rig, tmp_path: Path
+) -> None:
+    handle = await start(rig, "Dropping", folder=str(tmp_path))
+    assert await value_of(rig, handle) == 2
+    assert below(rig, handle) == [f"{handle.id}/go/s"]
+
+
 @pytest.mark.timeout(120)
 async def test_where_the_server_takes_no_more_updates_the_stage_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -115,6 +115,8 @@ async def _found(parent: WorkflowHandle[Any, Any], run: NestedRun) -> NestedEnd 
         if isinstance(error.cause, CancelledError):  # when it was looked, somebody had just dropped it
             return None
         return NestedEnd(error=_told(error.cause, state.name))
+    if result.reason == "stopped":  # the experiment is being stopped: its stage is to be given up
+        return None
     return _end(result, state.name)
 
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Literal, Never, Protocol
@@ -153,7 +153,8 @@ class Awaited(Coroutine[Any, Any, Any]):
         """Tell whoever awaits it of an error; before anybody does, the run ends."""
         if self._steps is None:
             self._begun.end.cancel()
-            raise error[1] if len(error) > 1 and error[1] else error[0]
+            given: list[Any] = [*error, None]  # the error alone, or, as it used to be, its class first
+            raise given[1] or given[0]
         try:
             return self._steps.throw(*error)
         except BaseException:
@@ -162,7 +163,8 @@ class Awaited(Coroutine[Any, Any, Any]):
 
     def close(self) -> None:
         """Nobody is going to await it."""
-        super().close()
+        with suppress(GeneratorExit, StopIteration):
+            self.throw(GeneratorExit)
 
 
 class Pending(Awaited):
