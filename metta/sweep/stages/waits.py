@@ -95,10 +95,11 @@ class Waits:
 
     async def close(self) -> None:
         """Wait for nothing any more; those that were dropped are told so, unless that takes long."""
-        for task in self._waiting.values():
+        tasks = [*self._waiting.values(), *self._asked.values()]
+        for task in tasks:
             task.cancel()
-        if self._waiting:
-            await asyncio.wait(self._waiting.values())
+        if tasks:
+            await asyncio.wait(tasks)
         if self._dropping:
             await asyncio.wait(self._dropping, timeout=DROPPING_S)
         for task in self._dropping:
