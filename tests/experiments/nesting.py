@@ -461,3 +461,16 @@ class Changing(Experiment):
 
     def pipeline(self) -> Pipeline[Any]:
         return Pipeline().stage("work", self.work).through(retry=2)
+
+
+class Leaving(Experiment):
+    """A sweep that needs less than it asks for, and another one right behind it."""
+
+    async def go(self) -> list[int]:
+        one = LocalExecutor(max_parallel=1)
+        first = await sweep(name="first", executor=one).run(budget=Budget(trials=10, target=-1.0))
+        second = await sweep(name="second").run(budget=12)
+        return [len(first.trials), len(second.trials)]
+
+    def pipeline(self) -> Pipeline[Any]:
+        return Pipeline().stage("go", self.go)

@@ -123,3 +123,8 @@ async def test_depth_does_not_go_by_names(
     monkeypatch.setattr(host, "CROWD", 0)
     async with working(server, tmp_path / "rig", max_heartbeat_throttle_interval=BEAT) as made:
         assert await value_of(made, await start(made, "Named", {}, depth=8)) == 8
+
+
+async def test_what_one_leaves_is_there_for_the_next_one(rig: Rig, slow: pytest.MonkeyPatch) -> None:
+    handle = await start(rig, "Leaving", 13)
+    assert await value_of(rig, handle) == [1, 12]

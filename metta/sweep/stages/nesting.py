@@ -18,6 +18,7 @@ from metta.sweep.contracts.nested import NestedEnd, NestedRun, child_name
 from metta.sweep.contracts.nesting import Begun, Wanted
 from metta.sweep.contracts.plans import At
 from metta.sweep.contracts.seeds import derived_seed
+from metta.sweep.contracts.sweeps import SweepInput
 from metta.sweep.contracts.values import INLINE_BYTES
 from metta.sweep.pipeline.keeping import packer_for
 from metta.sweep.stores.base import Store
@@ -68,6 +69,7 @@ class StageNesting:
     ) -> None:
         self._ask, self._order, self._store, self._pickle = ask, order, store, pickle
         self._keys: set[str] = set()
+        self._ended: dict[str, None] = {}
         self._naming = Lock()
         self._pid = os.getpid()
         self._trouble: Trouble | None = None
@@ -106,9 +108,10 @@ class StageNesting:
             workflow=wanted.workflow,
             input=input,
             summary=wanted.summary,
+            after=tuple(self._ended),
         )
         name = child_name(order.name, order.at, key)
-        return Begun(name, self._ask(run), partial(self._result, wanted, name))
+        return Begun(name, self._ask(run), partial(self._result, wanted, name, key))
 
     def close(self) -> None:
         """Let nothing begin any more: the stage has returned.
@@ -120,7 +123,8 @@ class StageNesting:
         if self._trouble:
             raise self._trouble
 
-    def _result(self, wanted: Wanted, name: str, end: NestedEnd) -> Any:
+    def _result(self, wanted: Wanted, name: str, key: str, end: NestedEnd) -> Any:
+        self._ended[key] = None
         if end.trouble:
             self._trouble = self._trouble or Trouble(end.trouble)
             raise Trouble(end.trouble)
@@ -156,5 +160,7 @@ class StageNesting:
 def definition_hash(workflow: str, input: Mapping[str, JsonValue]) -> str:
     """What changes with all that makes a run another one, as 16 hexadecimal digits."""
     lasting = {name: value for name, value in input.items() if name not in PASSING}
+    if workflow == "Sweep":  # how its trials are run may change, as from one session to the next
+        lasting = SweepInput.model_validate(lasting).searched | {"warm_start": lasting.get("warm_start")}
     text = json.dumps([workflow, lasting], sort_keys=True)
     return blake2b(text.encode(), digest_size=8).hexdigest()
