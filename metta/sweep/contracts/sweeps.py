@@ -168,7 +168,7 @@ class SweepSpec(Wire):
         next, and a metric or goal that was left open may be said later. Earlier sweeps that it was begun
         with may have gone on.
         """
-        mine, theirs = self.searched, other.searched
+        mine, theirs = self._searched(), other._searched()
         for name in ("metric", "goal"):
             theirs[name] = mine[name] and theirs[name]
         found = [*_differences("", mine, theirs)]
@@ -176,9 +176,7 @@ class SweepSpec(Wire):
             return ["search_space has its parameters in another order"]
         return found
 
-    @property
-    def searched(self) -> dict[str, JsonValue]:
-        """What makes it this sweep and no other one, as plain JSON."""
+    def _searched(self) -> dict[str, JsonValue]:
         fields = {"search_space", "optimizer", "scheduler", "metric", "goal", "seed", "initial_points"}
         return {"objective": definition_of(self.objective), **self.model_dump(mode="json", include=fields)}
 

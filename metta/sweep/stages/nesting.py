@@ -10,15 +10,16 @@ from hashlib import blake2b
 from threading import Lock
 from typing import Any, NamedTuple
 
-from pydantic import JsonValue
+from pydantic import JsonValue, TypeAdapter
 
 from metta.sweep.contracts.components import load
 from metta.sweep.contracts.errors import DefinitionError, SweepError
 from metta.sweep.contracts.nested import NestedEnd, NestedRun, child_name
 from metta.sweep.contracts.nesting import Begun, Wanted
+from metta.sweep.contracts.objective_specs import ObjectiveSpec, definition_of
 from metta.sweep.contracts.plans import At
+from metta.sweep.contracts.references import Reference
 from metta.sweep.contracts.seeds import derived_seed
-from metta.sweep.contracts.sweeps import SweepInput
 from metta.sweep.contracts.values import INLINE_BYTES
 from metta.sweep.pipeline.keeping import packer_for
 from metta.sweep.stores.base import Store
@@ -26,8 +27,23 @@ from metta.sweep.stores.base import Store
 RESULTS = "metta.sweep.client.results:Results"
 """What a sweep gives; by its name, for only processes that need it are to import the client."""
 
-PASSING = ("budget", "client", "defaults", "resume")
-"""What may be another one when the same run is asked for again."""
+LASTING = {
+    "Sweep": (
+        "objective",
+        "search_space",
+        "optimizer",
+        "scheduler",
+        "metric",
+        "goal",
+        "seed",
+        "initial_points",
+        "warm_start",
+    ),
+    "Experiment": ("experiment", "fields", "given", "seed"),
+}
+"""What makes a run another one when it is asked for again, of the input of its workflow."""
+
+_OBJECTIVE = TypeAdapter[ObjectiveSpec](ObjectiveSpec)
 
 KIND_CHARS = 40
 
@@ -158,9 +174,14 @@ class StageNesting:
 
 
 def definition_hash(workflow: str, input: Mapping[str, JsonValue]) -> str:
-    """What changes with all that makes a run another one, as 16 hexadecimal digits."""
-    lasting = {name: value for name, value in input.items() if name not in PASSING}
-    if workflow == "Sweep":  # how its trials are run may change, as from one session to the next
-        lasting = SweepInput.model_validate(lasting).searched | {"warm_start": lasting.get("warm_start")}
+    """What changes with all that makes a run another one, as 16 hexadecimal digits.
+
+    How trials are run may change, as from one session to the next, and a project may be moved.
+    """
+    lasting = {name: input.get(name) for name in LASTING[workflow]}
+    if (objective := lasting.get("objective")) is not None:
+        lasting["objective"] = definition_of(_OBJECTIVE.validate_python(objective))
+    if (experiment := lasting.get("experiment")) is not None:
+        lasting["experiment"] = Reference.parse(str(experiment)).definition
     text = json.dumps([workflow, lasting], sort_keys=True)
     return blake2b(text.encode(), digest_size=8).hexdigest()
