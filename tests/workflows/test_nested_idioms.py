@@ -82,10 +82,7 @@ async def test_a_hook_runs_nothing(rig: Rig) -> None:
     assert below(rig, handle) == []
 
 
-async def test_an_attempt_after_a_kill_finds_those_with_sets_in_them(
-    rig: Rig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("METTA_SWEEP_STORE", str(rig.store.root))
+async def test_an_attempt_after_a_kill_finds_those_with_sets_in_them(rig: Rig, tmp_path: Path) -> None:
     handle = await start(rig, "Killed", folder=str(tmp_path))
     assert await value_of(rig, handle) == 3
     assert len(below(rig, handle)) == 2
