@@ -1,7 +1,7 @@
 """Messages between a worker and its stage processes: a line of JSON each."""
 
 from pathlib import Path
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Generic, Literal, TypeAlias, TypeVar
 
 from pydantic import Field, JsonValue
 
@@ -50,8 +50,11 @@ class LoadTask(_Task):
     spec: ExperimentSpec
 
 
-class _OrderTask(_Task):
-    order: Order
+OrderT = TypeVar("OrderT", bound=Order)
+
+
+class _OrderTask(_Task, Generic[OrderT]):
+    order: OrderT
 
     @property
     def spec(self) -> ExperimentSpec:
@@ -59,36 +62,33 @@ class _OrderTask(_Task):
         return self.order.spec
 
 
-class StageTask(_OrderTask):
+class StageTask(_OrderTask[StageOrder]):
     """Make one attempt of a stage; ``failed`` were made before, and it was forgotten ``anew`` times."""
 
     kind: Literal["stage"] = "stage"
-    order: StageOrder
     failed: int = 0
     anew: int = 0
 
 
-class RecoverTask(_OrderTask):
+class RecoverTask(_OrderTask[RecoverOrder]):
     """Ask the ``on_error`` of a stage."""
 
     kind: Literal["recover"] = "recover"
-    order: RecoverOrder
 
 
-class DecideTask(_OrderTask):
+class DecideTask(_OrderTask[Order]):
     """Ask a predicate."""
 
     kind: Literal["decide"] = "decide"
 
 
-class MergeTask(_OrderTask):
+class MergeTask(_OrderTask[MergeOrder]):
     """Merge the results of parallel branches."""
 
     kind: Literal["merge"] = "merge"
-    order: MergeOrder
 
 
-class ChildTask(_OrderTask):
+class ChildTask(_OrderTask[Order]):
     """Ask what the workflow that does a stage's work is to be given."""
 
     kind: Literal["child"] = "child"
