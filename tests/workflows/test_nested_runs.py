@@ -75,6 +75,15 @@ async def test_depth_has_no_limit(rig: Rig, tmp_path: Path) -> None:
     assert len(notes(tmp_path)) == 11
 
 
+async def test_one_permit_is_enough_for_any_depth(
+    server: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
+    async with working(server, tmp_path / "rig", max_heartbeat_throttle_interval=BEAT) as rig:
+        handle = await start(rig, "Deep", depth=10, folder=str(tmp_path))
+        assert await value_of(rig, handle) == 10
+
+
 async def test_a_retried_stage_attaches_to_what_has_ended_and_starts_what_has_failed_again(
     rig: Rig, tmp_path: Path
 ) -> None:
