@@ -1,6 +1,7 @@
 """Experiments within experiments on the command line: their tree, their budget, and a stage again."""
 
 from pathlib import Path
+from shutil import rmtree
 
 import pytest
 
@@ -111,3 +112,47 @@ def test_in_this_process_nothing_divides_a_budget(script: Path, call: Caller) ->
     refused = call("run", "outer.py", "--debug", "--budget", "4")
     assert refused.returncode == 2
     assert "leave it or debug out, got 4" in refused.stderr
+
+
+CONFIGURED = """
+from pathlib import Path
+
+from metta.sweep import Uniform, configure
+from metta.sweep.experiments import Experiment
+from metta.sweep.experiments.base import Pipeline
+
+
+def train(params):
+    return {"loss": params["x"]}
+
+
+class Configured(Experiment):
+    search_space = {"x": Uniform(0, 1)}
+
+    def check(self, context):
+        if not Path("mended").exists():
+            raise ValueError("not yet")
+        return context
+
+    def pipeline(self):
+        return Pipeline().stage("search", self.random_search(n_trials=3)).stage("check", self.check)
+
+
+if __name__ == "__main__":
+    configure(objective=train, metric="loss")
+    Configured().run(name="configured")
+"""
+
+
+def test_what_was_configured_holds_for_all_that_looks_at_it_again(project: Path, call: Caller) -> None:
+    (project / "mine.py").write_text(CONFIGURED, "utf-8")
+    assert call("run", "mine.py").returncode == 1
+    (project / "mended").touch()
+    assert call("replay", "configured", "--stage", "check").returncode == 0
+    retried = call("retry", "configured")
+    assert retried.returncode == 0, retried.stderr
+    call.printed("dev", "--stop")
+    rmtree(project / ".metta-sweep" / "server")
+    told = call("replay", "configured")
+    assert told.returncode == 0, told.stdout + told.stderr
+    assert "takes the path that is recorded" in told.stdout

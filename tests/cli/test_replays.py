@@ -127,6 +127,7 @@ def test_what_temporal_has_forgotten_is_retraced_from_the_store(project: Path, c
     [
         ("n < 30", "n < 10", "doubled: the predicate at @loop[3] says False, and said True"),
         ("n > 30", "n > 99", "doubled: the predicate at @if says False, and said True"),
+        ("n < 30", "n.x < 30", "doubled: the predicate at @loop[0] fails: its predicate: AttributeError"),
         ('"large"', '"huge"', "doubled: its pipeline was changed:"),
     ],
 )

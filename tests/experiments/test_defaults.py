@@ -3,6 +3,7 @@
 import json
 from importlib import import_module
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -306,3 +307,22 @@ def test_what_is_configured_can_travel_to_the_stages_of_an_experiment(project: P
         assert defaults.configured() == made
     with pytest.raises(DefinitionError, match="objective is missing"):
         SweepExperiment(search_space=X)
+
+
+def test_what_has_travelled_holds_in_threads_that_know_of_no_context(project: Path) -> None:
+    found: list[str] = []
+
+    def look() -> None:
+        found.append(str(SweepExperiment(search_space=X).objective))
+
+    with travelled({"objective": f"{__name__}:train", "metric": "accuracy"}, everywhere=True):
+        thread = Thread(target=look)
+        thread.start()
+        thread.join()
+    assert found == [f"{__name__}:train"]
+
+
+def test_a_goal_that_was_said_for_another_metric_does_not_travel() -> None:
+    configure(metric="loss2", goal="minimize")
+    with travelled({"metric": "accuracy"}):
+        assert defaults.configured() == {"metric": "accuracy"}

@@ -15,13 +15,15 @@ from metta.sweep import (
     StageFailed,
     Trial,
     Uniform,
+    configure,
 )
 from metta.sweep.contracts.failures import Failure
 from metta.sweep.contracts.trials import Observation
-from metta.sweep.experiments import Experiment, SweepContext
+from metta.sweep.experiments import Experiment, SweepContext, defaults
 from metta.sweep.experiments.base import Pipeline
 from metta.sweep.experiments.ready.context import Expectation
 from metta.sweep.pipeline.packing import Hashes, Packer
+from metta.sweep.schedulers import ASHAScheduler
 from tests.experiments.ready import Hill, Hybrid, Networks, Unsaid, climb
 
 pytestmark = pytest.mark.usefixtures("project")
@@ -167,7 +169,7 @@ async def test_a_global_search_goes_on_with_the_optimizer_of_the_class() -> None
 async def test_a_final_evaluation_tries_the_best_with_other_seeds_and_takes_the_best_mean() -> None:
     context = known((0.1, 0.1), (0.3, 0.6), (0.9, 0.9), (0.3, 0.6), (0.4, 0.6))
     found = await Hill().final_evaluation(n_seeds=4, top_k=2)(context)
-    assert params_of(found, context) == [{"x": 0.3, "y": 0.6}] * 4 + [{"x": 0.4, "y": 0.6}] * 4
+    assert params_of(found, context) == [{"x": 0.3, "y": 0.6}, {"x": 0.4, "y": 0.6}] * 4
     best, second = found.candidates
     assert best.params == found.best_params == {"x": 0.3, "y": 0.6}
     assert second.params == {"x": 0.4, "y": 0.6}
@@ -175,6 +177,40 @@ async def test_a_final_evaluation_tries_the_best_with_other_seeds_and_takes_the_
     assert found.best_score == best.mean == fmean(best.scores)
     assert best.deviation == stdev(best.scores)
     assert (best.failed, found.current_phase) == (0, "final_evaluation")
+
+
+async def test_a_final_evaluation_tries_all_to_their_end_whatever_is_configured(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def diverging(trial: Trial) -> dict[str, float]:
+        if trial.params["x"] > 0.9:
+            raise ValueError("it diverges")
+        for step in range(1, 10):
+            trial.report(step=step, height=trial.params["x"] * step)
+        return {"height": trial.params["x"]}
+
+    class Diverging(Hill):
+        search_space = SearchSpace({"x": Uniform(0, 1)})
+        objective = diverging
+
+    monkeypatch.setattr(defaults, "_configured", {})
+    configure(scheduler=ASHAScheduler(max_epochs=9), max_failures=2)
+    tried = [Observation(Trial({"x": x}, -1), {"height": x}) for x in (0.95, 0.8, 0.4)]
+    found = await Diverging().final_evaluation(n_seeds=6)(SweepContext(observations=tried, metric="height"))
+    assert [(c.params["x"], len(c.scores), c.failed) for c in found.candidates] == [
+        (0.8, 6, 0),
+        (0.4, 6, 0),
+        (0.95, 0, 6),
+    ]
+
+
+def test_the_best_by_one_metric_is_not_that_by_another_one() -> None:
+    told = [Observation(Trial({"x": x}, -1), {"loss": x, "gain": x}) for x in (0.1, 0.9)]
+    by_loss = SweepContext(observations=told).judged("loss", None)
+    assert (by_loss.best_score, by_loss.best_params) == (0.1, {"x": 0.1})
+    by_gain = by_loss.judged("gain", None)
+    assert (by_gain.best_score, by_gain.best_params) == (0.9, {"x": 0.9})
+    assert by_gain.judged("gain", None) == by_gain
 
 
 async def test_what_was_tried_several_times_counts_by_its_best() -> None:

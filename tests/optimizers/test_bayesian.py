@@ -132,6 +132,19 @@ def test_it_stays_around_a_point_and_leaves_its_choices() -> None:
         optimizer.observe(trial, {"loss": trial.params["lr"]})
 
 
+def test_it_leaves_its_choices_where_others_were_better() -> None:
+    space = SearchSpace({"x": Uniform(0, 1), "kind": Choice(["p", "q"])})
+    optimizer = BayesianOptimizer(space, around={"x": 0.5, "kind": "p"}, radius=0.1, seed=3)
+    for number in range(-12, 0):
+        kind = "q" if number % 2 else "p"
+        told = Trial({"x": 0.4 + 0.02 * (number % 10), "kind": kind}, number)
+        optimizer.observe(told, {"loss": 0.0 if kind == "q" else 1.0})
+    for trial in optimizer.suggest(6):
+        assert trial.params["kind"] == "p"
+        assert 0.4 <= trial.params["x"] <= 0.6
+    assert optimizer.expected()[0]["kind"] == "p"
+
+
 def test_the_point_has_to_be_one_of_the_space() -> None:
     with pytest.raises(SpaceError, match="z is unknown"):
         BayesianOptimizer(PLANE, around={"x": 0.5, "y": 0.5, "z": 1}).suggest(1)

@@ -15,6 +15,8 @@ from metta.sweep import DefinitionError, Resources, Trial, Uniform
 from metta.sweep.contracts.failures import Failure
 from metta.sweep.contracts.trials import Result
 from metta.sweep.optimizers import Optimizer, OptunaOptimizer, RandomOptimizer
+from metta.sweep.optimizers.by_hand import form_of_trial, trial_of_form
+from metta.sweep.optimizers.turns import Turns
 from tests.optimizers.kept import FIELD, NAMES, Failing, Halving, asked, lived, made
 from tests.optimizers.lives import SPACES
 
@@ -134,6 +136,39 @@ def test_one_that_cannot_be_assigned_to_is_made_again_too() -> None:
     optimizer = Frozen(5)
     optimizer.suggest(2)
     assert again(optimizer).suggest(1)[0].params == {"x": 5}
+
+
+class Uncounting(Optimizer):
+    """Numbers its trials by what comes next, and leaves counting to whoever asks."""
+
+    def __init__(self) -> None:
+        self.pending: dict[int, float] = {}
+
+    def suggest(self, n: int) -> list[Trial]:
+        trials = [
+            Trial({"x": self.rng(self.next_number + k).random()}, self.next_number + k) for k in range(n)
+        ]
+        self.pending.update({trial.number: trial.params["x"] for trial in trials})
+        return trials
+
+    def observe(self, trial: Trial, result: object) -> None:
+        del self.pending[trial.number]
+
+
+def test_one_that_does_not_count_is_made_again_as_it_was() -> None:
+    optimizer: Optimizer = Uncounting()
+    turns = Turns(optimizer)
+    for _ in range(3):
+        turns.suggested()
+        turns.observed("loss", 1.0)
+    turns.suggested()
+    made_again = again(optimizer)
+    assert vars(made_again)["pending"] == vars(optimizer)["pending"]
+    assert made_again.next_number == 4
+
+
+def test_a_trial_that_ended_at_its_beginning_comes_back_as_such() -> None:
+    assert trial_of_form(form_of_trial(Trial({"x": 1}, 0, ended_at=0))).ended_at == 0
 
 
 def test_a_sampler_object_is_kept_as_it_was_given() -> None:

@@ -14,6 +14,7 @@ from metta.sweep.client.stages import stages_of
 from metta.sweep.client.starts import Starts
 from metta.sweep.contracts.budgets import SharedBudget
 from metta.sweep.contracts.changes import changes_since
+from metta.sweep.contracts.defaults import travelled
 from metta.sweep.contracts.errors import DefinitionChanged, DefinitionError, NameInUse
 from metta.sweep.contracts.experiments import ExperimentInput
 from metta.sweep.contracts.names import is_of_a_trial
@@ -86,7 +87,7 @@ class Experiments:
         Raises:
             SweepNotFound: When there is none of that name.
         """
-        handle = self._handle(name, lambda: defined(self._fields(name)) if defined else None)
+        handle = self._handle(name, lambda: self._defined(name, defined) if defined else None)
         if not handle.is_recorded():
             handle.status()  # Temporal may know it although nothing is recorded yet
         return handle
@@ -105,9 +106,10 @@ class Experiments:
         last = stages.finished or stages.began
         return last.budget if last else SharedBudget()
 
-    def _fields(self, name: str) -> dict[str, JsonValue]:
+    def _defined(self, name: str, defined: Defined) -> Definition | None:
         began = stages_of(self._store.outcome_log(name)).began
-        return began.fields if began else {}
+        with travelled(began.defaults if began else {}):
+            return defined(began.fields if began else {})
 
     def _packed(self, input: Any, pipeline: Definition) -> Value:
         try:

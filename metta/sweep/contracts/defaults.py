@@ -75,23 +75,33 @@ class Defaults(Wire):
 _travelled: ContextVar[Mapping[str, Any]] = ContextVar("travelled", default=MappingProxyType({}))
 
 
+_everywhere: list[Mapping[str, Any]] = []
+"""For threads that know of no context, such as those of pools; the last one counts."""
+
+
 @contextmanager
-def travelled(defaults: Mapping[str, JsonValue]) -> Iterator[None]:
+def travelled(defaults: Mapping[str, JsonValue], *, everywhere: bool = False) -> Iterator[None]:
     """Within it, what the program had configured that started an experiment holds here, too.
 
     Args:
         defaults: The fields of ``Defaults``, as plain JSON.
+        everywhere: Whether also for other threads of this process: it does nothing else.
     """
-    token = _travelled.set(Defaults.model_validate(defaults).said)
+    said = Defaults.model_validate(defaults).said
+    token = _travelled.set(said)
+    if everywhere:
+        _everywhere.append(said)
     try:
         yield
     finally:
         _travelled.reset(token)
+        if everywhere:
+            _everywhere.pop()
 
 
 def said_elsewhere() -> Mapping[str, Any]:
     """What holds because the program had configured it that started the experiment which runs here."""
-    return _travelled.get()
+    return _travelled.get() or (_everywhere[-1] if _everywhere else {})
 
 
 def is_in_script(reference: str) -> bool:

@@ -96,7 +96,7 @@ def configured() -> dict[str, JsonValue]:
     Raises:
         DefinitionError: When the objective cannot travel.
     """
-    said = {**_configured, **said_elsewhere()}
+    said = _over(said_elsewhere(), _configured)
     if not isinstance(objective := said.pop("objective", None), str | Job | None) and not is_tried(objective):
         from metta.sweep.client.handovers import findable
 

@@ -241,7 +241,7 @@ class BayesianOptimizer(Optimizer):
         starts = [search.encoding.point(self._trials[number].params) for number in best]
         search.look([search.region.near(start, SIGMAS[1], rng) for start in starts for _ in range(AROUND)])
         if not anew:
-            search.look(starts)
+            search.look([start for start in starts if search.region.holds(start)])
         for sigma in SIGMAS:
             search.look([search.region.near(p, sigma, rng) for p in search.best(BEST) for _ in range(AROUND)])
         tried = [told.params for told in self._trials.values()] if anew else []

@@ -18,8 +18,8 @@ NOTES = "_by_hand"
 
 MethodT = TypeVar("MethodT", bound=Callable[..., Any])
 
-Noting = Callable[["Notes", tuple[Any, ...], Any, str], None]
-"""Notes a call: its arguments, what it gave, and the name of the optimizer's class."""
+Noting = Callable[["Notes", tuple[Any, ...], Any, Any, int], None]
+"""Notes a call: its arguments, what it gave, the optimizer, and the number that came next before it."""
 
 
 class Noted(Protocol):
@@ -100,6 +100,7 @@ def _noting(method: Callable[..., Any], note: Noting) -> Callable[..., Any]:
         notes: Notes | None = attributes.get(NOTES) if NOTES in attributes else Notes()
         if notes is None:
             return method(self, *args, **kwargs)
+        number = self.next_number
         attributes[NOTES] = None  # what it calls meanwhile, such as that of its base, says the same again
         try:
             given = method(self, *args, **kwargs)
@@ -107,22 +108,23 @@ def _noting(method: Callable[..., Any], note: Noting) -> Callable[..., Any]:
             attributes[NOTES] = notes
         bound = bind(self, *args, **kwargs)  # its arguments may have names of their own, and defaults
         bound.apply_defaults()
-        note(notes, bound.args[1:], given, type(self).__name__)
+        note(notes, bound.args[1:], given, self, number)
         return given
 
     return noted
 
 
-def _suggested(notes: Notes, args: tuple[Any, ...], given: Any, optimizer: str) -> None:
+def _suggested(notes: Notes, args: tuple[Any, ...], given: Any, optimizer: Any, number: int) -> None:
     trials = [form_of_trial(trial) for trial in given if isinstance(trial, Trial)]
-    notes.add({"suggest": json_ready(args[0]), "trials": trials})
+    counted = {"number": number} if number else {}  # one of the user's need not count by itself
+    notes.add({"suggest": json_ready(args[0]), **counted, "trials": trials})
 
 
-def _observed(notes: Notes, args: tuple[Any, ...], given: Any, optimizer: str) -> None:
-    notes.observation(Observation(args[0], args[1]), optimizer)
+def _observed(notes: Notes, args: tuple[Any, ...], given: Any, optimizer: Any, number: int) -> None:
+    notes.observation(Observation(args[0], args[1]), type(optimizer).__name__)
 
 
-def _remembered(notes: Notes, args: tuple[Any, ...], given: Any, optimizer: str) -> None:
+def _remembered(notes: Notes, args: tuple[Any, ...], given: Any, optimizer: Any, number: int) -> None:
     notes.add({"remember": form_of_trial(args[0])})
 
 
@@ -184,6 +186,7 @@ def repeat(optimizer: Any, calls: list[dict[str, Any]]) -> None:
     for call in calls:
         match call:
             case {"suggest": n}:
+                object.__setattr__(optimizer, "next_number", call.get("number", 0))
                 optimizer.suggest(n)
             case {"observe": trial}:
                 optimizer.observe(trial_of_form(trial), _result_of(call))
@@ -203,7 +206,7 @@ def form_of_trial(trial: Trial) -> dict[str, Any]:
         "ended_at": trial.ended_at,
         "resources": trial.resources.model_dump(exclude_defaults=True),
     }
-    said = {name: item for name, item in rest.items() if item}
+    said = {name: item for name, item in rest.items() if item not in (None, {})}
     return {"number": trial.number, "params": json_ready(trial.params), **said}
 
 

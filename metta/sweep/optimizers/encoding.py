@@ -76,11 +76,16 @@ class Region:
         moved: Point = {}
         for name, (low, high) in self._bounds.items():
             if name in self._choices:
-                moved[name] = low + rng.random() * (high - low) if rng.random() < sigma else point[name]
+                drawn = low + rng.random() * (high - low) if rng.random() < sigma else point[name]
+                moved[name] = drawn if low <= drawn <= high else low
             else:
                 step = rng.gauss(0.0, sigma) if rng.random() < MOVED else 0.0
                 moved[name] = min(max(point[name] + step, low), high)
         return moved
+
+    def holds(self, point: Point) -> bool:
+        """Whether a point lies in it."""
+        return all(low <= point[name] <= high for name, (low, high) in self._bounds.items())
 
 
 MOVED = 0.7

@@ -1,9 +1,9 @@
 """Again: one recorded stage of an experiment, run in this process with what flowed into it then."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,11 +23,11 @@ from metta.sweep.pipeline.interpreter import Interpreter
 from metta.sweep.pipeline.keeping import ShelfBlobs, packer_for
 from metta.sweep.pipeline.nodes import Stage
 from metta.sweep.pipeline.runner import StageRun
-from metta.sweep.pipeline.state import Fields, held, opened
+from metta.sweep.pipeline.state import Fields, State, Unfit, held, opened
 from metta.sweep.stages.experiments import Loaded, loaded
 from metta.sweep.stages.frontier import NotRecorded, Recorded
 from metta.sweep.stages.nesting import Asking, StageNesting
-from metta.sweep.stages.restarts import NAME
+from metta.sweep.stages.restarts import NAME, runs_reached
 from metta.sweep.stores.base import Store
 from metta.sweep.stores.outcomes import Outcomes
 
@@ -106,10 +106,10 @@ def run_again(store: Store, name: str, stage: str, *, pickle: bool, debug: Debug
     state, asking = experiment.state, Asking(name, at, began.seed, anew=anew)
     with (
         TemporaryDirectory() as folder,
-        held(state, fields),
+        _fitting(state, fields, at),
         opened(state),
         running_stage(name, at, began.seed),
-        travelled(began.defaults),
+        travelled(began.defaults, everywhere=True),
         nested_in(NOWHERE),
     ):
         shelf, value = Folder(Path(folder)), packer.unkept(flowing)
@@ -159,6 +159,18 @@ class _Aside:
             return self._kept.open(name)
 
 
+@contextmanager
+def _fitting(state: State | None, fields: Fields, at: At) -> Iterator[None]:
+    """Within it fields are as they flowed; raises when they are not what is recorded any more."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(held(state, fields))
+        except Unfit as error:
+            problem = f"what is recorded of its fields does not fit any more: {error}"
+            raise DefinitionError([problem], str(at)) from error
+        yield
+
+
 def _loaded(began: Began, store: Store, name: str) -> Loaded:
     experiment = loaded(began.spec, store)
     if experiment.definition.plan.fingerprint != began.fingerprint:
@@ -174,11 +186,11 @@ def _node(experiment: Loaded, outcomes: Outcomes, stage: str, name: str) -> tupl
     if not isinstance(node, Stage):
         stages = [p for p, found in experiment.definition.nodes.items() if isinstance(found, Stage)]
         raise DefinitionError([f"there is no stage {path}{nearest(path, stages)}"], f"the experiment {name}")
-    runs = outcomes.runs_of(path)
+    runs = runs_reached(experiment.definition.plan, outcomes, path)
     turns = tuple(map(int, said["turns"].split(","))) if said and said["turns"] else None
     at = At(path, turns) if turns is not None else (runs[-1] if runs else None)
     if at is None:
-        raise DefinitionError([f"the stage {path} was never run"], f"the experiment {name}")
+        raise DefinitionError([f"the stage {path} was not reached"], f"the experiment {name}")
     if node.experiment is not None:
         problem = f"{at} has a workflow of its own: see `sweep show`, and replay the stages of that"
         raise DefinitionError([problem], f"the experiment {name}")

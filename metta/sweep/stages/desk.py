@@ -153,7 +153,7 @@ class Desk:
             DefinitionError: When the experiment cannot be run as it is defined.
             StageFailed: When the user's code failed.
         """
-        with nested_in(NOWHERE, everywhere=True), travelled(task.spec.defaults):
+        with nested_in(NOWHERE, everywhere=True), travelled(task.spec.defaults, everywhere=True):
             return await self._replied(task)
 
     async def _replied(self, task: Task) -> Reply:

@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 from metta.sweep.contracts.components import load
+from metta.sweep.contracts.defaults import travelled
 from metta.sweep.contracts.errors import DefinitionError, shown
 from metta.sweep.contracts.experiments import ExperimentSpec
 from metta.sweep.contracts.importing import importing
@@ -38,8 +39,9 @@ def loaded(spec: ExperimentSpec, store: Store) -> Loaded:
     """
     reference = Reference.parse(spec.experiment)
     value = store.value_path(reference.target) if reference.kind == "value" else None
-    found = by_value(value, "the experiment") if value else load(spec.experiment)
-    experiment, pipeline = _pipeline_of(found, spec)
+    with travelled(spec.defaults):  # which the experiment may take for what it does not say itself
+        found = by_value(value, "the experiment") if value else load(spec.experiment)
+        experiment, pipeline = _pipeline_of(found, spec)
     if not isinstance(pipeline, Pipeline):
         problem = f"{reference.name} has to be an Experiment or a Pipeline, got {shown(pipeline)}"
         raise DefinitionError([problem], "the experiment")

@@ -50,7 +50,7 @@ def restart(name: str, plan: Plan, outcomes: Outcomes, stage: str) -> At:
         problem = f"there is no stage {path}{nearest(path, stages)}"
         raise DefinitionError([problem], f"the experiment {name}")
     loops = loops_around(plan, path) or 0
-    runs = _runs(plan, outcomes, path, loops)
+    runs = runs_reached(plan, outcomes, path)
     if said is None or said["turns"] is None:
         if not runs:
             problem = f"{path} was not reached: without a stage, a retry goes on where it has come to"
@@ -66,9 +66,9 @@ def restart(name: str, plan: Plan, outcomes: Outcomes, stage: str) -> At:
     return at
 
 
-def _runs(plan: Plan, outcomes: Outcomes, path: str, loops: int) -> list[At]:
+def runs_reached(plan: Plan, outcomes: Outcomes, path: str) -> list[At]:
     """Runs of a stage that were reached, in their order; those of a pipeline are those of what is in it."""
-    began = outcomes.began
+    began, loops = outcomes.began, loops_around(plan, path) or 0
     reached = _Reached(outcomes)
     if began is not None:
         position = Position[Value](value=began.input)

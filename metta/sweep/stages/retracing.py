@@ -5,6 +5,7 @@ from contextlib import suppress
 from typing import Any
 
 from metta.sweep.contracts.changes import changes_since
+from metta.sweep.contracts.defaults import travelled
 from metta.sweep.contracts.errors import StageFailed
 from metta.sweep.contracts.models import Wire
 from metta.sweep.contracts.plans import At, Position, StageStep
@@ -13,7 +14,7 @@ from metta.sweep.pipeline.interpreter import Interpreter
 from metta.sweep.pipeline.keeping import packer_for
 from metta.sweep.pipeline.local import LocalOperations
 from metta.sweep.pipeline.pictures import description
-from metta.sweep.pipeline.state import held
+from metta.sweep.pipeline.state import Unfit, held
 from metta.sweep.stages.experiments import Loaded, loaded
 from metta.sweep.stages.frontier import NotRecorded, Recorded
 from metta.sweep.stages.shelves import StoreShelf
@@ -59,8 +60,13 @@ class _Retracing(Recorded):
         said = await super().decide(at, value)
         self.reached.add(at)
         fields = self._packer.unkept(value.fields) if value.fields else {}
-        with held(self._state, fields):
-            says = await self._local.decide(at, self._packer.unkept(value))
+        try:
+            with held(self._state, fields):
+                says = await self._local.decide(at, self._packer.unkept(value))
+        except StageFailed as error:
+            raise _Parted(f"the predicate at {at} fails: {error.failure.message}") from error
+        except Unfit as error:
+            raise _Parted(f"at {at} what is recorded of the fields does not fit: {error}") from error
         if says != said:
             raise _Parted(f"the predicate at {at} says {says}, and said {said}")
         return said
@@ -98,7 +104,7 @@ def retraced(store: Store, name: str, *, pickle: bool) -> Retraced:
     position = Position[Value](value=began.input)
     problem = ""
     try:
-        with suppress(NotRecorded, StageFailed):  # so far it went
+        with travelled(began.defaults), suppress(NotRecorded):  # so far it went
             asyncio.run(Interpreter(retracing).run(experiment.definition.plan, position))
     except _Parted as parted:
         problem = str(parted)

@@ -43,8 +43,9 @@ class Spending:
         """Those whose trials are spent from its budget: not what runs within trials of sweeps."""
         names = {*self._sweeps, *self._experiments}
         within = below(name, names)
-        trials = [each for each in within if is_of_a_trial(each[len(name) :])]
-        others = {*trials, *(inner for trial in trials for inner in below(trial, names))}
+        others = {each for each in within if is_of_a_trial(each[len(name) :])}
+        if any("/~" in each for each in within):  # a shortened name does not tell that of the trial above it
+            others |= {inner for trial in others for inner in below(trial, names)}
         return [each for each in within if each in self._sweeps and each not in others]
 
     def _table(self, sweep: str) -> TrialTable:

@@ -154,6 +154,8 @@ class SweepContext:
         names = next((names for o in self.observations if (names := metrics_of(o))), {})
         metric, goal = Objective.resolve(metric, goal, names) or (metric, goal)
         judged = replace(self, metric=metric, goal=goal)
+        if self.metric is not None and (self.metric, self.goal) != (metric, goal):  # that was another best
+            judged = replace(judged, best_score=nan, best_params={}, expected=None, candidates=[])
         if judged.best_params or not (ranked := judged.ranked()):
             return judged
         return replace(judged, best_score=ranked[0][0], best_params=ranked[0][1])

@@ -28,10 +28,12 @@ from metta.sweep.optimizers.base import Optimizer
 
 if TYPE_CHECKING:
     from metta.sweep.client.results import Results
+    from metta.sweep.contracts.records import TrialRecord
 
 AnyResources: TypeAlias = Resources | float | None
 
 RANDOM = ComponentSpec(type="random")
+ASYNCHRONOUS = ComponentSpec(type="asynchronous")
 
 _gathered: ContextVar[list[str] | None] = ContextVar("gathered", default=None)
 
@@ -260,11 +262,15 @@ class FinalEvaluation(ReadyStage):
             context,
             self._n_seeds * len(chosen),
             optimizer=RANDOM,
-            initial_points=[params for params in chosen for _ in range(self._n_seeds)],
+            scheduler=ASYNCHRONOUS,  # none that ends trials early, for all are to be compared
+            # seed by seed: one that always fails does not come before all others
+            initial_points=chosen * self._n_seeds,
+            max_failures=self._subject.said("max_failures") or self._n_seeds * len(chosen),
             resources=self._resources,
             seed=self._subject.seed(self.__name__, context),
         )
-        candidates = [self._candidate(params, k, results) for k, params in enumerate(chosen)]
+        trials = [results.trials[k :: len(chosen)] for k in range(len(chosen))]
+        candidates = [self._candidate(*each, results) for each in zip(chosen, trials, strict=True)]
         known = self._told(context, results)
         sign = 1 if known.goal == "minimize" else -1
         # one that fails with some seeds is no better than those that never do; the earlier one of equals
@@ -272,9 +278,9 @@ class FinalEvaluation(ReadyStage):
         best = candidates[0]
         return replace(known, candidates=candidates, best_score=best.mean, best_params=best.params)
 
-    def _candidate(self, params: dict[str, Any], k: int, results: "Results") -> Candidate:
-        trials = results.trials[k * self._n_seeds : (k + 1) * self._n_seeds]
-        found = [None if trial.failure else results.table.value(trial) for trial in trials]
+    @staticmethod
+    def _candidate(params: dict[str, Any], trials: "list[TrialRecord]", results: "Results") -> Candidate:
+        found = [results.table.value(trial) if trial.status == "completed" else None for trial in trials]
         scores = [value for value in found if value is not None]
         failed = len(found) - len(scores)  # fewer were started where a budget was used up
         if not scores:
