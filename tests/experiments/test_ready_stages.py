@@ -204,6 +204,15 @@ async def test_a_final_evaluation_tries_all_to_their_end_whatever_is_configured(
     ]
 
 
+@pytest.mark.parametrize("stage", ["intensive_local_search", "final_evaluation"])
+async def test_what_lies_outside_of_the_space_is_nothing_to_go_on_with(stage: str) -> None:
+    context = known((1.7, 0.6), (0.5, 0.5), (0.1, 0.1))
+    wider = replace(context, best_score=9.0, best_params={"x": 1.7, "y": 0.6})
+    found = await getattr(Hill(), stage)(wider)
+    assert all(trial.params["x"] <= 1 for trial in found.trials[3:])
+    assert len(found.trials) > 3
+
+
 def test_the_best_by_one_metric_is_not_that_by_another_one() -> None:
     told = [Observation(Trial({"x": x}, -1), {"loss": x, "gain": x}) for x in (0.1, 0.9)]
     by_loss = SweepContext(observations=told).judged("loss", None)

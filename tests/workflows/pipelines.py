@@ -305,3 +305,11 @@ class Adder:
 
 
 objects = Pipeline().through(x=int).stage("add", Adder(2))
+
+
+def noted_square(x: int) -> int:
+    noted("square")
+    return x * x
+
+
+squares = Pipeline().through(x=int).stage("square", noted_square).through(y=int, cache=True)

@@ -72,3 +72,12 @@ async def test_decisions_that_lie_behind_are_asked_again(rig: Rig) -> None:
     stages = [str(e.at) for e in recorded(rig, handle, StageEnded)]
     assert stages[-2:] == ["@parallel/left", "@if/then"]
     assert stages.count("@parallel/right") == 1
+
+
+async def test_what_is_cached_is_run_again_where_somebody_wants_that(rig: Rig) -> None:
+    handle = await start(rig, "squares", {"x": 3})
+    await result_of(handle)
+    await result_of(await start(rig, "squares", {"x": 3}))
+    assert len(notes(rig)) == 1
+    await result_of(await again(rig, handle, "squares", resume=True, from_stage="square"))
+    assert len(notes(rig)) == 2

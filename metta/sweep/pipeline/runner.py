@@ -56,6 +56,7 @@ class StageRun:
         work: What is done in place of the stage's own code.
         state: Fields of the experiment, as they flow.
         within: What the stage's code, and nothing else, runs within.
+        afresh: Whether it is run although its output is cached; that is cached anew.
     """
 
     def __init__(
@@ -71,9 +72,10 @@ class StageRun:
         work: Callable[[], Any] | None = None,
         state: State | None = None,
         within: Callable[[], AbstractContextManager[None]] = nullcontext,
+        afresh: bool = False,
     ) -> None:
         self._stage, self._at, self._value, self._debugging = stage, at, value, debugging
-        self._failed, self._within = failed, within
+        self._failed, self._within, self._afresh = failed, within, afresh
         self._work = work or (self._done_here if stage.experiment else None)
         self._run = Circumstances(stage, at, value, failed or 0)
         self._hooks = self._run.hooks
@@ -109,7 +111,7 @@ class StageRun:
         if not self._failed and (skipped := await self.skipped()):
             return skipped[0]
         key = await self._keeper.cache_key(self._before)
-        if key and (found := self._keeper.cached(key)):
+        if key and not self._afresh and (found := self._keeper.cached(key)):
             self._status, (output,) = "cached", found
         else:
             output = await self._transformed(await self._passed(self._concluded(await self._ran())))

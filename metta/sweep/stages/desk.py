@@ -73,7 +73,9 @@ class Case:
         """What asks predicates and merges branches."""
         return LocalOperations(self.definition, self._shelf, self.order.name, self.order.seed)
 
-    def run(self, failed: int = 0, work: Any = None, place: Nesting = NOWHERE) -> StageRun:
+    def run(
+        self, failed: int = 0, work: Any = None, place: Nesting = NOWHERE, *, afresh: bool = False
+    ) -> StageRun:
         """A run of the stage; see ``StageRun``."""
         return StageRun(
             self.node,
@@ -86,6 +88,7 @@ class Case:
             work=work,
             state=self._state,
             within=partial(nested_in, place, everywhere=True),
+            afresh=afresh,
         )
 
     @contextmanager
@@ -191,7 +194,8 @@ class Desk:
         asking = Asking(order.name, order.at, order.seed, order.spec.lineage, anew)
         place = StageNesting(self._channel.ask, asking, self._store, pickle=self._pickle)
         with case.held(), running_stage(order.name, order.at, order.seed):
-            run = case.run(failed, self._work(order, case), place)
+            # one that somebody wants to run again is not to give what it gave then
+            run = case.run(failed, self._work(order, case), place, afresh=anew > 0)
             try:
                 with case.opened(), closing(place):
                     output = await run.value()

@@ -193,7 +193,8 @@ class ReadyStages:
             problems = [*_counted(n_trials=n_trials), *_problems_of(_bayesian(radius=radius))]
 
             def plan(context: SweepContext, seed: int) -> Options:
-                around = context.best_params or begun(context, subject, name)[0][1]
+                best = context.best_params
+                around = best if best and subject.holds(best) else begun(context, subject, name)[0][1]
                 points = [context.expected.params] if context.expected else None
                 return Options(_bayesian(radius=radius, around=around), points)
 

@@ -9,11 +9,11 @@ from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from metta.sweep.contracts.components import ComponentSpec, create
-from metta.sweep.contracts.errors import DefinitionError, SpaceError
+from metta.sweep.contracts.errors import DefinitionError
 from metta.sweep.contracts.failures import Failure
 from metta.sweep.contracts.models import unknown_name
 from metta.sweep.contracts.stages import current_stage
-from metta.sweep.contracts.trials import Observation, Resources
+from metta.sweep.contracts.trials import Resources
 from metta.sweep.experiments.ready.context import (
     Candidate,
     Expectation,
@@ -210,20 +210,14 @@ class GaussianProcess(ReadyStage):
         optimizer: Any = create(Optimizer, ComponentSpec(type="bayesian"))
         objective, seed = context.objective, self._subject.seed(self.__name__, context)
         optimizer.setup(self._subject.space, () if objective is None else (objective,), seed)
-        for observation in renumbered(filter(self._is_inside, context.observations)):
+        inside = (o for o in context.observations if self._subject.holds(o.trial.params))
+        for observation in renumbered(inside):
             failure = observation.result if isinstance(observation.result, Failure) else None
             value = value_of(observation, context.metric)
             if failure is not None or value is not None:
                 optimizer.observe(observation.trial, value if failure is None else failure)
         expected = Expectation(*optimizer.expected())
         return replace(context, expected=expected, current_phase=self._phase)
-
-    def _is_inside(self, observation: Observation) -> bool:
-        try:
-            self._subject.space.validate(observation.trial.params)
-        except SpaceError:
-            return False
-        return True
 
 
 class FinalEvaluation(ReadyStage):
@@ -289,7 +283,7 @@ class FinalEvaluation(ReadyStage):
 
 
 def begun(context: SweepContext, subject: Subject, name: str) -> list[tuple[float, dict[str, Any]]]:
-    """Values and parameters that are known, the best first.
+    """Values and parameters in its space that are known, the best first.
 
     Args:
         context: What is known.
@@ -299,7 +293,8 @@ def begun(context: SweepContext, subject: Subject, name: str) -> list[tuple[floa
     Raises:
         DefinitionError: When nothing is.
     """
-    if not (ranked := context.ranked()):
+    ranked = [(value, params) for value, params in context.ranked() if subject.holds(params)]
+    if not ranked:
         problem = "nothing was found out yet that it could begin with; put a search before it"
         raise DefinitionError([problem], f"{subject.name}.{name}")
     return ranked

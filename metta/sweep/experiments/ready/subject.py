@@ -1,11 +1,12 @@
 """The subject: what the class of an experiment says of the searches in it."""
 
+from collections.abc import Mapping
 from functools import cached_property
 from inspect import Parameter, getattr_static, signature
 from typing import TYPE_CHECKING, Any
 
 from metta.sweep.contracts.distributions import is_number
-from metta.sweep.contracts.errors import DefinitionError
+from metta.sweep.contracts.errors import DefinitionError, SpaceError
 from metta.sweep.contracts.nesting import nested_in, nesting
 from metta.sweep.contracts.seeds import derived_seed
 from metta.sweep.contracts.spaces import SearchSpace
@@ -67,6 +68,14 @@ class Subject:
             )
             raise DefinitionError([problem], self.name)
         return SearchSpace.of(given)
+
+    def holds(self, params: Mapping[str, Any]) -> bool:
+        """Whether parameters lie in the space: an earlier search may have had another one."""
+        try:
+            self.space.validate(params)
+        except SpaceError:
+            return False
+        return True
 
     def space_problems(self) -> list[str]:
         """What is wrong with the space."""
