@@ -51,8 +51,10 @@ def test_mistakes_in_it_are_told_without_tags(objective: object, expected: str) 
 
 
 def test_fields_that_are_too_large_to_be_sent_along_are_refused() -> None:
-    assert problems({"experiment": "a:B", "fields": {"data": "x" * 60_000}}) == (
-        "objective: its fields have 60,055 bytes, and are sent along with each trial, where 50,000 are"
+    objective = {"experiment": "a:B", "fields": {"data": "x" * 60_000}}
+    size = len(ExperimentSpec.model_validate(objective).model_dump_json())
+    assert problems(objective) == (
+        f"objective: its fields have {size:,} bytes, and are sent along with each trial, where 50,000 are"
         " allowed: put what is large into a file, and give its path",
     )
 
