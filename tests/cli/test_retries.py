@@ -339,7 +339,7 @@ def test_a_sweep_that_failed_goes_on_and_one_that_has_ended_does_not(mine: Path,
     mend(mine, 'raise ValueError("no luck today")', 'return {"accuracy": 1}')
     shown = call.json("show", "searched")
     assert (shown["state"], shown["progress"]["counts"]["failed"]) == ("failed", 3)
-    call.printed("run", "mine.py", "--name", "searched", "--resume", "--budget", "4")
+    call.printed("retry", "searched", "--budget", "4")
     ended = call("retry", "searched")
     assert ended.returncode == 2
     assert ended.stderr == (

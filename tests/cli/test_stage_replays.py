@@ -109,7 +109,7 @@ def test_what_failed_can_be_looked_at_in_the_debugger(failed: Path) -> None:
     [
         ("coun", "there is no stage coun; did you mean count?"),
         ("count[9]", "count[9] was not reached; it was run as count[0], count[1], count[2], count[3]"),
-        ("search", "the stage search was never run"),
+        ("search", "the stage search was not reached"),
     ],
 )
 def test_a_stage_that_cannot_be_run_again_is_told(

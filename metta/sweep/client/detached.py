@@ -9,6 +9,7 @@ from pathlib import Path
 from time import monotonic, sleep
 
 from metta.sweep.client.locks import held, is_held
+from metta.sweep.contracts.errors import ServerError
 
 POLL_S = 0.02
 PID_S = 2.0
@@ -40,6 +41,9 @@ def spawn_detached(
 
     Returns:
         Whether it was started; not when somebody else holds the lock.
+
+    Raises:
+        ServerError: When it was killed before it began.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     descriptor = held(lock)
@@ -54,6 +58,10 @@ def spawn_detached(
             pass_fds=(descriptor,),  # the heir holds the lock, too
             check=True,
         )
+    except (
+        subprocess.CalledProcessError
+    ) as error:  # killed, like what it was to start: that can be tried again
+        raise ServerError(f"a process that was to go on by itself did not start: {error}") from error
     finally:
         os.close(descriptor)
     return True
