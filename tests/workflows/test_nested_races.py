@@ -12,7 +12,7 @@ from metta.sweep.contracts.budgets import Spent
 from metta.sweep.stages import host
 from metta.sweep.stores.spending import Spending
 from metta.sweep.worker.main import BEAT
-from tests.rig import Handle, Rig, status_of, until, working
+from tests.rig import Handle, Rig, failure_of, status_of, until, working
 from tests.workflows.test_nested_budgets import rig as rig
 from tests.workflows.test_nested_budgets import start, value_of
 
@@ -54,7 +54,10 @@ async def test_a_budget_comes_while_another_sweep_begins(rig: Rig, slow: pytest.
     await within(rig, handle)
     control = await handle.execute_update("set_budget", 9)
     assert control["budget"]["trials"] == 9
-    await until(lambda: Spending(rig.store).by(handle.id).trials == 9)
+    failure = await failure_of(handle)  # the sixth sweep finds nothing left
+    assert "nothing is left for go/s5" in failure.message
+    slow.undo()
+    assert Spending(rig.store).by(handle.id).trials == 9
     assert await failures(handle) == {}
 
 
