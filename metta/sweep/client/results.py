@@ -66,11 +66,7 @@ class Results:
 
     @property
     def table(self) -> TrialTable:
-        """What the ledger says at the end.
-
-        Raises:
-            SweepError: In an async stage, when they were not awaited.
-        """
+        """What the ledger says at the end."""
         if self._known is None:
             self._known = call(self._ending())
         return self._known

@@ -2,7 +2,7 @@
 
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel
 
@@ -11,10 +11,9 @@ from metta.sweep.client.results import table_of
 from metta.sweep.client.stages import stages_of
 from metta.sweep.client.starts import Starts
 from metta.sweep.contracts.attempts import Code
-from metta.sweep.contracts.budgets import Budget, SharedBudget
+from metta.sweep.contracts.budgets import Budget, SharedBudget, limits_of
 from metta.sweep.contracts.errors import DefinitionError
 from metta.sweep.contracts.experiments import ExperimentInput, ExperimentState
-from metta.sweep.contracts.models import parse
 from metta.sweep.contracts.names import is_of_a_trial
 from metta.sweep.contracts.raised import error_of
 from metta.sweep.contracts.references import Reference
@@ -24,8 +23,6 @@ from metta.sweep.contracts.sweeps import SweepInput, SweepState
 if TYPE_CHECKING:
     from metta.sweep.client.experiment_handle import ExperimentHandle
     from metta.sweep.client.handle import SweepHandle
-
-BudgetT = TypeVar("BudgetT", bound=Budget)
 
 REHEARSAL = "metta.sweep.stages.rehearsal"
 
@@ -75,7 +72,7 @@ def retried(
     if state == "finished" and finished and finished.reason == "completed" and not stage:
         problem = "it has completed; say from which stage it is to be run again: --from-stage STAGE"
         raise DefinitionError([problem], subject)
-    limits = (finished or began).budget.changed(_changes(SharedBudget, budget))
+    limits = (finished or began).budget.changed(limits_of(budget, SharedBudget))
     launch = _launch_of(starts, name)
     definition = ExperimentInput(
         experiment=began.experiment,
@@ -119,7 +116,7 @@ def retried_sweep(handle: "SweepHandle", starts: Starts, budget: Budget | int | 
     if status.state == "finished" and status.reason != "stopped" and budget is None:
         problem = f"it has come to its end ({status.reason}); with a larger budget it may go on: --budget N"
         raise DefinitionError([problem], subject)
-    limits = table.control.budget.changed(_changes(Budget, budget))
+    limits = table.control.budget.changed(limits_of(budget, Budget))
     definition = SweepInput.model_validate(
         {**table.spec.model_dump(), "budget": limits, "resume": True, "client": CLIENT}
     )
@@ -149,11 +146,6 @@ def _check_over(name: str, state: ExperimentState | SweepState, subject: str) ->
     if state == "paused":
         problem = f"it is paused: `sweep resume {name}` lets it go on, `sweep stop {name}` ends it"
         raise DefinitionError([problem], subject)
-
-
-def _changes(kind: type[BudgetT], budget: Budget | int | None) -> BudgetT:
-    given = budget.model_dump(exclude_unset=True) if isinstance(budget, Budget) else budget
-    return kind() if given is None else parse(kind, given, "the budget")
 
 
 def _launch_of(starts: Starts, name: str) -> Launch:

@@ -1,14 +1,13 @@
 """Defaults: what the experiments of a project need not say."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
-from types import MappingProxyType
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, JsonValue
 
+from metta.sweep.contracts.ambient import Ambient
 from metta.sweep.contracts.components import Component, ComponentSpec
 from metta.sweep.contracts.errors import DefinitionError
 from metta.sweep.contracts.failures import RetryPolicy
@@ -72,36 +71,22 @@ class Defaults(Wire):
         return self.model_copy(update=found)
 
 
-_travelled: ContextVar[Mapping[str, Any]] = ContextVar("travelled", default=MappingProxyType({}))
+_travelled = Ambient[Mapping[str, Any]]("travelled")
 
 
-_everywhere: list[Mapping[str, Any]] = []
-"""For threads that know of no context, such as those of pools; the last one counts."""
-
-
-@contextmanager
-def travelled(defaults: Mapping[str, JsonValue], *, everywhere: bool = False) -> Iterator[None]:
+def travelled(defaults: Mapping[str, JsonValue], *, everywhere: bool = False) -> AbstractContextManager[None]:
     """Within it, what the program had configured that started an experiment holds here, too.
 
     Args:
         defaults: The fields of ``Defaults``, as plain JSON.
         everywhere: Whether also for other threads of this process: it does nothing else.
     """
-    said = Defaults.model_validate(defaults).said
-    token = _travelled.set(said)
-    if everywhere:
-        _everywhere.append(said)
-    try:
-        yield
-    finally:
-        _travelled.reset(token)
-        if everywhere:
-            _everywhere.pop()
+    return _travelled.holding(Defaults.model_validate(defaults).said, everywhere=everywhere)
 
 
 def said_elsewhere() -> Mapping[str, Any]:
     """What holds because the program had configured it that started the experiment which runs here."""
-    return _travelled.get() or (_everywhere[-1] if _everywhere else {})
+    return _travelled.get() or {}
 
 
 def is_in_script(reference: str) -> bool:

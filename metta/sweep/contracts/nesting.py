@@ -1,15 +1,15 @@
 """Nesting: what carries out the runs that the code of a stage asks for."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Generator, Iterator
+from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
-from contextvars import ContextVar
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from typing import Any, Literal, Never, Protocol
 
 from pydantic import JsonValue
 
+from metta.sweep.contracts.ambient import Ambient
 from metta.sweep.contracts.errors import SweepError
 from metta.sweep.contracts.values import Value
 
@@ -85,34 +85,22 @@ class Nesting(Protocol):
         ...
 
 
-_nesting: ContextVar[Nesting | None] = ContextVar("nesting", default=None)
-
-_everywhere: list[Nesting] = []
-"""For threads that know of no context, such as those of pools; the last one counts."""
+_nesting = Ambient[Nesting]("nesting")
 
 
 def nesting() -> Nesting | None:
     """What carries out a run that is asked for here; None outside of stages."""
-    return _nesting.get() or (_everywhere[-1] if _everywhere else None)
+    return _nesting.get()
 
 
-@contextmanager
-def nested_in(place: Nesting, *, everywhere: bool = False) -> Iterator[None]:
+def nested_in(place: Nesting, *, everywhere: bool = False) -> AbstractContextManager[None]:
     """Within it, runs are carried out there.
 
     Args:
         place: Where.
         everywhere: Whether also those that other threads of this process ask for: it does nothing else.
     """
-    token = _nesting.set(place)
-    if everywhere:
-        _everywhere.append(place)
-    try:
-        yield
-    finally:
-        _nesting.reset(token)
-        if everywhere:
-            _everywhere.pop()
+    return _nesting.holding(place, everywhere=everywhere)
 
 
 def check_outside(kind: str) -> None:

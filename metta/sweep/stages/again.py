@@ -3,11 +3,11 @@
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO, Any, NamedTuple, Never, TypeAlias
+from typing import IO, Any, NamedTuple, TypeAlias
 
 from metta.sweep.contracts.blobs import Blobs, Write
 from metta.sweep.contracts.defaults import travelled
@@ -15,19 +15,17 @@ from metta.sweep.contracts.errors import DefinitionError, StageFailed, SweepErro
 from metta.sweep.contracts.nested import NestedEnd, NestedRun, ToldError, child_name
 from metta.sweep.contracts.nesting import NOWHERE, nested_in
 from metta.sweep.contracts.outcomes import Began
-from metta.sweep.contracts.plans import At, Position, StageStep
+from metta.sweep.contracts.plans import At
 from metta.sweep.contracts.shelves import Folder
 from metta.sweep.contracts.stages import running_stage
 from metta.sweep.contracts.values import Value
-from metta.sweep.pipeline.interpreter import Interpreter
 from metta.sweep.pipeline.keeping import ShelfBlobs, packer_for
 from metta.sweep.pipeline.nodes import Stage
 from metta.sweep.pipeline.runner import StageRun
 from metta.sweep.pipeline.state import Fields, State, Unfit, held, opened
 from metta.sweep.stages.experiments import Loaded, loaded
-from metta.sweep.stages.frontier import NotRecorded, Recorded
 from metta.sweep.stages.nesting import Asking, StageNesting
-from metta.sweep.stages.restarts import NAME, runs_reached
+from metta.sweep.stages.restarts import NAME, listed, reached
 from metta.sweep.stores.base import Store
 from metta.sweep.stores.outcomes import Outcomes
 
@@ -48,29 +46,6 @@ class Again(NamedTuple):
     value: Any
     failure: StageFailed | None
     fields: Mapping[str, Any]
-
-
-class _Found(Exception):
-    """The stage is reached."""
-
-
-class _Looking(Recorded):
-    """Goes through what is recorded until a stage is reached."""
-
-    def __init__(self, outcomes: Outcomes, wanted: At) -> None:
-        super().__init__(outcomes)
-        self._wanted = wanted
-        self.flowing: Value | None = None
-
-    async def run_stage(self, step: StageStep, at: At, value: Value) -> Value:
-        """What a stage has given; ends when it is the one."""
-        if at == self._wanted:
-            self._reach(value)
-        return await super().run_stage(step, at, value)
-
-    def _reach(self, value: Value) -> Never:
-        self.flowing = value
-        raise _Found
 
 
 def run_again(store: Store, name: str, stage: str, *, pickle: bool, debug: Debug | None = None) -> Again:
@@ -98,9 +73,8 @@ def run_again(store: Store, name: str, stage: str, *, pickle: bool, debug: Debug
     if began is None:
         raise DefinitionError([f"nothing is recorded of {name}"], "the experiment")
     experiment = _loaded(began, store, name)
-    node, at = _node(experiment, outcomes, stage, name)
+    node, at, flowing = _node(experiment, outcomes, stage, name)
     packer = packer_for(experiment.definition, store.data, pickle=pickle)
-    flowing = _flowing(experiment, outcomes, began, at)
     fields: Fields = packer.unkept(flowing.fields) if flowing.fields else {}
     anew = outcomes.times_forgotten(at)
     state, asking = experiment.state, Asking(name, at, began.seed, anew=anew)
@@ -179,14 +153,16 @@ def _loaded(began: Began, store: Store, name: str) -> Loaded:
     return experiment
 
 
-def _node(experiment: Loaded, outcomes: Outcomes, stage: str, name: str) -> tuple[Stage, At]:
+def _node(experiment: Loaded, outcomes: Outcomes, stage: str, name: str) -> tuple[Stage, At, Value]:
+    """A stage, which run of it is meant, and what flowed into that."""
     said = NAME.fullmatch(stage)
     path = said["path"] if said else stage
     node = experiment.definition.nodes.get(path)
     if not isinstance(node, Stage):
         stages = [p for p, found in experiment.definition.nodes.items() if isinstance(found, Stage)]
         raise DefinitionError([f"there is no stage {path}{nearest(path, stages)}"], f"the experiment {name}")
-    runs = runs_reached(experiment.definition.plan, outcomes, path)
+    flowing = reached(experiment.definition.plan, outcomes)
+    runs = [run for run in flowing if run.path == path]
     turns = tuple(map(int, said["turns"].split(","))) if said and said["turns"] else None
     at = At(path, turns) if turns is not None else (runs[-1] if runs else None)
     if at is None:
@@ -194,17 +170,7 @@ def _node(experiment: Loaded, outcomes: Outcomes, stage: str, name: str) -> tupl
     if node.experiment is not None:
         problem = f"{at} has a workflow of its own: see `sweep show`, and replay the stages of that"
         raise DefinitionError([problem], f"the experiment {name}")
-    return node, at
-
-
-def _flowing(experiment: Loaded, outcomes: Outcomes, began: Began, at: At) -> Value:
-    """What flowed into a stage."""
-    looking = _Looking(outcomes, at)
-    position = Position[Value](value=began.input)
-    with suppress(_Found, NotRecorded, StageFailed):  # so far it went
-        asyncio.run(Interpreter(looking).run(experiment.definition.plan, position))
-    if looking.flowing is None:
-        runs = outcomes.runs_of(at.path)
-        problem = f"{at} was not reached; it was run as {', '.join(map(str, runs[-5:])) or 'nothing'}"
+    if at not in flowing:
+        problem = f"{at} was not reached; it was run as {listed(runs)}"
         raise DefinitionError([problem], "the stage")
-    return looking.flowing
+    return node, at, flowing[at]

@@ -18,15 +18,15 @@ NAME = re.compile(r"(?P<path>.+?)(?:\[(?P<turns>\d+(?:,\d+)*)\])?")
 
 
 class _Reached(Recorded):
-    """Goes through what is recorded, and notes the stages that it comes to."""
+    """Goes through what is recorded, and notes the stages that it comes to, with what flowed into them."""
 
     def __init__(self, outcomes: Outcomes) -> None:
         super().__init__(outcomes)
-        self.runs: list[At] = []
+        self.flowing: dict[At, Value] = {}
 
     async def run_stage(self, step: StageStep, at: At, value: Value) -> Value:
         """What a stage has given."""
-        self.runs.append(at)
+        self.flowing[at] = value
         return await super().run_stage(step, at, value)
 
 
@@ -50,7 +50,7 @@ def restart(name: str, plan: Plan, outcomes: Outcomes, stage: str) -> At:
         problem = f"there is no stage {path}{nearest(path, stages)}"
         raise DefinitionError([problem], f"the experiment {name}")
     loops = loops_around(plan, path) or 0
-    runs = runs_reached(plan, outcomes, path)
+    runs = _runs(plan, outcomes, path, loops)
     if said is None or said["turns"] is None:
         if not runs:
             problem = f"{path} was not reached: without a stage, a retry goes on where it has come to"
@@ -61,22 +61,27 @@ def restart(name: str, plan: Plan, outcomes: Outcomes, stage: str) -> At:
         problem = f"{path} has a turn for each of the loops around it, {loops}, got {stage}"
         raise DefinitionError([problem], f"the experiment {name}")
     if at not in runs:
-        problem = f"{at} was not reached; it was run as {_listed(runs)}"
+        problem = f"{at} was not reached; it was run as {listed(runs)}"
         raise DefinitionError([problem], f"the experiment {name}")
     return at
 
 
-def runs_reached(plan: Plan, outcomes: Outcomes, path: str) -> list[At]:
-    """Runs of a stage that were reached, in their order; those of a pipeline are those of what is in it."""
-    began, loops = outcomes.began, loops_around(plan, path) or 0
-    reached = _Reached(outcomes)
-    if began is not None:
+def reached(plan: Plan, outcomes: Outcomes) -> dict[At, Value]:
+    """What flowed into each run of a stage that was reached, in their order."""
+    walk = _Reached(outcomes)
+    if (began := outcomes.began) is not None:
         position = Position[Value](value=began.input)
         with suppress(NotRecorded, StageFailed):  # so far it went
-            asyncio.run(Interpreter(reached).run(plan, position))
-    inner = (at for at in reached.runs if at.path == path or at.path.startswith(f"{path}/"))
+            asyncio.run(Interpreter(walk).run(plan, position))
+    return walk.flowing
+
+
+def _runs(plan: Plan, outcomes: Outcomes, path: str, loops: int) -> list[At]:
+    """Runs of a stage that were reached, in their order; those of a pipeline are those of what is in it."""
+    inner = (at for at in reached(plan, outcomes) if at.path == path or at.path.startswith(f"{path}/"))
     return list(dict.fromkeys(At(path, at.turns[:loops]) for at in inner))
 
 
-def _listed(runs: Sequence[At]) -> str:
+def listed(runs: Sequence[At]) -> str:
+    """The last few of them, for people."""
     return ", ".join(map(str, runs[-5:])) or "nothing"

@@ -1,9 +1,9 @@
 """The workflow of an experiment: it carries out a plan, and leaves all user code to activities."""
 
 import asyncio
-from typing import Literal, TypeVar
+from typing import Literal
 
-from pydantic import JsonValue, ValidationError
+from pydantic import JsonValue
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
@@ -11,7 +11,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_
 with workflow.unsafe.imports_passed_through():
     from metta.sweep.contracts.activities import COUNT_SPENT, FINISH_EXPERIMENT, PLAN_EXPERIMENT
     from metta.sweep.contracts.budgets import SharedBudget
-    from metta.sweep.contracts.errors import DefinitionError, StageFailed, SweepEnded, SweepError
+    from metta.sweep.contracts.errors import DefinitionError, StageFailed, SweepEnded
     from metta.sweep.contracts.experiments import (
         Beginning,
         ExperimentControl,
@@ -24,7 +24,7 @@ with workflow.unsafe.imports_passed_through():
         SpentOrder,
         Steering,
     )
-    from metta.sweep.contracts.models import Wire, parse
+    from metta.sweep.contracts.models import parse
     from metta.sweep.contracts.nested import NestedKey, NestedRun, NestedState
     from metta.sweep.contracts.plans import Plan, Position
     from metta.sweep.contracts.raised import details_of
@@ -33,7 +33,7 @@ with workflow.unsafe.imports_passed_through():
     from metta.sweep.workflows.children import Children
     from metta.sweep.workflows.executed import executed
     from metta.sweep.workflows.gate import Gate
-    from metta.sweep.workflows.inputs import input_from, only
+    from metta.sweep.workflows.inputs import input_from, only, signalled
     from metta.sweep.workflows.nested import NestedRuns
     from metta.sweep.workflows.policies import FULL_EVENTS
     from metta.sweep.workflows.stage_table import StageTable
@@ -41,8 +41,6 @@ with workflow.unsafe.imports_passed_through():
 
 ENDING = "record the end"
 NOTHING = Value()
-
-WireT = TypeVar("WireT", bound=Wire)
 
 STATUS = SearchAttributeKey.for_keyword("SweepStatus")
 
@@ -136,7 +134,7 @@ class Experiment:
     @workflow.signal
     async def steer(self, *given: JsonValue) -> None:
         """What the experiment wants of it within which it runs."""
-        if (steering := _read(Steering, given, "the signal steer")) is None:
+        if (steering := signalled(Steering, given, "the signal steer")) is None:
             return
         if (share := steering.budget) is not None:
             budget = await self._children.divide(lambda _: share, by_force=True)
@@ -161,7 +159,7 @@ class Experiment:
     @workflow.signal
     def unnest(self, *given: JsonValue) -> None:
         """Let a nested run end: the code of the stage does not want it any more."""
-        if key := _read(NestedKey, given, "the signal unnest"):
+        if key := signalled(NestedKey, given, "the signal unnest"):
             self._nested.drop(key)
 
     @workflow.query
@@ -309,12 +307,3 @@ async def _cut_off(running: asyncio.Task[Value]) -> None:
     await workflow.wait([running])
     if not running.cancelled():
         running.exception()  # it is looked at, or a cancelled experiment would be told to have lost it
-
-
-def _read(model: type[WireT], given: tuple[JsonValue, ...], subject: str) -> WireT | None:
-    """What a signal brings; None when it is nothing of the kind, for nobody waits for an answer."""
-    try:
-        return model.model_validate(only(given, subject))
-    except (SweepError, ValidationError) as error:
-        workflow.logger.warning("%s is not understood: %s", subject, error)
-        return None

@@ -3,10 +3,12 @@
 from typing import TypeVar
 
 from pydantic import JsonValue, ValidationError
+from temporalio import workflow
 
-from metta.sweep.contracts.errors import DefinitionError
-from metta.sweep.contracts.models import Written, problems_of
+from metta.sweep.contracts.errors import DefinitionError, SweepError
+from metta.sweep.contracts.models import Wire, Written, problems_of
 
+WireT = TypeVar("WireT", bound=Wire)
 WrittenT = TypeVar("WrittenT", bound=Written)
 
 
@@ -19,6 +21,15 @@ def only(given: tuple[JsonValue, ...], subject: str) -> JsonValue:
     if len(given) != 1:
         raise DefinitionError([f"it has to be one JSON value, got {len(given) or 'none'}"], subject)
     return given[0]
+
+
+def signalled(model: type[WireT], given: tuple[JsonValue, ...], subject: str) -> WireT | None:
+    """What a signal brings; None when it is nothing of the kind, for nobody waits for an answer."""
+    try:
+        return model.model_validate(only(given, subject))
+    except (SweepError, ValidationError) as error:
+        workflow.logger.warning("%s is not understood: %s", subject, error)
+        return None
 
 
 def input_from(model: type[WrittenT], given: tuple[JsonValue, ...]) -> WrittenT:

@@ -26,7 +26,7 @@ with workflow.unsafe.imports_passed_through():
         SweepStatus,
     )
     from metta.sweep.workflows.details import details
-    from metta.sweep.workflows.inputs import input_from, only
+    from metta.sweep.workflows.inputs import input_from, only, signalled
     from metta.sweep.workflows.job_lane import JobLane
     from metta.sweep.workflows.policies import HEARTBEAT, LONGEST, RETRY
 
@@ -158,10 +158,7 @@ class Sweep:
     @workflow.signal
     def steer(self, *given: JsonValue) -> None:
         """What the experiment wants of it within which it runs."""
-        try:
-            steering = Steering.model_validate(only(given, "the signal steer"))
-        except (SweepError, ValidationError) as error:
-            workflow.logger.warning("the signal steer is not understood: %s", error)
+        if (steering := signalled(Steering, given, "the signal steer")) is None:
             return
         changes: dict[str, object] = {}
         if steering.pause is not None:
@@ -208,12 +205,8 @@ class Sweep:
     @workflow.signal
     def trial_news(self, *news: JsonValue) -> None:
         """A trial that is a job tells what became of it."""
-        try:
-            told = TrialNews.model_validate(only(news, "the signal trial_news"))
-        except (SweepError, ValidationError) as error:
-            workflow.logger.warning("somebody sends news of a trial that are none: %s", error)
-            return
-        if self._lane:
+        told = signalled(TrialNews, news, "the signal trial_news")
+        if told and self._lane:
             self._lane.tell(told)
 
     async def _search(self) -> SweepResult:
