@@ -97,7 +97,8 @@ class ExperimentOutput(Output["ExperimentHandle"]):
         if self._json:
             self._print({"experiment": name, **control.model_dump(mode="json")})
             return
-        shared = f" with the budget {budget_text(control.budget)}" if control.budget.is_limited else ""
+        is_shared = control.state == "running" and control.budget.is_limited
+        shared = f" with the budget {budget_text(control.budget)}" if is_shared else ""
         self._say(f"{name} {STATES[control.state]}{shared}")
         self._next(f"sweep resume {name}" if control.state == "paused" else f"sweep show {name}")
 
