@@ -14,6 +14,7 @@ from metta.sweep.client.connection import connect
 from metta.sweep.client.loop import call
 from metta.sweep.client.server import NAMESPACE, EmbeddedServer
 from metta.sweep.client.settings import Settings
+from metta.sweep.experiments import defaults
 from metta.sweep.worker.dev import stop_dev
 from tests.stores.weed import Weed, running_weed
 
@@ -27,13 +28,14 @@ COLOURS = ("FORCE_COLOR", "GITHUB_ACTIONS", "PY_COLORS")
 
 @pytest.fixture(autouse=True)
 def _alone(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing of this machine's settings, and none of the slots that other sweeps on it use."""
+    """Nothing of this machine's settings or of other tests' defaults, and none of the slots others use."""
     for name in list(os.environ):
         if name.startswith(("TEMPORAL_", "METTA_SWEEP_")) or name in COLOURS:
             monkeypatch.delenv(name)
     monkeypatch.setenv("TMPDIR", str(tmp_path_factory.mktemp("machine")))
     monkeypatch.setenv("TEMPORAL_CONFIG_FILE", os.devnull)
     monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(defaults, "_configured", {})  # by scripts that a test runs in this process, too
 
 
 @pytest.fixture

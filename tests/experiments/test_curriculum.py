@@ -1,6 +1,5 @@
 """Curricula in this process, and what is wrong with them before anything runs."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -46,11 +45,7 @@ from tests.experiments.curricula import (
 )
 from tests.stores.weed import BUCKET, Weed
 
-
-@pytest.fixture(autouse=True)
-def _in_a_project(project: Path) -> Iterator[None]:
-    yield
-    configure(metric=None, objective=None)
+pytestmark = pytest.mark.usefixtures("project")
 
 
 def tables(ctx: CurriculumContext) -> list[TrialTable]:

@@ -24,11 +24,6 @@ Configure: Any = configure
 """For mistakes that type checkers would find, too."""
 
 
-@pytest.fixture(autouse=True)
-def _nothing_configured(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(defaults, "_configured", {})
-
-
 def in_file(text: str) -> None:
     """Make it what the pyproject.toml of the current folder says of sweeps."""
     Path("pyproject.toml").write_text(f"[tool.metta-sweep]\n{text}\n", "utf-8")

@@ -19,7 +19,7 @@ from metta.sweep import (
 )
 from metta.sweep.contracts.failures import Failure
 from metta.sweep.contracts.trials import Observation
-from metta.sweep.experiments import Experiment, SweepContext, defaults
+from metta.sweep.experiments import Experiment, SweepContext
 from metta.sweep.experiments.base import Pipeline
 from metta.sweep.experiments.ready.context import Expectation
 from metta.sweep.pipeline.packing import Hashes, Packer
@@ -179,9 +179,7 @@ async def test_a_final_evaluation_tries_the_best_with_other_seeds_and_takes_the_
     assert (best.failed, found.current_phase) == (0, "final_evaluation")
 
 
-async def test_a_final_evaluation_tries_all_to_their_end_whatever_is_configured(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_a_final_evaluation_tries_all_to_their_end_whatever_is_configured() -> None:
     def diverging(trial: Trial) -> dict[str, float]:
         if trial.params["x"] > 0.9:
             raise ValueError("it diverges")
@@ -193,7 +191,6 @@ async def test_a_final_evaluation_tries_all_to_their_end_whatever_is_configured(
         search_space = SearchSpace({"x": Uniform(0, 1)})
         objective = diverging
 
-    monkeypatch.setattr(defaults, "_configured", {})
     configure(scheduler=ASHAScheduler(max_epochs=9), max_failures=2)
     tried = [Observation(Trial({"x": x}, -1), {"height": x}) for x in (0.95, 0.8, 0.4)]
     found = await Diverging().final_evaluation(n_seeds=6)(SweepContext(observations=tried, metric="height"))

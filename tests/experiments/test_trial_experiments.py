@@ -249,7 +249,4 @@ def test_schedulers_that_need_no_reports_are_taken() -> None:
 
 def test_an_experiment_may_be_the_default_objective(project: Path) -> None:
     configure(objective=Fit, metric="loss")
-    try:
-        assert len(SweepExperiment(search_space=RATE).run(2, debug=True).trials) == 2
-    finally:
-        configure(objective=None, metric=None)
+    assert len(SweepExperiment(search_space=RATE).run(2, debug=True).trials) == 2

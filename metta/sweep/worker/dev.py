@@ -44,10 +44,15 @@ def run_dev(settings: Settings, console: Console, as_json: bool = False) -> None
         " --input-file FILE\n"
         "Ctrl-C ends the worker; `sweep dev --stop` ends everything."
     )
-    console.print(json.dumps(where) if as_json else text, highlight=False, soft_wrap=True, markup=False)
     sys.path.insert(0, str(Path.cwd()))  # where `python -m` looks for modules, too; a command does not
+
+    async def serving() -> None:
+        # said in the loop, which knows what to do with a Ctrl-C; one while a loop is made leaves half a loop
+        console.print(json.dumps(where) if as_json else text, highlight=False, soft_wrap=True, markup=False)
+        await serve(settings, QUEUE, code_here())
+
     with server.attended():
-        asyncio.run(serve(settings, QUEUE, code_here()))
+        asyncio.run(serving())
 
 
 def stop_dev(settings: Settings, console: Console, as_json: bool = False) -> None:
