@@ -155,8 +155,8 @@ def test_an_experiment_from_beginning_to_end(refine: Path, call: Caller) -> None
     shown = call.json("show", "refine")
     assert (shown["experiment"], shown["state"], shown["ended"]) == ("refine", "finished", 2)
     assert [row["stage"] for row in shown["rows"]] == ["begin", "end"]
-    assert call.printed("show").splitlines()[1].split() == ["refine", "finished", "2"]
-    assert [row["experiment"] for row in call.json("show")] == ["refine"]
+    assert call.printed("ls").splitlines()[1].split() == ["refine", "finished", "2"]
+    assert [row["experiment"] for row in call.json("ls")] == ["refine"]
 
     taken = call("run", "refine.py")
     assert (taken.returncode, taken.stdout) == (2, "")

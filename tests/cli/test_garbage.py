@@ -31,8 +31,8 @@ def test_it_shows_what_it_would_delete_and_deletes_it_when_it_is_told_to(
     assert files(store.root) == before
     *deleted, empty, where, following = call.printed("gc", "--delete").splitlines()
     assert deleted == [header, *rows]
-    assert (where, following) == (f"deleted from {store.root}", "next: sweep show")
-    assert call.printed("gc").splitlines() == [f"nothing to delete in {store.root}", "next: sweep show"]
+    assert (where, following) == (f"deleted from {store.root}", "next: sweep ls")
+    assert call.printed("gc").splitlines() == [f"nothing to delete in {store.root}", "next: sweep ls"]
 
 
 def test_the_next_command_repeats_what_was_asked_for(call: Caller, store: FileStore) -> None:

@@ -92,8 +92,8 @@ def test_an_unknown_sweep_is_told_with_the_nearest_name(project: Path, call: Cal
 
 
 def test_a_project_without_sweeps_says_how_to_begin(project: Path, call: Caller) -> None:
-    assert call("show").stdout == "no sweeps yet\nnext: sweep run FILE\n"
-    assert call("show", "--json").stdout == "[]\n"
+    assert call("ls").stdout == "no sweeps yet\nnext: sweep run FILE\n"
+    assert call("ls", "--json").stdout == "[]\n"
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_a_damaged_ledger_is_told_with_line_and_cure_and_hides_no_other(project:
     lines = ledger.read_bytes().splitlines(keepends=True)
     ledger.write_bytes(b"".join([lines[0], lines[1].replace(b'"', b"'", 1), *lines[2:]]))
     told = f"error: {ledger}, line 2 (byte {len(lines[0])}) is damaged: its checksum does not match"
-    one, all_ = call("show", "damaged"), call("show")
+    one, all_ = call("show", "damaged"), call("ls")
     again = call("run", "mine.py", "--name", "damaged", "--resume")
     for done in (one, all_, again):
         assert done.returncode == 1

@@ -77,7 +77,7 @@ def test_what_runs_within_is_a_tree_and_a_stage_runs_again_with_what_it_gave(
     trials = [sweep["progress"]["counts"]["started"] for sweep in inner["within"]]
     assert (inner["experiment"], sorted(trials)) == ("outer/second/inner", [3, 5])
     assert "within it: 4; `sweep show outer --tree` shows them" in call.printed("show", "outer")
-    overview = call.printed("show").splitlines()
+    overview = call.printed("ls").splitlines()
     assert [line.split()[0] for line in overview] == ["experiment", "outer", "next:"]
 
     again = call("replay", "outer", "--stage", "second")
@@ -90,7 +90,7 @@ def test_a_tree_is_of_something(script: Path, call: Caller) -> None:
     refused = call("show", "--tree")
     assert (refused.returncode, refused.stderr) == (
         2,
-        "error: --tree: say of which sweep or experiment: sweep show NAME --tree\n",
+        "error: Missing argument 'NAME'; see sweep show --help\n",
     )
     unknown = call("show", "outre", "--tree")
     assert (unknown.returncode, unknown.stderr) == (1, "error: there is no sweep 'outre' here\n")

@@ -42,11 +42,11 @@ def test_a_sweep_from_beginning_to_end(project: Path, call: Caller) -> None:
     )
     again = call.json("run", "mine.py", "--resume", "--budget", "4")
     assert again["progress"]["counts"]["started"] == 4
-    assert [line.split()[:3] for line in call.printed("show").splitlines()[:2]] == [
+    assert [line.split()[:3] for line in call.printed("ls").splitlines()[:2]] == [
         ["sweep", "state", "trials"],
         ["digits", "finished", "4"],
     ]
-    assert [row["sweep"] for row in call.json("show")] == ["digits"]
+    assert [row["sweep"] for row in call.json("ls")] == ["digits"]
     for command in (("budget", "digits", "9"), ("stop", "digits")):
         over = call(*command)
         assert (over.returncode, over.stdout) == (1, "")

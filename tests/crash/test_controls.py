@@ -29,7 +29,7 @@ def test_a_stop_that_the_worker_did_not_live_to_hear_of(here: Project) -> None:
     handle.stop()
     kill(*here.workers("stopped"))
     started = evidence.table().counts.started
-    here.sweep("show")
+    here.sweep("ls")
     assert reason(evidence) == "stopped"
     assert evidence.table().counts.started == started, "nothing new begins after a stop"
     evidence.assert_nothing_done_again()
@@ -47,7 +47,7 @@ def test_a_budget_lowered_while_no_worker_lives(here: Project, undisturbed: Stor
         await workflow.signal("set_budget", FEW)  # an update would need a worker
 
     call(lowered())
-    here.sweep("show")
+    here.sweep("ls")
     assert reason(evidence) == "budget"
     evidence.assert_complete(FEW)
     assert evidence.story() == undisturbed[:FEW]
@@ -78,7 +78,7 @@ def test_time_without_a_worker_is_not_counted(here: Project) -> None:
     evidence = here.evidence("timed")
     evidence.wait_for(3 * STEPS)
     kill(*here.workers("timed"))
-    here.sweep("show")
+    here.sweep("ls")
     assert reason(evidence) == "time"
     first, second = (event.at for event in evidence.events() if isinstance(event, Opened))
     table = evidence.table()
@@ -94,7 +94,7 @@ def test_a_worker_killed_after_its_last_record(here: Project, undisturbed: Story
     evidence = here.evidence("over")
     evidence.wait_for_end()
     kill(*here.workers("over"))
-    here.sweep("show")
+    here.sweep("ls")
     assert handle.result().progress.counts.completed == FEW
     evidence.assert_complete(FEW)
     assert evidence.story() == undisturbed[:FEW]

@@ -36,7 +36,7 @@ def test_a_stopped_project_goes_on_and_leaves_no_process_behind(here: Project) -
     here.sweep("dev", "--stop")
     assert leftovers(here.folder) == [], "children of trials included"
     before = evidence.recorded()
-    here.sweep("show")
+    here.sweep("ls")
     evidence.wait_for_end()
     evidence.assert_kept(before)
     evidence.assert_complete(BUDGET)

@@ -112,7 +112,7 @@ def test_the_server_and_the_workers_of_five_sweeps_twice(
         sweeps[-1].wait_for(sweeps[-1].reports() + STEPS)
         kill(*here.server(), *here.workers(*(evidence.name for evidence in sweeps)))
         before += [(evidence, evidence.recorded()) for evidence in sweeps]
-        here.sweep("show")
+        here.sweep("ls")
     for evidence in sweeps:
         assert_undisturbed(evidence, undisturbed_halving(BUDGET))
     for evidence, recorded in before:

@@ -61,7 +61,7 @@ def test_everything_at_once_as_when_the_machine_fails(here: Project, undisturbed
         kill(*everybody, *here.minder())
         client.communicate()
     before = evidence.recorded()
-    here.sweep("show")
+    here.sweep("ls")
     evidence.wait_for_end()
     evidence.assert_kept(before)
     evidence.assert_complete(BUDGET)

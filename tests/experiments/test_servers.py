@@ -47,11 +47,11 @@ def test_without_the_program_the_extra_is_named(project: Path, tmp_path: Path) -
     assert done.returncode == 1
     assert 'pip install "metta-sweep[embedded]"' in done.stderr
     # what was never started is not set going by the next command either
-    sweeps = subprocess.run([python, "-c", SHOW], env=environment, capture_output=True, text=True, timeout=50)
+    sweeps = subprocess.run([python, "-c", LIST], env=environment, capture_output=True, text=True, timeout=50)
     assert (sweeps.returncode, sweeps.stdout.splitlines()[0]) == (0, "no sweeps yet")
 
 
-SHOW = "from metta.sweep.cli.main import main; main(['show'])"
+LIST = "from metta.sweep.cli.main import main; main(['ls'])"
 
 
 def test_a_taken_port_is_told_with_the_cure(project: Path) -> None:

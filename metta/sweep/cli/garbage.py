@@ -35,7 +35,7 @@ class GarbageOutput(Printer):
             given = [*names, *([] if older_than == "1d" else ["--older-than", older_than])]
             self._next(shlex.join(["sweep", "gc", *given, "--delete"]))
         else:
-            self._next("sweep show")
+            self._next("sweep ls")
 
 
 def age_from(text: str) -> timedelta:

@@ -1,0 +1,81 @@
+"""The application: what all commands share, and how a mistake is told."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from metta.sweep.cli.tracebacks import script_line
+from metta.sweep.contracts.errors import DefinitionError, StageFailed, SweepError, SweepFailed
+
+if TYPE_CHECKING:
+    from metta.sweep.cli.output import Output
+    from metta.sweep.client.attaching import AnyHandle
+    from metta.sweep.client.handle import SweepHandle
+
+app = typer.Typer(
+    name="sweep",
+    help="Sweeps on Temporal that survive kill -9.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+RUN, LOOK, CHANGE, SERVE = "Run", "Look", "Change what runs", "Serve and tidy up"
+"""Titles of the commands' groups in the help."""
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", help="Name of the sweep or experiment.", show_default=False)
+]
+
+
+def sweep_of(name: str) -> "SweepHandle":
+    """The handle of a sweep.
+
+    Raises:
+        DefinitionError: When an experiment is called so.
+    """
+    from metta.sweep.client.attaching import handle_of
+    from metta.sweep.client.handle import SweepHandle
+
+    handle = handle_of(name)
+    if not isinstance(handle, SweepHandle):
+        raise DefinitionError(["it is an experiment; only sweeps have trials to count"], name)
+    return handle
+
+
+def output_of(handle: "AnyHandle", json: bool) -> "Output[Any]":
+    """What is said of a sweep or experiment."""
+    from metta.sweep.cli.experiments import ExperimentOutput
+    from metta.sweep.cli.sweeps import SweepOutput
+    from metta.sweep.client.handle import SweepHandle
+
+    return SweepOutput(json) if isinstance(handle, SweepHandle) else ExperimentOutput(json)
+
+
+def watched(handle: "AnyHandle", json: bool) -> int:
+    """Follow a sweep or experiment to its end, and print that."""
+    output = output_of(handle, json)
+    try:
+        output.followed(handle)
+    except (DefinitionError, StageFailed, SweepFailed) as error:
+        complain(error)
+        output.brief(handle)
+        return code_of(error)
+    return 0
+
+
+def code_of(error: SweepError) -> int:
+    """The exit code for an error: 2 for wrong usage, 1 for what failed."""
+    return 2 if isinstance(error, DefinitionError) else 1
+
+
+def complain(error: object, code: int = 1) -> int:
+    """Say what is wrong.
+
+    Returns:
+        The exit code, as it was given.
+    """
+    typer.secho(f"error: {error}", err=True, fg="red")
+    if isinstance(error, BaseException) and (where := script_line(error)):
+        typer.secho(f"  at {where}", err=True)
+    return code

@@ -1,0 +1,46 @@
+"""Commands that serve, and tidy up."""
+
+from typing import Annotated
+
+import typer
+
+from metta.sweep.cli.app import SERVE, Json, app, complain
+
+
+@app.command(rich_help_panel=SERVE)
+def dev(
+    stop: Annotated[
+        bool, typer.Option("--stop", help="Stop the server and all workers of this project.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Run a server, its UI and a worker for this project until Ctrl-C."""
+    from metta.sweep.client.consoles import console_of
+    from metta.sweep.client.settings import Settings
+    from metta.sweep.worker.dev import run_dev, stop_dev
+
+    (stop_dev if stop else run_dev)(Settings.load(), console_of(), json)
+
+
+@app.command(rich_help_panel=SERVE)
+def gc(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME]...", help="Sweeps and experiments to look at; without any, all."),
+    ] = None,
+    delete: Annotated[bool, typer.Option("--delete", help="Delete it; else it is only shown.")] = False,
+    older_than: Annotated[
+        str,
+        typer.Option(
+            metavar="TIME", help="Age of values, blobs and drafts that may go: 90m, 12h, 7d; at least 1h."
+        ),
+    ] = "1d",
+    json: Json = False,
+) -> int:
+    """Show what nobody needs any more in this project's store, or delete it."""
+    from metta.sweep.cli.garbage import GarbageOutput, age_from
+    from metta.sweep.client.sweeps import Sweeps
+
+    found = Sweeps().gc(*(names or ()), delete=delete, older_than=age_from(older_than))
+    GarbageOutput(json).shown(found, names or (), older_than)
+    return max([complain(problem) for problem in found.problems], default=0)

@@ -1,0 +1,90 @@
+"""Commands that change what runs."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from metta.sweep.cli.app import CHANGE, Json, Name, app, output_of, sweep_of
+from metta.sweep.contracts.errors import DefinitionError
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
+
+
+@app.command(rich_help_panel=CHANGE)
+def budget(
+    name: Name,
+    trials: Annotated[
+        int | None, typer.Argument(metavar="[TRIALS]", help="Trials to start in all.", show_default=False)
+    ] = None,
+    hours: Annotated[float | None, typer.Option(help="Time it may run, in hours.")] = None,
+    seconds: Annotated[float | None, typer.Option(help="Time it may run, in seconds.")] = None,
+    target: Annotated[float | None, typer.Option(help="Value that is good enough.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Steps that all trials together may train.")] = None,
+    cost: Annotated[float | None, typer.Option(help="What all trials together may cost.")] = None,
+    json: Json = False,
+) -> None:
+    """Change the budget of a running sweep or experiment; limits that are not given stay."""
+    from metta.sweep.client.attaching import handle_of
+    from metta.sweep.contracts.budgets import budget_from
+
+    limits = {
+        "trials": trials,
+        "hours": hours,
+        "seconds": seconds,
+        "target": target,
+        "epochs": epochs,
+        "cost": cost,
+    }
+    given: dict[str, JsonValue] = {key: value for key, value in limits.items() if value is not None}
+    if not given:
+        options = ", ".join(f"--{name}" for name in limits if name != "trials")
+        raise DefinitionError([f"give a number of trials, or one of {options}"], "the budget")
+    wanted = budget_from(given)
+    output_of(handle := handle_of(name), json).control(name, handle.set_budget(wanted))
+
+
+@app.command(rich_help_panel=CHANGE)
+def concurrency(
+    name: Name,
+    trials: Annotated[
+        int, typer.Argument(help="Trials at the same time; 0 leaves it to scheduler and executor.")
+    ],
+    json: Json = False,
+) -> None:
+    """Change how many trials of a running sweep may run at the same time."""
+    output_of(handle := sweep_of(name), json).control(name, handle.set_concurrency(trials or None))
+
+
+@app.command(rich_help_panel=CHANGE)
+def pause(
+    name: Name,
+    now: Annotated[
+        bool, typer.Option("--now", help="Interrupt running trials; they go on from their checkpoints.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Start nothing new until it is resumed; paused time is not counted."""
+    from metta.sweep.client.attaching import handle_of
+
+    handle = handle_of(name)
+    control = sweep_of(name).pause(now) if now else handle.pause()
+    output_of(handle, json).control(name, control)
+
+
+@app.command(rich_help_panel=CHANGE)
+def resume(name: Name, json: Json = False) -> None:
+    """Go on with what is paused."""
+    from metta.sweep.client.attaching import handle_of
+
+    handle = handle_of(name)
+    output_of(handle, json).control(name, handle.resume())
+
+
+@app.command(rich_help_panel=CHANGE)
+def stop(name: Name, json: Json = False) -> None:
+    """End it: running trials stop, running stages come to their end; everything recorded stays."""
+    from metta.sweep.client.attaching import handle_of
+
+    handle = handle_of(name)
+    output_of(handle, json).control(name, handle.stop())
