@@ -70,7 +70,7 @@ class ExperimentHandle(Run[ExperimentResult]):
 
     def status_of(self, stages: Stages) -> ExperimentStatus:
         """The same, for those who have read the log already."""
-        return call(self._status(stages))
+        return call(self.standing(stages))
 
     def set_budget(self, budget: Budget | int) -> ExperimentControl:
         """Change what all sweeps within it may spend together; limits that are not given stay.
@@ -171,11 +171,17 @@ class ExperimentHandle(Run[ExperimentResult]):
         """All experiments that are recorded."""
         return self._store.experiment_names()
 
-    async def _status(self, stages: Stages) -> ExperimentStatus:
-        state = await self._state_of(stages.state, stages.began is not None)
+    async def standing(self, stages: Stages, is_running: bool | None = None) -> ExperimentStatus:
+        """What ``status`` tells, by its log.
+
+        Args:
+            stages: What the log says.
+            is_running: Whether it is listed as running, so that it is not asked itself; None without a list.
+        """
+        state = await self._state_of(stages.state, stages.began is not None, is_running)
         if state is None:
             raise self._unknown()
-        if state == "running" and (told := await self._asked(ExperimentStatus)):
+        if state == "running" and is_running is None and (told := await self._asked(ExperimentStatus)):
             return told
         status = stages.status(state)
         if state == "failed" and not stages.finished:  # it failed before it could record why

@@ -12,6 +12,7 @@ from metta.sweep.contracts.budgets import Budget, Control, budget_from
 from metta.sweep.contracts.errors import DefinitionError
 from metta.sweep.contracts.sweeps import SweepResult, SweepState, SweepStatus
 from metta.sweep.stores.base import Ledger
+from metta.sweep.stores.snapshots import Brief, brief_of
 from metta.sweep.stores.trials import TrialTable
 
 
@@ -40,11 +41,11 @@ class SweepHandle(Run[SweepResult]):
             SweepNotFound: When neither knows it.
             ServerError: When the server does not answer.
         """
-        return self.status_of(table_of(self.ledger))
+        return call(self.standing(brief_of(self.ledger)))
 
     def status_of(self, table: TrialTable) -> SweepStatus:
         """The same, for those who have folded the ledger already."""
-        return call(self._status(table))
+        return call(self.standing(Brief.of(table)))
 
     def set_budget(self, budget: Budget | int) -> Control:
         """Change the limits that are given; the others stay, and None lifts one.
@@ -149,20 +150,26 @@ class SweepHandle(Run[SweepResult]):
         await self.finished()
         return await asyncio.to_thread(table_of, self.ledger)
 
-    async def _status(self, table: TrialTable) -> SweepStatus:
+    async def standing(self, brief: Brief, is_running: bool | None = None) -> SweepStatus:
+        """What ``status`` tells, by its ledger in brief.
+
+        Args:
+            brief: What the ledger says.
+            is_running: Whether it is listed as running; None when there is no list.
+        """
         recorded: SweepState | None = None
-        if table.finish:
-            recorded = "failed" if table.finish.reason == "failed" else "finished"
-        state = await self._state_of(recorded, table.spec is not None)
+        if brief.finish:
+            recorded = "failed" if brief.finish.reason == "failed" else "finished"
+        state = await self._state_of(recorded, brief.has_begun, is_running)
         if state is None:
             raise self._unknown()
-        notice = table.finish.message if table.finish else ""
+        notice = brief.finish.message if brief.finish else ""
         if state == "failed" and not notice:  # it failed before it could record why
             notice = await self._why_failed()
         return SweepStatus(
-            state=table.control.state if state == "running" else state,
-            progress=table.progress(),
-            control=table.control,
-            reason=table.finish.reason if table.finish else "",
+            state=brief.control.state if state == "running" else state,
+            progress=brief.progress,
+            control=brief.control,
+            reason=brief.finish.reason if brief.finish else "",
             notice=notice,
         )

@@ -1,7 +1,8 @@
 """Leaderboards: the best trials as a table that stays legible, however many parameters there are."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -17,7 +18,8 @@ CELL = 20
 GAP = 2
 
 
-class Column(NamedTuple):
+@dataclass(frozen=True)
+class Column:
     """One column: its title, its cells, whether they stand at its right edge, and are never cut."""
 
     title: str
@@ -25,7 +27,7 @@ class Column(NamedTuple):
     right: bool = False
     whole: bool = False
 
-    @property
+    @cached_property
     def width(self) -> int:
         """Characters it takes."""
         return max(map(cell_len, (self.title, *self.cells)))
@@ -92,7 +94,7 @@ def _cut(column: Column) -> Column:
         return column
     title = column.title if len(column.title) <= CELL else f"…{column.title[1 - CELL :]}"
     cells = [cell if len(cell) <= CELL else f"{cell[: CELL - 1]}…" for cell in column.cells]
-    return column._replace(title=title, cells=cells)
+    return replace(column, title=title, cells=cells)
 
 
 def _fitting(columns: Sequence[Column], width: int) -> Sequence[Column]:

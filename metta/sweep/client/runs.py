@@ -177,13 +177,18 @@ class Run(ABC, Generic[ResultT]):
                 raise _silent(error) from error
             return None
 
-    async def _state_of(self, recorded: SweepState | None, has_begun: bool) -> SweepState | None:
+    async def _state_of(
+        self, recorded: SweepState | None, has_begun: bool, is_running: bool | None
+    ) -> SweepState | None:
         """What it does, as Temporal tells it; None when nobody knows it.
 
         Args:
             recorded: How its record says that it has ended; None when it has not.
             has_begun: Whether anything of it is recorded.
+            is_running: Whether a list says that it runs, which may be a moment old; None when there is none.
         """
+        if is_running is (recorded is None):  # both say the same
+            return recorded or "running"
         if self._settings.is_embedded and not self.ui and (recorded or not has_begun):
             return recorded  # what runs has a server: none is started only to hear that nothing does
         if description := await self.described():

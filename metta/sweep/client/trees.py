@@ -4,10 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from metta.sweep.client.attaching import AnyHandle, handle_of
-from metta.sweep.client.handle import SweepHandle
-from metta.sweep.client.results import table_of
 from metta.sweep.client.settings import Settings
-from metta.sweep.client.stages import stages_of
 from metta.sweep.contracts.experiments import ExperimentStatus
 from metta.sweep.contracts.nested import below, parents_of
 from metta.sweep.contracts.sweeps import SweepStatus
@@ -46,8 +43,8 @@ def tree_of(handle: AnyHandle, settings: Settings | None = None) -> Tree:
     """
     settings = settings or Settings.load()
     within = within_of(handle.name, settings)
-    trees = {name: Tree(name, _status_of(handle_of(name, settings))) for name in within}
-    root = trees[handle.name] = Tree(handle.name, _status_of(handle))
+    trees = {name: Tree(name, handle_of(name, settings).status()) for name in within}
+    root = trees[handle.name] = Tree(handle.name, handle.status())
     for name, parent in parents_of(within, [handle.name, *within]).items():
         trees[parent].children.append(trees[name])
     return root
@@ -57,9 +54,3 @@ def within_of(name: str, settings: Settings) -> Sequence[str]:
     """Names of all that is recorded within something."""
     store = settings.store
     return below(name, [*store.names(), *store.experiment_names()])
-
-
-def _status_of(handle: AnyHandle) -> SweepStatus | ExperimentStatus:
-    if isinstance(handle, SweepHandle):
-        return handle.status_of(table_of(handle.ledger))
-    return handle.status_of(stages_of(handle.log))

@@ -10,7 +10,7 @@ from metta.sweep.client.server import EmbeddedServer
 from metta.sweep.client.starts import Starts
 from metta.sweep.contracts.errors import ServerError
 
-QUERY = "ExecutionStatus = 'Running' AND WorkflowType IN ('Sweep', 'Experiment', 'Trial')"
+QUERY = "ExecutionStatus = 'Running' AND WorkflowType IN ('Sweep', 'Experiment'{})"
 
 
 class Underway(NamedTuple):
@@ -33,11 +33,12 @@ class Underway(NamedTuple):
         return any("/".join(parts[:n]) in self.names for n in range(1, len(parts) + 1))
 
 
-async def underway(starts: Starts) -> Underway:
+async def underway(starts: Starts, trials: bool = True) -> Underway:
     """Ask Temporal what runs; what is launched counts as running in any case.
 
     Args:
         starts: Of the project.
+        trials: Whether it is asked for trials, too, which may be many.
     """
     names = set(starts.launches.unfinished())
     if starts.settings.is_embedded and not EmbeddedServer(starts.settings.home / "server").exists():
@@ -45,7 +46,8 @@ async def underway(starts: Starts) -> Underway:
     since = inf
     try:
         client = await starts.client()
-        async for found in client.list_workflows(QUERY, rpc_timeout=RPC_TIMEOUT):
+        query = QUERY.format(", 'Trial'" if trials else "")
+        async for found in client.list_workflows(query, rpc_timeout=RPC_TIMEOUT):
             names.add(found.id.rpartition("/trial-")[0] or found.id)
             since = min(since, found.start_time.timestamp())
     except (OSError, RPCError, ServerError) as error:

@@ -23,6 +23,7 @@ from metta.sweep.search.endings import interrupting, interruption, natural_end, 
 from metta.sweep.search.retries import retries
 from metta.sweep.search.telling import checked, result_of, trial_of
 from metta.sweep.stores.base import Ledger
+from metta.sweep.stores.snapshots import Snapshots
 from metta.sweep.stores.trials import TrialTable
 
 DecisionT = TypeVar("DecisionT", bound=Decision)
@@ -80,6 +81,7 @@ class Search:
         self._clock = clock
         self._prior = prior
         self._epoch = 0
+        self._snapshots = Snapshots(ledger)
         self.table, self._is_stale = TrialTable(), False
         self._rebuild()
 
@@ -230,6 +232,7 @@ class Search:
             if chunk.events or chunk.decisions or (chunk.asks and not self.optimizer.stateless):
                 self.ledger.commit(chunk)
                 self.head, self.ledger_id = chunk.n, self.ledger_id or chunk.writer
+                self._snapshots.keep(self.table, chunk.n)
         except StoreError as error:
             if not isinstance(error, ChunkTaken):
                 with suppress(StoreError):  # else it is done before anything else is decided

@@ -59,6 +59,25 @@ class Log(ABC, Generic[LineT]):
 class Ledger(Log[Chunk]):
     """The source of truth of a sweep."""
 
+    @abstractmethod
+    def keep_snapshot(self, n: int, data: bytes) -> None:
+        """Keep what the ledger says up to a chunk, in whatever form, until another snapshot takes its place.
+
+        Args:
+            n: Number of the chunk that was committed here last; nothing is kept when others follow it.
+            data: The snapshot; it may be lost in a crash of the machine, as it can be made again.
+
+        Raises:
+            StoreError: When it cannot be written.
+        """
+
+    @abstractmethod
+    def snapshot(self) -> bytes | None:
+        """The snapshot that was kept last of this very ledger; None when there is none.
+
+        Reading behind its chunk is then as cheap as if all before had been read here.
+        """
+
 
 class OutcomeLog(Log[Line]):
     """The source of truth of an experiment."""

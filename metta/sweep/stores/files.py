@@ -1,9 +1,7 @@
 """The artifact store on a file system: ledgers, folders of attempts, and functions by value."""
 
-import os
 from hashlib import sha256
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from urllib.parse import quote, unquote
 
 from metta.sweep.contracts.errors import DefinitionError
@@ -11,7 +9,7 @@ from metta.sweep.contracts.shelves import Folder
 from metta.sweep.stores.additions import adding, renewed
 from metta.sweep.stores.base import Store
 from metta.sweep.stores.data import DataStore
-from metta.sweep.stores.ledgers import FileLedger, sync_folder, told
+from metta.sweep.stores.ledgers import FileLedger, sync_folder, told, write_whole
 from metta.sweep.stores.outcomes import FileOutcomeLog
 from metta.sweep.stores.workplaces import FileWorkplace
 
@@ -27,7 +25,7 @@ class FileStore(Store):
 
     ::
 
-        <root>/sweeps/<id>/ledger.jsonl
+        <root>/sweeps/<id>/ledger.jsonl, snapshot.jsonl
         <root>/sweeps/<id>/trials/<n>/seg-<k>/try-<a>/
         <root>/experiments/<name>/outcomes.jsonl
         <root>/values/<hash>.pkl
@@ -156,13 +154,5 @@ def ignore_in(folder: Path) -> None:
 
 def write_durably(path: Path, data: bytes) -> None:
     """Write a file so that after any crash there is all of it or nothing."""
-    with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", delete=False) as file:
-        try:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-            Path(file.name).replace(path)
-        except BaseException:
-            Path(file.name).unlink()
-            raise
+    write_whole(path, data, sync=True)
     sync_folder(path.parent)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from fcntl import LOCK_EX, LOCK_UN, flock
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from zlib import crc32
 
 from pydantic import ValidationError
@@ -18,6 +19,14 @@ from metta.sweep.stores.base import Ledger, LineT, Log
 
 CRC_BYTES = len(',"crc":"00000000"}\n')
 READ_BYTES = 1 << 20
+
+SNAPSHOT = "snapshot.jsonl"
+
+MODE = 0o644
+"""Others may read what is recorded, if they may look into the folder."""
+
+EDGE = 256
+"""So many bytes at either end tell one ledger from another: the name of a chunk's writer stands there."""
 
 FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 
@@ -167,6 +176,39 @@ class FileLedger(FileLog[Chunk], Ledger):
 
     model = Chunk
 
+    def keep_snapshot(self, n: int, data: bytes) -> None:
+        """Keep a snapshot in a file beside the ledger; its first line tells where it belongs."""
+        if n + 1 != self._lines:  # somebody else has written behind it
+            return
+        offset = self._offset
+        with told(self._beside, "written"):
+            place = f"{n} {offset} {self._fingerprint(offset)} {crc32(data):08x}\n"
+            write_whole(self._beside, place.encode() + data, sync=False)
+
+    def snapshot(self) -> bytes | None:
+        """See ``Ledger.snapshot``."""
+        with told(self._beside, "read"):
+            try:
+                place, _, data = self._beside.read_bytes().partition(b"\n")
+                n, offset, fingerprint, crc = place.decode().split()
+                # it is of a ledger that is gone, or the machine crashed before all of it was written
+                if (fingerprint, crc) != (self._fingerprint(int(offset)), f"{crc32(data):08x}"):
+                    return None
+            except (FileNotFoundError, ValueError):
+                return None
+        self._read = int(n) + 1, int(offset)
+        return data
+
+    @property
+    def _beside(self) -> Path:
+        return self._path.with_name(SNAPSHOT)
+
+    def _fingerprint(self, offset: int) -> str:
+        """What only this ledger has at its beginning, and before an offset."""
+        with self._path.open("rb") as file:
+            begin, end = (os.pread(file.fileno(), EDGE, at) for at in (0, max(0, offset - EDGE)))
+        return f"{crc32(end, crc32(begin)):08x}"
+
 
 class Damage(Exception):
     """A line is not what was written; says why."""
@@ -238,7 +280,7 @@ def _lines(file: int, number: int, offset: int) -> Iterator[tuple[int, int, byte
 
 def _opened(path: Path) -> int:
     path.parent.mkdir(parents=True, exist_ok=True)
-    file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, MODE)
     try:
         # or a crash of the machine could lose the name of what was synced; always, because who made
         # the file may have died before this
@@ -248,6 +290,27 @@ def _opened(path: Path) -> int:
         os.close(file)
         raise
     return file
+
+
+def write_whole(path: Path, data: bytes, *, sync: bool) -> None:
+    """Write a file so that others find all of it or nothing.
+
+    Args:
+        path: The file.
+        data: Its content.
+        sync: Whether that holds after a crash of the machine, too.
+    """
+    with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", delete=False) as file:
+        try:
+            os.fchmod(file.fileno(), MODE)  # that of temporary files is private
+            file.write(data)
+            file.flush()
+            if sync:
+                os.fsync(file.fileno())
+            Path(file.name).replace(path)
+        except BaseException:
+            Path(file.name).unlink()
+            raise
 
 
 def sync_folder(folder: Path) -> None:

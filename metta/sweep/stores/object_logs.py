@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
+from zlib import crc32
 
 from metta.sweep.contracts.chunks import Chunk
 from metta.sweep.contracts.errors import ChunkTaken, LedgerCorrupt, StoreError
@@ -14,6 +15,8 @@ from metta.sweep.stores.objects import PAGE, Objects
 from metta.sweep.stores.segments import CHUNKS, FAN, SEGMENTS, Run, Segments, chunk_key, lines_of
 
 log = logging.getLogger(__name__)
+
+SNAPSHOT = "snapshot.jsonl"
 
 MERGE_S = 30.0
 """Merging that takes longer is left alone when a log is closed: it can end anywhere."""
@@ -160,6 +163,23 @@ class S3Ledger(ObjectLog[Chunk], Ledger):
     """The ledger of a sweep."""
 
     model = Chunk
+
+    def keep_snapshot(self, n: int, data: bytes) -> None:
+        """Keep a snapshot in an object beside the chunks."""
+        self._objects.put(SNAPSHOT, f"{n} {self._fingerprint()}\n".encode() + data)
+
+    def snapshot(self) -> bytes | None:
+        """See ``Ledger.snapshot``."""
+        place, _, data = (self._objects.get(SNAPSHOT) or b"").partition(b"\n")
+        n, _, fingerprint = place.decode("ascii", "replace").partition(" ")
+        if not n.isdigit() or fingerprint != self._fingerprint():  # of a ledger that is gone
+            return None
+        self._known = int(n) + 1
+        return data
+
+    def _fingerprint(self) -> str:
+        """What only this ledger has."""
+        return f"{crc32(self._objects.get(chunk_key(0)) or b''):08x}"
 
 
 class S3OutcomeLog(ObjectLog[Line], OutcomeLog):

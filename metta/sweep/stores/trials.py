@@ -2,9 +2,9 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from heapq import heapify, heappop, heappush, merge
+from heapq import merge
 from itertools import islice
-from typing import TypeAlias, assert_never
+from typing import assert_never
 
 from metta.sweep.contracts.budgets import Control
 from metta.sweep.contracts.chunks import Chunk
@@ -29,12 +29,10 @@ from metta.sweep.contracts.metrics import BARE, Objective
 from metta.sweep.contracts.records import SUPERSEDED, TrialRecord
 from metta.sweep.contracts.sweeps import Counts, Progress, Row, SweepSpec, TrialStatus
 from metta.sweep.contracts.wording import left_out_text, restarted_text
+from metta.sweep.stores.rankings import Failures, Rank, Ranking
 
 TOP = 20
 """So many trials go into a progress report; all of them stand in the ledger."""
-
-Rank: TypeAlias = tuple[float, int]
-"""Value, turned round where more is better, and number of a trial: the lower the better."""
 
 
 class TrialTable:
@@ -69,7 +67,7 @@ class TrialTable:
         self._failed_attempts: Counter[str] = Counter()
         self._retried = 0
         self._versions: dict[str, int] = {}
-        self._ranks: list[Rank] = []  # a heap of those that do not run; outdated ones are dropped at its top
+        self.ranking, self.failures = Ranking(), Failures()
         for chunk in chunks:
             self.apply_chunk(chunk)
 
@@ -140,8 +138,7 @@ class TrialTable:
             record.metrics = self._named(record.metrics)
         known = (self.objective.metric,) if self.objective else self._first_metrics()
         self.objective = Objective.resolve(spec.metric, spec.goal, known)
-        self._ranks = [rank for r in self.records if not r.running and (rank := self._rank(r))]
-        heapify(self._ranks)
+        self.ranking = Ranking(rank for r in self.records if not r.running and (rank := self.rank(r)))
 
     def _take_control(self, control: Control) -> None:
         """What people want now; revokes the end."""
@@ -221,6 +218,8 @@ class TrialTable:
     def _become(self, record: TrialRecord, status: TrialStatus) -> None:
         self._counts[record.status] -= 1
         self._counts[status] += 1
+        if record.status == "failed" and record.failure:
+            self.failures.drop(record.failure)
         record.status = status
         if status == "running":
             self.running[record.number] = record
@@ -228,13 +227,15 @@ class TrialTable:
         self.running.pop(record.number, None)
         if status != "paused":
             record.history = []
-        if status != "failed":
+        if status == "failed" and record.failure:
+            self.failures.add(record.failure)
+        else:
             record.failure = None
             # a trial that is stopped because nothing succeeds is no success
             if record.metrics and (status == "completed" or not self.has_only_failed):
                 self.succeeded = True
-            if rank := self._rank(record):
-                heappush(self._ranks, rank)
+            if rank := self.rank(record):
+                self.ranking.add(rank)
 
     # --- decisions ---
 
@@ -330,7 +331,7 @@ class TrialTable:
 
     def loss(self, record: TrialRecord) -> float | None:
         """The same, turned round where more is better: the smaller one is better."""
-        rank = self._rank(record)
+        rank = self.rank(record)
         return rank[0] if rank else None
 
     def leaderboard(self, limit: int | None = TOP) -> list[Row]:
@@ -361,35 +362,29 @@ class TrialTable:
 
     def commonest_failure(self) -> Failure | None:
         """The failure that most of the failed trials share, with the first one's traceback."""
-        failures = [r.failure for r in self.records if r.status == "failed" and r.failure]
-        counted = Counter((f.kind, f.message) for f in failures)
-        common = counted.most_common(1)
-        return next((f for f in failures if (f.kind, f.message) == common[0][0]), None) if common else None
+        return next((counted.failure for counted in self.failures.commonest(1)), None)
+
+    def ranks(self, limit: int) -> list[Rank]:
+        """The ranks of the best trials that do not run, best first."""
+        return self.ranking.best(limit, self._is_current)
+
+    def rank(self, record: TrialRecord) -> Rank | None:
+        """Where a trial stands, or None when it failed or has no value."""
+        value = self.value(record)
+        if value is None or self.objective is None or record.status == "failed":
+            return None
+        return (-value if self.objective.goal == "maximize" else value, record.number)
 
     def _first_metrics(self) -> dict[str, float]:
         return next((r.metrics for r in self.records if r.metrics), {})
 
     def _ranked(self, limit: int) -> list[TrialRecord]:
         """The best trials, best first, without sorting all of them."""
-        running = sorted(rank for r in self.running.values() if (rank := self._rank(r)))
-        ranks = merge(self._ranked_ended(limit), running)
+        running = sorted(rank for r in self.running.values() if (rank := self.rank(r)))
+        ranks = merge(self.ranks(limit), running)
         return [self.records[number] for _, number in islice(ranks, limit)]
 
-    def _ranked_ended(self, limit: int) -> list[Rank]:
-        best: list[Rank] = []
-        while self._ranks and len(best) < limit:
-            rank = heappop(self._ranks)
-            record = self.records[rank[1]]
-            # outdated: it runs again, has another value by now, or stands here twice
-            if not record.running and self._rank(record) == rank and rank not in best[-1:]:
-                best.append(rank)
-        for rank in best:
-            heappush(self._ranks, rank)
-        return best
-
-    def _rank(self, record: TrialRecord) -> Rank | None:
-        """Where a trial stands, or None when it failed or has no value."""
-        value = self.value(record)
-        if value is None or self.objective is None or record.status == "failed":
-            return None
-        return (-value if self.objective.goal == "maximize" else value, record.number)
+    def _is_current(self, rank: Rank) -> bool:
+        """Whether it is not outdated: its trial runs again, or has another value by now."""
+        record = self.records[rank[1]]
+        return not record.running and self.rank(record) == rank
