@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="sweep",
     help="Sweeps on Temporal that survive kill -9.",
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 
@@ -23,8 +22,22 @@ RUN, LOOK, CHANGE, SERVE = "Run", "Look", "Change what runs", "Serve and tidy up
 """Titles of the commands' groups in the help."""
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+
+
+def _names(incomplete: str) -> list[str]:
+    """Names that begin like this, for completion in shells."""
+    from metta.sweep.client.settings import Settings
+
+    store = Settings.load().store
+    names = [*store.names(), *store.experiment_names()]
+    return [name for name in names if name.startswith(incomplete)]
+
+
 Name = Annotated[
-    str, typer.Argument(metavar="NAME", help="Name of the sweep or experiment.", show_default=False)
+    str,
+    typer.Argument(
+        metavar="NAME", help="Name of the sweep or experiment.", show_default=False, autocompletion=_names
+    ),
 ]
 
 

@@ -1,7 +1,6 @@
 """Commands that show what is recorded."""
 
-from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -12,15 +11,24 @@ from metta.sweep.cli.app import (
     app,
     complain,
     output_of,
+    sweep_of,
 )
-from metta.sweep.cli.output import Overview
-from metta.sweep.contracts.errors import DefinitionError, StoreError
+from metta.sweep.contracts.errors import DefinitionError
 
 
 @app.command(rich_help_panel=LOOK)
 def ls(json: Json = False) -> int:
     """List all sweeps and experiments of this project, the newest first."""
-    return _overview(json)
+    from metta.sweep.cli.overview import Overview
+    from metta.sweep.client.listing import listed
+    from metta.sweep.client.loop import call
+    from metta.sweep.client.starts import Starts
+
+    found = call(listed(Starts()))
+    Overview(json).show(found)
+    if found.doubt:
+        complain(f"what is shown is what was recorded; nobody can tell what runs: {found.doubt}")
+    return max([bool(found.doubt), *map(complain, found.damaged)])
 
 
 @app.command(rich_help_panel=LOOK)
@@ -38,6 +46,64 @@ def show(
         TreeOutput(json).shown(handle)
     else:
         output_of(handle, json).shown(handle)
+
+
+@app.command(rich_help_panel=LOOK)
+def watch(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME]...", help="Sweeps and experiments; without any, all."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Show how all stand, in place, until those that are named are over; Ctrl-C only ends the looking."""
+    from metta.sweep.cli.overview import Overview
+    from metta.sweep.client.starts import Starts
+
+    Overview(json).watch(Starts(), names or [])
+
+
+@app.command(rich_help_panel=LOOK)
+def trials(
+    name: Name,
+    number: Annotated[
+        int | None, typer.Argument(metavar="[NUMBER]", help="All about this one.", show_default=False)
+    ] = None,
+    status: Annotated[
+        list[str] | None, typer.Option(metavar="STATE", help="Only those that are failed, running ...")
+    ] = None,
+    best: Annotated[bool, typer.Option("--best", help="The best ones first; else the latest last.")] = False,
+    limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="So many at most; 0 means all.")] = 50,
+    json: Json = False,
+) -> None:
+    """List trials of a sweep, or show one with its reports and its failure."""
+    from metta.sweep.cli.trials import TrialOutput
+
+    if number is None:
+        TrialOutput(json).listed(sweep_of(name), status or (), best, limit)
+    elif status or best:
+        raise DefinitionError(["they choose among trials, and one is given"], "--status and --best")
+    else:
+        TrialOutput(json).shown(sweep_of(name), number)
+
+
+@app.command(rich_help_panel=LOOK)
+def logs(
+    name: Name,
+    what: Annotated[
+        str, typer.Argument(metavar="TRIAL|STAGE", help="Number of a trial, or a stage of an experiment.")
+    ],
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Wait for more, until nothing can come.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Print what a trial has printed, in all its attempts, or a stage of an experiment."""
+    from metta.sweep.cli.logs import LogOutput
+    from metta.sweep.client.attaching import handle_of
+    from metta.sweep.client.settings import Settings
+
+    LogOutput(json).shown(handle_of(name), Settings.load().store, what, follow)
 
 
 @app.command(rich_help_panel=LOOK)
@@ -84,37 +150,3 @@ def diff(
     from metta.sweep.client.settings import Settings
 
     DiffOutput(json).compared(compared(Settings.of_stores().store, name, other))
-
-
-def _overview(json: bool) -> int:
-    from metta.sweep.client.experiments import Experiments
-    from metta.sweep.client.results import table_of
-    from metta.sweep.client.stages import stages_of
-    from metta.sweep.client.sweeps import Sweeps
-
-    damaged: list[StoreError] = []
-    sweeps = _statuses(_outermost(Sweeps().handles()), lambda handle: table_of(handle.ledger), damaged)
-    experiments = _statuses(
-        _outermost(Experiments().handles()), lambda handle: stages_of(handle.log), damaged
-    )
-    Overview(json).show(sweeps, experiments)
-    return max([complain(error) for error in damaged], default=0)
-
-
-def _outermost(handles: Sequence[Any]) -> list[Any]:
-    """Without those that run within others, which are shown with these."""
-    return [handle for handle in handles if "/" not in handle.name]
-
-
-def _statuses(
-    handles: Sequence[Any], read: Callable[[Any], Any], damaged: list[StoreError]
-) -> dict[str, Any]:
-    """How each stands, by name, the newest first; those that cannot be read are put aside."""
-    found: list[tuple[float, str, Any]] = []
-    for handle in handles:
-        try:
-            known = read(handle)
-            found.append((known.at or 0.0, handle.name, handle.status_of(known)))
-        except StoreError as error:  # the others can be shown all the same
-            damaged.append(error)
-    return {name: status for _, name, status in sorted(found, key=lambda item: item[:2], reverse=True)}

@@ -11,10 +11,10 @@ from rich.text import Text
 from metta.sweep.cli.output import Output
 from metta.sweep.client.leaderboards import Column, leaderboard
 from metta.sweep.client.live import best_text, counts_text, failures_text
-from metta.sweep.client.results import table_of
 from metta.sweep.contracts.budgets import Control
 from metta.sweep.contracts.sweeps import Progress, SweepStatus
 from metta.sweep.contracts.wording import budget_text
+from metta.sweep.stores.snapshots import overview_of
 from metta.sweep.stores.trials import TrialTable
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class SweepOutput(Output["SweepHandle"]):
 
     def shown(self, handle: "SweepHandle") -> None:
         """Where a sweep stands, its best trials, and what to do next."""
-        table = table_of(handle.ledger)
+        table, _ = overview_of(handle.ledger)
         status = handle.status_of(table)
         if self._json:
             self._print_status(handle, status)

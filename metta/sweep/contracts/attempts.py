@@ -7,6 +7,12 @@ from pydantic import JsonValue
 from metta.sweep.contracts.models import Wire
 from metta.sweep.contracts.trials import Resources
 
+LOG = "log.txt"
+"""File in an attempt's folder, for what it prints."""
+
+LOGS = "logs"
+"""Folder in that of an experiment, with a file for what each of its stages prints."""
+
 
 class AttemptKey(NamedTuple):
     """Which attempt: the name under which its effects are told apart."""

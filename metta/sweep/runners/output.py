@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import BinaryIO
 from uuid import uuid4
 
-from metta.sweep.contracts.attempts import Attempt
+from metta.sweep.contracts.attempts import LOG, Attempt
 from metta.sweep.runners.failures import TRACEBACK_CHARS
-
-LOG = "log.txt"
 
 READ_BYTES = 1 << 16
 """As much as a pipe holds, so that one read gets all that was written before."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from time import time
 from typing import NoReturn
 
+from metta.sweep.contracts.attempts import LOGS
 from metta.sweep.contracts.changes import changes_since
 from metta.sweep.contracts.errors import (
     DefinitionChanged,
@@ -59,8 +60,6 @@ from metta.sweep.stages.restarts import restart
 from metta.sweep.stages.waits import NOBODY, Nest
 from metta.sweep.stores.base import Store
 from metta.sweep.stores.outcomes import Outcomes
-
-LOGS = "logs"
 
 CROWD = 16
 """So many stages of one depth may wait for nested runs, each with a process, beside those that run code."""

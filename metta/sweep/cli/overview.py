@@ -1,0 +1,168 @@
+"""What the command says of all that a project has."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import islice
+from time import process_time, sleep
+from typing import Any, TypeVar
+
+from rich.console import Group
+from rich.live import Live
+from rich.text import Text
+
+from metta.sweep.cli.output import Printer
+from metta.sweep.client.leaderboards import Column, Columns
+from metta.sweep.client.listing import Listing, listed
+from metta.sweep.client.live import is_live
+from metta.sweep.client.loop import call
+from metta.sweep.client.starts import Starts
+from metta.sweep.contracts.errors import StoreAway
+from metta.sweep.contracts.experiments import ExperimentStatus
+from metta.sweep.contracts.sweeps import SweepStatus
+from metta.sweep.contracts.wording import duration_text, value_text
+
+StatusT = TypeVar("StatusT")
+
+ROWS = 20
+"""So many of each kind are shown where they are to fit on a screen."""
+
+ENDS = ("finished", "failed", "cancelled")
+
+LOOK_S = 1.0
+
+SHARE = 1 / 25
+"""So much of a core it may take to look, however much there is to be seen."""
+
+
+class Overview(Printer):
+    """Prints how all stand."""
+
+    def show(self, listing: Listing) -> None:
+        """All sweeps and experiments, the newest first."""
+        if self._json:
+            self._print([*_plain(listing)])
+            return
+        if not listing.names:
+            self._say("no sweeps yet")
+            self._next("sweep run FILE")
+            return
+        self._say(_tables(listing))
+        self._next(f"sweep show {listing.names[0]}")
+
+    def watch(self, starts: Starts, names: list[str]) -> None:
+        """Show it in place, or a line for each that has changed, until all that is named is over.
+
+        Args:
+            starts: Of the project.
+            names: What is looked at; none means everything, and it ends with Ctrl-C.
+
+        Raises:
+            SweepNotFound: When a name is unknown.
+        """
+        with self._shows() as show:
+            for _ in _moments():
+                try:
+                    listing = call(listed(starts, names))
+                except StoreAway as error:  # what runs waits for it, too
+                    print(f"note: {error}", file=sys.stderr)
+                    continue
+                show(listing)
+                if names and all(status.state in ENDS for status in listing.statuses):
+                    break
+        if not self._json:
+            self._next(f"sweep show {names[0]}" if names else "sweep ls")
+
+    @contextmanager
+    def _shows(self) -> Iterator[Callable[[Listing], None]]:
+        if self._json or not is_live(self._console):
+            said: dict[str, str] = {}
+            yield lambda listing: self._changes(listing, said)
+            return
+        with Live(console=self._console, auto_refresh=False) as live:
+            yield lambda listing: live.update(_tables(listing, ROWS), refresh=True)
+
+    def _changes(self, listing: Listing, said: dict[str, str]) -> None:
+        """Say of each what has changed since it was said."""
+        for plain in _plain(listing):
+            name = plain.get("sweep") or plain["experiment"]
+            told = json.dumps(plain) if self._json else _line(plain)
+            if said.get(name) != told:
+                said[name] = told
+                print(told, flush=True)
+
+
+def _moments() -> Iterator[None]:
+    """When to look: now, and again after a while; the longer looking takes, the more rarely."""
+    while True:
+        began = process_time()
+        yield
+        sleep(max(LOOK_S, (process_time() - began) / SHARE))
+
+
+def _plain(listing: Listing) -> Iterator[dict[str, Any]]:
+    for name, sweep in listing.sweeps.items():
+        yield {"sweep": name, **sweep.model_dump(mode="json")}
+    for name, experiment in listing.experiments.items():
+        yield {"experiment": name, **experiment.model_dump(mode="json")}
+
+
+def _line(plain: Mapping[str, Any]) -> str:
+    """One of them in one line."""
+    if "experiment" in plain:
+        return f"{plain['experiment']}: {plain['state']}, {plain['ended']} stages"
+    progress = plain["progress"]
+    counts = {name: n for name, n in progress["counts"].items() if n}
+    told = ", ".join(f"{n} {name}" for name, n in counts.items()) or "no trials yet"
+    best = (
+        f", best {progress['metric']} {value_text(progress['best'][0]['value'])}" if progress["best"] else ""
+    )
+    return f"{plain['sweep']}: {plain['state']}, {told}{best}"
+
+
+def _tables(listing: Listing, limit: int | None = None) -> Group:
+    """Sweeps and experiments below one another, and how many are not shown."""
+    sweeps, experiments = _first(listing.sweeps, limit), _first(listing.experiments, limit)
+    parts: list[Columns | Text] = [_table_of_sweeps(sweeps)] if sweeps else []
+    parts += [Text()] if sweeps and experiments else []
+    parts += [_table_of_experiments(experiments)] if experiments else []
+    if left := len(listing.names) - len(sweeps) - len(experiments):
+        parts.append(Text(f"not shown: {left} older ones; `sweep ls` lists all", style="dim"))
+    return Group(*parts)
+
+
+def _first(statuses: Mapping[str, StatusT], limit: int | None) -> dict[str, StatusT]:
+    return dict(islice(statuses.items(), limit))
+
+
+def _table_of_sweeps(statuses: Mapping[str, SweepStatus]) -> Columns:
+    progress = [status.progress for status in statuses.values()]
+    return Columns(
+        [
+            Column("sweep", list(statuses)),
+            Column("state", [status.state for status in statuses.values()]),
+            Column("trials", [_trials(status) for status in statuses.values()], right=True),
+            Column("running", [str(p.counts.running or "-") for p in progress], right=True),
+            Column("failed", [str(p.counts.failed or "-") for p in progress], right=True),
+            Column("time", [duration_text(p.elapsed_s) for p in progress], right=True),
+            Column("best", [value_text(p.best[0].value) if p.best else "-" for p in progress], right=True),
+            Column("metric", [p.metric or "-" for p in progress]),
+        ]
+    )
+
+
+def _trials(status: SweepStatus) -> str:
+    """How many were started, of how many that may be."""
+    limit = status.control.budget.trials
+    return f"{status.progress.counts.started}" + (f"/{limit}" if limit else "")
+
+
+def _table_of_experiments(statuses: Mapping[str, ExperimentStatus]) -> Columns:
+    return Columns(
+        [
+            Column("experiment", list(statuses)),
+            Column("state", [status.state for status in statuses.values()]),
+            Column("stages", [str(status.ended) for status in statuses.values()], right=True),
+        ]
+    )

@@ -1,0 +1,126 @@
+"""Logs: what trials and stages have printed."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+
+from metta.sweep.client.experiment_handle import ExperimentHandle
+from metta.sweep.client.handle import SweepHandle
+from metta.sweep.client.stages import Stages
+from metta.sweep.contracts.attempts import LOG, LOGS, AttemptKey
+from metta.sweep.contracts.errors import DefinitionError, nearest
+from metta.sweep.stores.base import Store
+from metta.sweep.stores.trials import TrialTable
+
+
+class Printed(ABC):
+    """What is printed under one name, read on with each call."""
+
+    @abstractmethod
+    def more(self) -> Iterator[tuple[str, bytes]]:
+        """What was printed since the last call: of which attempt, and the bytes.
+
+        Raises:
+            StoreError: When it cannot be read.
+        """
+
+    @property
+    @abstractmethod
+    def is_over(self) -> bool:
+        """Whether nothing more can come, as of the last call."""
+
+
+class TrialLog(Printed):
+    """What all attempts of a trial print, one after the other.
+
+    Args:
+        handle: The sweep.
+        store: Where it is recorded.
+        trial: Number of the trial.
+
+    Raises:
+        DefinitionError: When there is no such trial.
+    """
+
+    def __init__(self, handle: SweepHandle, store: Store, trial: int) -> None:
+        self._ledger, self._last = handle.ledger, -1
+        self._workplace = store.workplace(handle.sweep_id)
+        self._table, self._trial = TrialTable(), trial
+        self._attempts: list[AttemptKey] = []
+        self._read = 0  # bytes of the first of them
+        self._read_on()
+        if not self._attempts:
+            started = len(self._table.records)
+            known = f"0 to {started - 1}" if started else "none so far"
+            raise DefinitionError([f"there is no trial {trial}; its trials are {known}"], handle.sweep_id)
+
+    def more(self) -> Iterator[tuple[str, bytes]]:
+        """See ``Printed.more``."""
+        self._read_on()
+        while True:
+            attempt = self._attempts[0]
+            data = self._workplace.part(f"{attempt}/{LOG}", self._read, None)
+            self._read += len(data)
+            if data:
+                yield f"trial {attempt.trial}, segment {attempt.segment}, attempt {attempt.attempt}", data
+            if len(self._attempts) == 1:
+                return
+            del self._attempts[0]
+            self._read = 0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the trial has ended, or the sweep."""
+        status = self._table.records[self._trial].status
+        return self._table.finish is not None or status not in ("running", "paused")
+
+    def _read_on(self) -> None:
+        for chunk in self._ledger.read(self._last):
+            self._table.apply_chunk(chunk)
+            self._last = chunk.n
+            if self._trial < len(self._table.records):
+                key = self._table.records[self._trial].key
+                self._attempts += [key] if key not in self._attempts[-1:] else []
+
+
+class StageLog(Printed):
+    """What a stage of an experiment prints, in all its turns and attempts.
+
+    Args:
+        handle: The experiment.
+        store: Where it is recorded.
+        stage: Path of the stage, without turns.
+
+    Raises:
+        DefinitionError: When nothing was printed under that name.
+    """
+
+    def __init__(self, handle: ExperimentHandle, store: Store, stage: str) -> None:
+        self._stages = Stages(handle.log)
+        folder = store.experiment_folder(handle.name) / LOGS
+        self._path, self._stage, self._read = folder / f"{stage}.txt", stage, 0
+        if not self._path.is_file():
+            files = (file for file in folder.rglob("*.txt") if not file.name.startswith("@"))  # of the engine
+            names = sorted(_stage_of(file, folder) for file in files)
+            known = f"{nearest(stage, names)}; stages that did: {', '.join(names) or 'none'}"
+            problem = f"no stage {stage!r} has printed anything on this machine{known}"
+            raise DefinitionError([problem], handle.name)
+
+    def more(self) -> Iterator[tuple[str, bytes]]:
+        """See ``Printed.more``."""
+        self._stages.update()
+        with self._path.open("rb") as file:
+            file.seek(self._read)
+            data = file.read()
+        self._read += len(data)
+        if data:
+            yield f"stage {self._stage}", data
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the experiment has ended."""
+        return self._stages.finished is not None
+
+
+def _stage_of(file: Path, folder: Path) -> str:
+    return file.relative_to(folder).with_suffix("").as_posix()
