@@ -222,7 +222,9 @@ class Run(ABC, Generic[ResultT]):
             )
             return answer
         except WorkflowUpdateFailedError as error:
-            raise DefinitionError([str(error.cause)], name) from None
+            cause = error.cause
+            problem = cause.message if isinstance(cause, ApplicationError) else str(cause)
+            raise DefinitionError([problem], name) from None
         except RPCTimeoutOrCancelledError as error:
             raise ServerError(
                 f"no worker of {self.name} answers yet; `sweep attach {self.name}` brings one,"
