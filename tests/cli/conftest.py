@@ -6,8 +6,10 @@ import sys
 from typing import Any
 
 import pytest
+from jsonschema import validate
 
 from metta.sweep.cli.main import main
+from tests.docs.references import schema_of
 
 
 class Caller:
@@ -36,8 +38,20 @@ class Caller:
         return done.stdout
 
     def json(self, *arguments: str) -> Any:
-        """What a command prints for machines when it succeeds."""
-        return json.loads(self.printed(*arguments, "--json"))
+        """What a command prints for machines when it succeeds, which has the shape that is documented."""
+        plain = json.loads(self.printed(*arguments, "--json"))
+        validate(plain, closed(schema_of(arguments[0])))
+        return plain
+
+
+def closed(schema: Any) -> Any:
+    """A schema that takes no fields but those it names; others may have more of them."""
+    if isinstance(schema, list):
+        return [closed(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    more = {"additionalProperties": False} if "properties" in schema else {}
+    return {**more, **{name: closed(part) for name, part in schema.items()}}
 
 
 @pytest.fixture

@@ -44,7 +44,7 @@ def test_a_sweep_from_beginning_to_end(project: Path, call: Caller) -> None:
     assert again["progress"]["counts"]["started"] == 4
     assert [line.split()[:3] for line in call.printed("ls").splitlines()[:2]] == [
         ["sweep", "state", "trials"],
-        ["digits", "finished", "4"],
+        ["digits", "finished", "4/4"],
     ]
     assert [row["sweep"] for row in call.json("ls")] == ["digits"]
     for command in (("budget", "digits", "9"), ("stop", "digits")):

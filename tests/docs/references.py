@@ -5,6 +5,7 @@ The page of the command comes from Typer's own generator, that of the Python int
 
 import importlib
 import inspect
+import json
 import re
 import subprocess
 import sys
@@ -13,6 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import griffe
+from pydantic import TypeAdapter
+
+from metta.sweep.cli.shapes import SHAPES
 
 ROOT = Path(__file__).parents[2]
 
@@ -61,6 +65,16 @@ def interface_page() -> str:
         search_paths=[str(ROOT)],
     )
     return MADE.format("the docstrings") + "\n".join([HEAD, *_sections(package)])
+
+
+def schemas_page() -> str:
+    """What commands print with ``--json``, as JSON Schema."""
+    return json.dumps({command: schema_of(command) for command in SHAPES}, indent=1) + "\n"
+
+
+def schema_of(command: str) -> Any:
+    """The JSON Schema of what a command prints with ``--json``."""
+    return TypeAdapter(SHAPES[command]).json_schema(mode="serialization")
 
 
 def _sections(package: Any) -> Iterator[str]:
@@ -148,7 +162,7 @@ def _item(head: str, part: Any) -> str:
     return f"- {head}: " + " ".join(part.description.split())
 
 
-PAGES = {"command.md": command_page, "python.md": interface_page}
+PAGES = {"command.md": command_page, "python.md": interface_page, "output.json": schemas_page}
 
 if __name__ == "__main__":
     for name, page in PAGES.items():

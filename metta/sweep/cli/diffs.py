@@ -35,7 +35,7 @@ class DiffOutput(Printer):
     def compared(self, comparison: ExperimentComparison | SweepComparison) -> None:
         """Print it."""
         if self._json:
-            self._print(comparison.model_dump(mode="json"))
+            self._print(comparison)
         elif isinstance(comparison, SweepComparison):
             self._sweeps(comparison)
         else:

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from rich.text import Text
 
 from metta.sweep.cli.output import Output
+from metta.sweep.cli.shapes import ExperimentChanged, ExperimentShown, Given
 from metta.sweep.client.settings import Settings
 from metta.sweep.client.stage_lines import table_of_rows
 from metta.sweep.client.stages import Stages, all_rows, stages_of
@@ -83,8 +84,8 @@ class ExperimentOutput(Output["ExperimentHandle"]):
     def value(self, value: Any, packed: Value | None, handle: "ExperimentHandle | None" = None) -> None:
         """What an experiment gave, alone on standard output; what to do next stands elsewhere."""
         if self._json:
-            name = {"experiment": handle.name, "ui": handle.ui} if handle else {}
-            self._print({**name, "value": packed.model_dump(mode="json") if packed else None})
+            name, ui = (handle.name, handle.ui) if handle else ("", "")
+            self._print(Given(experiment=name, ui=ui, value=packed))
             return
         print(value if hasattr(value, "summary") else pformat(value, sort_dicts=False))
         if handle:
@@ -95,7 +96,7 @@ class ExperimentOutput(Output["ExperimentHandle"]):
         """What is now wanted of it."""
         assert isinstance(control, ExperimentControl)
         if self._json:
-            self._print({"experiment": name, **control.model_dump(mode="json")})
+            self._print(ExperimentChanged(experiment=name, **dict(control)))
             return
         is_shared = control.state == "running" and control.budget.is_limited
         shared = f" with the budget {budget_text(control.budget)}" if is_shared else ""
@@ -103,7 +104,7 @@ class ExperimentOutput(Output["ExperimentHandle"]):
         self._next(f"sweep resume {name}" if control.state == "paused" else f"sweep show {name}")
 
     def _print_experiment(self, handle: "ExperimentHandle", status: ExperimentStatus) -> None:
-        self._print({"experiment": handle.name, "ui": handle.ui, **status.model_dump(mode="json")})
+        self._print(ExperimentShown(experiment=handle.name, ui=handle.ui, **dict(status)))
 
 
 def _what_next(handle: "ExperimentHandle", status: ExperimentStatus, stages: Stages) -> str:

@@ -22,7 +22,7 @@ class GarbageOutput(Printer):
     def shown(self, found: Collected, names: Sequence[str], older_than: str) -> None:
         """What there is of each kind, what was left and why, and what to do next."""
         if self._json:
-            self._print(found.model_dump(mode="json"))
+            self._print(found)
             return
         if found.count:
             self._say(_table_of(found))

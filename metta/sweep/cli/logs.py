@@ -1,6 +1,5 @@
 """What the command shows of what trials and stages print."""
 
-import json
 import sys
 from time import sleep
 from typing import TYPE_CHECKING
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from metta.sweep.cli.output import Printer
+from metta.sweep.cli.shapes import Piece
 from metta.sweep.client.experiment_handle import ExperimentHandle
 from metta.sweep.client.logs import Printed, StageLog, TrialLog
 from metta.sweep.contracts.errors import DefinitionError
@@ -51,7 +51,7 @@ class LogOutput(Printer):
 
     def _piece(self, source: str, data: bytes, is_new: bool) -> None:
         if self._json:
-            print(json.dumps({"source": source, "text": data.decode(errors="replace")}), flush=True)
+            self._print(Piece(source=source, text=data.decode(errors="replace")))
             return
         if is_new:  # beside the log, which may be for another program
             typer.echo(f"--- {source} ---", err=True)

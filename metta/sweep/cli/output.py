@@ -2,6 +2,7 @@
 
 import json
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel
@@ -31,8 +32,14 @@ class Printer:
     def _next(self, command: str, ui: str = "") -> None:
         self._say(Text(f"next: {command}" + (f"   UI: {ui}" if ui else ""), style="dim"))
 
-    def _print(self, data: object) -> None:
-        print(json.dumps(data))
+    def _print(self, shape: BaseModel | Sequence[BaseModel]) -> None:
+        """One line of JSON, of a shape that is documented."""
+        plain = (
+            shape.model_dump(mode="json")
+            if isinstance(shape, BaseModel)
+            else [each.model_dump(mode="json") for each in shape]
+        )
+        print(json.dumps(plain), flush=True)
 
 
 class Output(Printer, ABC, Generic[HandleT]):

@@ -1,18 +1,18 @@
 """What the command says of all that a project has."""
 
-import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import islice
 from time import process_time, sleep
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
 from metta.sweep.cli.output import Printer
+from metta.sweep.cli.shapes import ExperimentListed, SweepListed
 from metta.sweep.client.leaderboards import Column, Columns
 from metta.sweep.client.listing import Listing, listed
 from metta.sweep.client.live import is_live
@@ -42,7 +42,7 @@ class Overview(Printer):
     def show(self, listing: Listing) -> None:
         """All sweeps and experiments, the newest first."""
         if self._json:
-            self._print([*_plain(listing)])
+            self._print([*_shapes(listing)])
             return
         if not listing.names:
             self._say("no sweeps yet")
@@ -85,12 +85,15 @@ class Overview(Printer):
 
     def _changes(self, listing: Listing, said: dict[str, str]) -> None:
         """Say of each what has changed since it was said."""
-        for plain in _plain(listing):
-            name = plain.get("sweep") or plain["experiment"]
-            told = json.dumps(plain) if self._json else _line(plain)
-            if said.get(name) != told:
-                said[name] = told
-                print(told, flush=True)
+        for shape in _shapes(listing):
+            name = shape.sweep if isinstance(shape, SweepListed) else shape.experiment
+            if said.get(name) == (line := _line(shape)):
+                continue
+            said[name] = line
+            if self._json:
+                self._print(shape)
+            else:
+                print(line, flush=True)
 
 
 def _moments() -> Iterator[None]:
@@ -101,24 +104,21 @@ def _moments() -> Iterator[None]:
         sleep(max(LOOK_S, (process_time() - began) / SHARE))
 
 
-def _plain(listing: Listing) -> Iterator[dict[str, Any]]:
+def _shapes(listing: Listing) -> Iterator[SweepListed | ExperimentListed]:
     for name, sweep in listing.sweeps.items():
-        yield {"sweep": name, **sweep.model_dump(mode="json")}
+        yield SweepListed(sweep=name, **dict(sweep))
     for name, experiment in listing.experiments.items():
-        yield {"experiment": name, **experiment.model_dump(mode="json")}
+        yield ExperimentListed(experiment=name, **dict(experiment))
 
 
-def _line(plain: Mapping[str, Any]) -> str:
+def _line(shape: SweepListed | ExperimentListed) -> str:
     """One of them in one line."""
-    if "experiment" in plain:
-        return f"{plain['experiment']}: {plain['state']}, {plain['ended']} stages"
-    progress = plain["progress"]
-    counts = {name: n for name, n in progress["counts"].items() if n}
-    told = ", ".join(f"{n} {name}" for name, n in counts.items()) or "no trials yet"
-    best = (
-        f", best {progress['metric']} {value_text(progress['best'][0]['value'])}" if progress["best"] else ""
-    )
-    return f"{plain['sweep']}: {plain['state']}, {told}{best}"
+    if isinstance(shape, ExperimentListed):
+        return f"{shape.experiment}: {shape.state}, {shape.ended} stages"
+    progress = shape.progress
+    counts = ", ".join(f"{n} {name}" for name, n in progress.counts if n) or "no trials yet"
+    best = f", best {progress.metric} {value_text(progress.best[0].value)}" if progress.best else ""
+    return f"{shape.sweep}: {shape.state}, {counts}{best}"
 
 
 def _tables(listing: Listing, limit: int | None = None) -> Group:

@@ -6,6 +6,7 @@ from traceback import print_exception
 from rich.text import Text
 
 from metta.sweep.cli.output import Printer
+from metta.sweep.cli.shapes import StageShown
 from metta.sweep.client.leaderboards import Column, Columns
 from metta.sweep.stages.again import Again
 from metta.sweep.worker.replaying import Replayed
@@ -19,7 +20,7 @@ class ReplayOutput(Printer):
     def shown(self, replayed: Replayed) -> None:
         """Which of them would go another way, and what to do next."""
         if self._json:
-            self._print(replayed.model_dump(mode="json"))
+            self._print(replayed)
             return
         if replayed.retraced:
             self._retraced(replayed)
@@ -67,8 +68,10 @@ class ReplayOutput(Printer):
             The exit code.
         """
         if self._json:
-            told = {"stage": str(again.at), "value": repr(again.value), "fields": again.fields}
-            self._print({**told, "failure": again.failure and again.failure.failure.model_dump(mode="json")})
+            failure = again.failure and again.failure.failure
+            self._print(
+                StageShown(stage=str(again.at), value=repr(again.value), fields=again.fields, failure=failure)
+            )
         elif again.failure is None:
             self._say(f"{again.at} gave {again.value!r}")
             for name, value in again.fields.items():

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from rich.text import Text
 
 from metta.sweep.cli.output import Output
+from metta.sweep.cli.shapes import SweepChanged, SweepShown
 from metta.sweep.client.leaderboards import Column, leaderboard
 from metta.sweep.client.live import best_text, counts_text, failures_text
 from metta.sweep.contracts.budgets import Control
@@ -73,7 +74,7 @@ class SweepOutput(Output["SweepHandle"]):
         """What is now wanted of a sweep."""
         assert isinstance(control, Control)
         if self._json:
-            self._print({"sweep": name, **control.model_dump(mode="json")})
+            self._print(SweepChanged(sweep=name, **dict(control)))
             return
         states = {
             "running": f"goes on with the budget {budget_text(control.budget)}",
@@ -96,7 +97,7 @@ class SweepOutput(Output["SweepHandle"]):
                 self._say(f"{names.line(n)} {json.dumps(value)}")
 
     def _print_status(self, handle: "SweepHandle", status: SweepStatus) -> None:
-        self._print({"sweep": handle.sweep_id, "ui": handle.ui, **status.model_dump(mode="json")})
+        self._print(SweepShown(sweep=handle.sweep_id, ui=handle.ui, **dict(status)))
 
 
 def _limit_text(trials: int | None) -> str:

@@ -1,11 +1,11 @@
 """What the command shows of all that runs within an experiment."""
 
 from collections.abc import Iterator
-from typing import Any
 
 from rich.text import Text
 
 from metta.sweep.cli.output import Printer
+from metta.sweep.cli.shapes import ExperimentWithin, SweepWithin
 from metta.sweep.client.attaching import AnyHandle
 from metta.sweep.client.trees import Tree, tree_of
 from metta.sweep.contracts.sweeps import SweepStatus
@@ -21,7 +21,7 @@ class TreeOutput(Printer):
         """Everything within something, each with its state and how far it is."""
         tree = tree_of(handle)
         if self._json:
-            self._print(_plain(tree))
+            self._print(_shape(tree))
             return
         for line in _lines(tree, tree.name):  # not those of rich, which cuts them
             self._say(line)
@@ -63,7 +63,8 @@ def _progress(tree: Tree) -> str:
     return f"{status.progress.counts.started} trials{known}"
 
 
-def _plain(tree: Tree) -> dict[str, Any]:
-    kind = "sweep" if isinstance(tree.status, SweepStatus) else "experiment"
-    children = [_plain(child) for child in tree.children]
-    return {kind: tree.name, **tree.status.model_dump(mode="json"), "within": children}
+def _shape(tree: Tree) -> SweepWithin | ExperimentWithin:
+    within = tuple(map(_shape, tree.children))
+    if isinstance(tree.status, SweepStatus):
+        return SweepWithin(sweep=tree.name, within=within, **dict(tree.status))
+    return ExperimentWithin(experiment=tree.name, within=within, **dict(tree.status))

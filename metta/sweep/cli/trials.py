@@ -4,10 +4,10 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, get_args
 
-from pydantic import TypeAdapter
 from rich.text import Text
 
 from metta.sweep.cli.output import Printer
+from metta.sweep.cli.shapes import ReportShown, TrialListed, TrialShown
 from metta.sweep.client.leaderboards import Column, Columns
 from metta.sweep.client.live import counts_text
 from metta.sweep.client.results import table_of
@@ -22,11 +22,6 @@ if TYPE_CHECKING:
 
 REPORTS = 10
 """So many of the last reports of a trial are shown; machines get all."""
-
-FIELDS = {"number", "status", "params", "metrics", "step", "seed", "parent", "segment", "attempt"}
-FIELDS |= {"seconds", "checkpoint", "resources", "failure", "failed", "free"}
-
-_record = TypeAdapter(TrialRecord)
 
 
 class TrialOutput(Printer):
@@ -50,7 +45,7 @@ class TrialOutput(Printer):
         found = [record for record in records if not statuses or record.status in statuses]
         shown = found if not limit else found[:limit] if best else found[-limit:]
         if self._json:
-            self._print([_plain(record) for record in shown])
+            self._print([TrialListed(**_plain(record)) for record in shown])
             return
         self._say(counts_text(table, table.elapsed_s))
         if shown:
@@ -67,11 +62,11 @@ class TrialOutput(Printer):
         Raises:
             DefinitionError: When there is no such trial.
         """
-        table, reports = TrialTable(), list[dict[str, Any]]()
+        table, reports = TrialTable(), list[ReportShown]()
         for chunk in handle.ledger.read():
             table.apply_chunk(chunk)
             reports += [
-                {"step": event.step, "at": event.at, "metrics": event.metrics}
+                ReportShown(step=event.step, at=event.at, metrics=event.metrics)
                 for event in chunk.events
                 if event.type == "reported" and event.trial == number
             ]
@@ -80,7 +75,7 @@ class TrialOutput(Printer):
             raise DefinitionError([f"there is no trial {number}; its trials are {known}"], handle.sweep_id)
         record = table.records[number]
         if self._json:
-            self._print({**_plain(record), "reports": reports})
+            self._print(TrialShown(**_plain(record), reports=tuple(reports)))
             return
         self._told(record)
         self._params(record)
@@ -123,8 +118,7 @@ def _check(statuses: Sequence[str]) -> None:
 
 
 def _plain(record: TrialRecord) -> dict[str, Any]:
-    plain: dict[str, Any] = _record.dump_python(record, mode="json", include=FIELDS)
-    return plain
+    return {name: getattr(record, name) for name in TrialListed.model_fields}
 
 
 def _table_of(records: Sequence[TrialRecord], table: TrialTable) -> Columns:
@@ -145,12 +139,11 @@ def _table_of(records: Sequence[TrialRecord], table: TrialTable) -> Columns:
     )
 
 
-def _table_of_reports(reports: Sequence[dict[str, Any]]) -> Columns:
-    names = dict.fromkeys(name for report in reports for name in report["metrics"])
-    columns = [Column("step", [str(report["step"]) for report in reports], right=True)]
+def _table_of_reports(reports: Sequence[ReportShown]) -> Columns:
+    names = dict.fromkeys(name for report in reports for name in report.metrics)
+    columns = [Column("step", [str(report.step) for report in reports], right=True)]
     columns += [
-        Column(name, [_value(report["metrics"].get(name)) for report in reports], right=True)
-        for name in names
+        Column(name, [_value(report.metrics.get(name)) for report in reports], right=True) for name in names
     ]
     return Columns(columns)
 
