@@ -1,5 +1,6 @@
 """Commands that show what is recorded."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -150,3 +151,28 @@ def diff(
     from metta.sweep.client.settings import Settings
 
     DiffOutput(json).compared(compared(Settings.of_stores().store, name, other))
+
+
+@app.command(rich_help_panel=LOOK)
+def export(
+    name: Name,
+    format: Annotated[
+        str | None,
+        typer.Option(metavar="csv|jsonl|parquet", help="What is written; else the file's ending says it."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to; else to standard output.")
+    ] = None,
+    reports: Annotated[
+        bool, typer.Option("--reports", help="One row for each report, instead of each trial.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there already.")] = False,
+    json: Json = False,
+) -> int:
+    """Write the trials of a sweep, or the stages of an experiment, as CSV, JSON Lines or Parquet."""
+    from metta.sweep.cli.exports import ExportOutput
+    from metta.sweep.client.settings import Settings
+    from metta.sweep.report.exports import Export
+
+    export = Export(Settings.of_stores().store, name, reports)
+    return ExportOutput(json).exported(export, format, output, force)

@@ -171,6 +171,11 @@ class ExperimentHandle(Run[ExperimentResult]):
         """All experiments that are recorded."""
         return self._store.experiment_names()
 
+    def _repr_html_(self) -> str:
+        from metta.sweep.report.cards import experiment_card
+
+        return experiment_card(self)
+
     async def standing(self, stages: Stages, is_running: bool | None = None) -> ExperimentStatus:
         """What ``status`` tells, by its log.
 

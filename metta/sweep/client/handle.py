@@ -146,6 +146,11 @@ class SweepHandle(Run[SweepResult]):
         """All sweeps that are recorded."""
         return self._store.names()
 
+    def _repr_html_(self) -> str:
+        from metta.sweep.report.cards import sweep_card
+
+        return sweep_card(self)
+
     async def _ended(self) -> TrialTable:
         await self.finished()
         return await asyncio.to_thread(table_of, self.ledger)

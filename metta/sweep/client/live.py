@@ -156,7 +156,7 @@ def summary_of(table: TrialTable, elapsed_s: float) -> str:
 
 def counts_text(table: TrialTable, elapsed_s: float) -> str:
     """How many trials, and what became of them."""
-    counts, trials = _counts(table), table.control.budget.trials
+    counts, trials = counts_of(table), table.control.budget.trials
     told = {name: n for name, n in counts.model_dump().items() if n and name != "started"}
     ended = ", ".join(f"{n} {name}" for name, n in told.items())
     of = f" of {trials}" if trials else ""
@@ -164,7 +164,7 @@ def counts_text(table: TrialTable, elapsed_s: float) -> str:
     return f"{counts.started}{of} {what} in {duration_text(elapsed_s)}" + (f": {ended}" if ended else "")
 
 
-def _counts(table: TrialTable) -> Counts:
+def counts_of(table: TrialTable) -> Counts:
     """What is to be tried again after a pause counts as running in the table, and as paused for people."""
     counts = table.counts
     if table.control.pause != "now":

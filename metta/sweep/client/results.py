@@ -2,7 +2,7 @@
 
 from asyncio import wrap_future
 from collections.abc import Callable, Coroutine, Generator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from metta.sweep.client.loop import call, submit
 from metta.sweep.contracts.errors import SweepFailed, SweepNotFound
@@ -12,6 +12,10 @@ from metta.sweep.contracts.wording import value_text
 from metta.sweep.stores.base import Ledger
 from metta.sweep.stores.trials import TrialTable
 from metta.sweep.stores.urls import store_of
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+    from plotly.graph_objects import Figure
 
 
 class Results:
@@ -128,6 +132,39 @@ class Results:
     def leaderboard(self, limit: int | None = 20) -> list[Row]:
         """The best trials, best first; None for all of them."""
         return self.table.leaderboard(limit)
+
+    def to_dataframe(self) -> "DataFrame":
+        """All trials as a table of pandas', one row each.
+
+        Columns are ``trial``, ``status``, ``value`` (of the metric that counts; missing for a trial that
+        failed), ``metrics.<name>``, ``step``, ``params.<name>`` (missing where it is not active),
+        ``seconds``, ``cost``, ``seed``, ``segment``, ``attempt``, ``failed_attempts``, ``parent``,
+        ``failure.kind``, ``failure.message`` and ``checkpoint``.
+
+        Raises:
+            DefinitionError: When pandas is not installed.
+        """
+        from metta.sweep.report.frames import trial_frame
+
+        return trial_frame(self.table)
+
+    def plot(self, kind: str = "history") -> "Figure":
+        """A picture of the sweep as a figure of plotly's.
+
+        Args:
+            kind: ``"history"``: values of all trials in the order of their numbers, and the best so far.
+
+        Raises:
+            DefinitionError: When there is no such plot, or plotly is not installed.
+        """
+        from metta.sweep.report.plots import plot
+
+        return plot(kind, self.sweep_id, self.table)
+
+    def _repr_html_(self) -> str:
+        from metta.sweep.report.cards import results_card
+
+        return results_card(self.sweep_id, self._known)
 
     def __repr__(self) -> str:
         if self._known is None:

@@ -1,0 +1,1 @@
+"""Report: what was recorded, as tables, files, cards in notebooks, and plots."""
