@@ -11,13 +11,13 @@ from time import time
 from metta.sweep.client.experiment_handle import ExperimentHandle
 from metta.sweep.client.handle import SweepHandle
 from metta.sweep.client.live import best_text, counts_of, counts_text, failures_text
-from metta.sweep.client.results import table_of
 from metta.sweep.client.stages import Stages, stages_of
 from metta.sweep.contracts.errors import StoreError
 from metta.sweep.contracts.experiments import Row as StageRow
 from metta.sweep.contracts.sweeps import Row
 from metta.sweep.contracts.wording import duration_text, value_text
 from metta.sweep.report.markup import Html, element, joined
+from metta.sweep.stores.snapshots import overview_of
 from metta.sweep.stores.trials import TrialTable
 
 ROWS = 10
@@ -82,7 +82,7 @@ def sweep_card(handle: SweepHandle) -> Html:
     """How far a sweep is, as its ledger tells it: nobody is asked who may not answer."""
 
     def parts() -> Sequence[Html]:
-        table = table_of(handle.ledger)
+        table, _ = overview_of(handle.ledger)
         if table.spec is None:
             return _head(handle.name, "starting", ui=handle.ui), _dim("nothing is recorded yet")
         state: str = table.control.state
