@@ -54,7 +54,7 @@ class ExportOutput(Printer):
 
     def _say_of(self, done: Exported) -> None:
         if self._json:
-            self._print(done.model_dump(mode="json"))
+            self._print(done)
             return
         rows = f"{done.rows} {done.what}{'' if done.rows == 1 else 's'}"
         self._say(Text(f"{rows} of {done.name} written to {done.path}"))

@@ -17,6 +17,7 @@ from metta.sweep.contracts.plans import StageFailure
 from metta.sweep.contracts.sweeps import SweepStatus, TrialStatus
 from metta.sweep.contracts.trials import Resources
 from metta.sweep.contracts.values import Value
+from metta.sweep.report.exports import Exported
 from metta.sweep.worker.replaying import Replayed
 
 
@@ -165,6 +166,7 @@ SHAPES: dict[str, Any] = {
     "resume": Changed,
     "stop": Changed,
     "dev": Served | Ended,
+    "export": Exported,
     "gc": Collected,
 }
 """By command; ``watch`` and ``logs`` print one a line."""
