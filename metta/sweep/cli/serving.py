@@ -44,3 +44,26 @@ def gc(
     found = Sweeps().gc(*(names or ()), delete=delete, older_than=age_from(older_than))
     GarbageOutput(json).shown(found, names or (), older_than)
     return max([complain(problem) for problem in found.problems], default=0)
+
+
+@app.command(rich_help_panel=SERVE)
+def doctor(
+    fix: Annotated[
+        bool,
+        typer.Option(
+            "--fix",
+            help="Mend what is safe to mend: register search attributes, start workers that died, close"
+            " launches and end workers that have no work.",
+        ),
+    ] = False,
+    json: Json = False,
+) -> int:
+    """Look for everything that may be wrong, and name the cure for it."""
+    from metta.sweep.cli.doctor import DoctorOutput
+    from metta.sweep.client.health.examination import examined
+    from metta.sweep.client.health.findings import are_healthy
+    from metta.sweep.client.loop import call
+
+    found = call(examined(fix))
+    DoctorOutput(json).shown(found)
+    return 0 if are_healthy(found) else 1

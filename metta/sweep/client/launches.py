@@ -159,6 +159,15 @@ class Launches:
         """Whether the worker of a launch lives."""
         return is_held(self.lock(name))
 
+    def living(self) -> list[str]:
+        """Names of all workers that live, also of those that nobody launched."""
+        found = sorted(unquote(lock.stem) for lock in self._folder.glob("*.lock"))
+        return [name for name in found if self.is_alive(name)]
+
+    def unreadable(self) -> list[Path]:
+        """Files that are to tell how a worker is started, and do not."""
+        return [file for file in sorted(self._folder.glob("*.json")) if not self.find(unquote(file.stem))]
+
     def lock(self, name: str) -> Path:
         """The lock that the worker of a launch holds."""
         return self._file(name).with_suffix(".lock")
@@ -207,8 +216,7 @@ class Launches:
         Raises:
             ServerError: When one does not end.
         """
-        found = sorted(unquote(lock.stem) for lock in self._folder.glob("*.lock"))
-        alive = [name for name in found if self.is_alive(name)]
+        alive = self.living()
         for name in alive:
             self.end(name)
         return alive

@@ -106,8 +106,7 @@ class Settings:
         Raises:
             DefinitionError: With every mistake.
         """
-        here = cls.of_stores(start)
-        return replace(here, connect=_temporal())
+        return cls.of_stores(start).connected()
 
     @classmethod
     def of_stores(cls, start: Path | None = None) -> "Settings":
@@ -116,6 +115,14 @@ class Settings:
         store = os.environ.get("METTA_SWEEP_STORE") or project.configuration.store
         made = cls(project.folder / HOME, pickle=project.configuration.pickle)
         return made.with_store(store, project.folder)
+
+    def connected(self) -> "Settings":
+        """The same with what Temporal's own configuration says.
+
+        Raises:
+            DefinitionError: When that cannot be read.
+        """
+        return replace(self, connect=_temporal())
 
     def with_store(self, store: str, folder: Path | None = None) -> "Settings":
         """The same with another store.

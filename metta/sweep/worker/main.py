@@ -22,6 +22,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import Worker
 
 from metta.sweep.client.connection import connect, ensure_search_attributes
+from metta.sweep.client.identities import Identity
 from metta.sweep.client.launches import Launch, Launches
 from metta.sweep.client.server import EmbeddedServer
 from metta.sweep.client.settings import Settings
@@ -115,7 +116,8 @@ async def _served(settings: Settings, queue: str, code: Code, is_done: _IsDone) 
     plugin = MettaSweepPlugin(
         settings.address or settings.home, code, home=settings.home, pickle=settings.may_pickle
     )
-    client = await connect(settings, plugins=[plugin])
+    # its version, for those who look for what is wrong
+    client = await connect(settings, plugins=[plugin], identity=str(Identity.here()))
     await ensure_search_attributes(client)
     told = asyncio.Event()
     for sign in (signal.SIGTERM, signal.SIGINT):

@@ -1,0 +1,69 @@
+"""What the command says of the health of a project."""
+
+from collections.abc import Sequence
+
+from rich.text import Text
+
+from metta.sweep.cli.output import Printer
+from metta.sweep.client.health.findings import CHECKS, FIX, Finding
+
+STYLES = {"note": "green", "warning": "yellow", "problem": "red"}
+MARKS = {"note": "ok", "warning": "warning", "problem": "problem"}
+WIDTH = max(map(len, MARKS.values()))
+
+
+class DoctorOutput(Printer):
+    """Prints what was found, and the cures."""
+
+    def shown(self, findings: Sequence[Finding]) -> None:
+        """All findings by check, how many there are, and what to do next."""
+        if self._json:
+            self._print([finding.model_dump(mode="json") for finding in findings])
+            return
+        for check in CHECKS:
+            if found := [finding for finding in findings if finding.check == check]:
+                self._say(Text(check, style="bold"))
+                for finding in found:
+                    self._one(finding)
+        self._say(f"\n{_summary(findings)}")
+        self._next(_following(findings))
+
+    def _one(self, finding: Finding) -> None:
+        is_mended = bool(finding.fixed)
+        mark = "mended" if is_mended else MARKS[finding.severity]
+        line = Text("  ").append(f"{mark:{WIDTH}}", style="green" if is_mended else STYLES[finding.severity])
+        self._say(line.append(f"  {finding.text}"))
+        indent = " " * (WIDTH + 4)
+        if is_mended:
+            self._say(f"{indent}{finding.fixed}")
+            return
+        if finding.cure:
+            self._say(f"{indent}cure: {finding.cure}")
+        if finding.command:
+            self._say(f"{indent}$ {finding.command}")
+
+
+def _summary(findings: Sequence[Finding]) -> str:
+    problems = [finding for finding in findings if finding.is_open]
+    mended = [finding for finding in findings if finding.fixed]
+    warnings = [finding for finding in findings if finding.severity == "warning" and not finding.fixed]
+    counts = [
+        _counted(len(problems), "problem"),
+        *([_counted(len(warnings), "warning")] if warnings else []),
+        *([f"{len(mended)} mended"] if mended else []),
+    ]
+    return ", ".join(counts) if problems or warnings or mended else "healthy"
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number or 'no'} {what}{'' if number == 1 else 's'}"
+
+
+def _following(findings: Sequence[Finding]) -> str:
+    """The next useful command: what can be mended at once, then what has to be done by hand."""
+    worst = [finding for finding in findings if finding.is_open]
+    worst += [finding for finding in findings if finding.severity == "warning"]
+    commands = [finding.command for finding in worst if finding.command]
+    if FIX in commands:
+        return FIX
+    return next(iter(commands), "sweep ls")

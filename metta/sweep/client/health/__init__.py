@@ -1,0 +1,1 @@
+"""Health: what an engineer looks at when something is wrong, one file a kind of check."""

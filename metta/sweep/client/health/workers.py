@@ -1,0 +1,239 @@
+"""Workers: whether what runs has one, that lives, and is of the right version."""
+
+from collections.abc import Iterable, Iterator
+from time import time
+from typing import NamedTuple
+
+from temporalio.api.enums.v1 import PendingActivityState, TaskQueueType
+from temporalio.api.taskqueue.v1 import PollerInfo, TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
+from temporalio.client import Client
+
+from metta.sweep.client.health.findings import FIX, Finding, healthy
+from metta.sweep.client.health.limits import RPC
+from metta.sweep.client.health.running import Runs
+from metta.sweep.client.identities import Identity, version_here
+from metta.sweep.client.launches import Launches
+from metta.sweep.client.settings import Settings
+
+YOUNG_S = 10.0
+"""What began later may still wait for its worker to be there."""
+
+FRESH_S = 75.0
+"""A worker that lives asks for work at least so often; the server lists dead ones for some minutes."""
+
+STARTED = PendingActivityState.PENDING_ACTIVITY_STATE_STARTED
+SCHEDULED = PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED
+
+
+class Served(NamedTuple):
+    """A task queue, and whoever serves it.
+
+    Args:
+        queue: The queue.
+        kind: Which tasks.
+        workers: Those that ask for such tasks, and live.
+    """
+
+    queue: str
+    kind: TaskQueueType.ValueType
+    workers: frozenset[Identity]
+
+
+def launches_found(launches: Launches, runs: Runs | None, fix: bool) -> list[Finding]:
+    """What is wrong with the detached workers of this machine.
+
+    Args:
+        launches: Of the project.
+        runs: What runs; None when nobody can tell.
+        fix: Whether dead ones are started.
+    """
+    found = []
+    for name in launches.unfinished():
+        is_wanted = runs is None or name in runs.queues
+        if not is_wanted or launches.is_alive(name):
+            continue
+        if failure := launches.failure(name):
+            found.append(_dies(name, failure, launches, fix))
+            continue
+        dead = Finding(
+            check="workers",
+            code="worker-dead",
+            severity="problem",
+            subject=name,
+            text=f"the worker of {name} does not live, so that nothing of it goes on",
+            cure="start it again; any command does that, too",
+            command=FIX,
+        )
+        found.append(_started(dead, name, launches) if fix else dead)
+    return found
+
+
+async def queues_found(
+    client: Client, settings: Settings, runs: Runs, launches: Launches, dead: Iterable[str], fix: bool
+) -> list[Finding]:
+    """What is wrong with those who serve the queues of what runs.
+
+    Args:
+        client: Asks the server.
+        settings: Which server that is.
+        runs: What runs.
+        launches: Of the project.
+        dead: Queues of which it was told already that they have no worker.
+        fix: Whether a worker is started where one was launched before.
+
+    Raises:
+        RPCError: When the server does not answer.
+    """
+    found: list[Finding] = []
+    versions: dict[str, set[Identity]] = {}
+    for queue, kind in sorted(_wanted(runs)):
+        served = await served_by(client, queue, kind, settings.is_embedded)
+        if not served.workers and queue not in dead and not _is_busy(runs, queue, kind):
+            found.append(_unserved(served, runs, launches, settings, fix))
+        versions.setdefault(queue, set()).update(served.workers)
+    for queue, workers in versions.items():
+        found += _other_versions(queue, workers)
+    if not found and not dead:
+        count = len({worker for workers in versions.values() for worker in workers})
+        text = f"task queues that are served: {len(versions)}, by workers: {count}"
+        found.append(healthy("workers", text if versions else "nothing runs that waits for one"))
+    return found
+
+
+async def served_by(client: Client, queue: str, kind: TaskQueueType.ValueType, is_embedded: bool) -> Served:
+    """Whoever serves a queue.
+
+    Args:
+        client: Asks the server.
+        queue: The queue.
+        kind: Which of its tasks.
+        is_embedded: Whether all workers are on this machine, so that the dead ones can be told.
+    """
+    request = DescribeTaskQueueRequest(
+        namespace=client.namespace, task_queue=TaskQueue(name=queue), task_queue_type=kind
+    )
+    answer = await client.workflow_service.describe_task_queue(request, timeout=RPC)
+    fresh = [Identity.parse(poller.identity) for poller in answer.pollers if _is_fresh(poller)]
+    alive = frozenset(worker for worker in fresh if not (is_embedded and worker.is_gone))
+    return Served(queue, kind, alive)
+
+
+def _is_fresh(poller: PollerInfo) -> bool:
+    return time() - poller.last_access_time.ToSeconds() < FRESH_S
+
+
+def _wanted(runs: Runs) -> set[tuple[str, TaskQueueType.ValueType]]:
+    """Queues from which tasks of what runs are taken."""
+    wanted = set()
+    for running in runs.found:
+        if time() - running.began < YOUNG_S:
+            continue
+        wanted.add((running.queue, TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW))
+        for pending in running.raw.pending_activities:
+            queue = pending.activity_options.task_queue.name or running.queue
+            if pending.state == SCHEDULED:
+                wanted.add((queue, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY))
+    return wanted
+
+
+def _is_busy(runs: Runs, queue: str, kind: TaskQueueType.ValueType) -> bool:
+    """Whether somebody works on activities of a queue: one whose slots are taken does not ask for more."""
+    return kind == TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY and any(
+        pending.state == STARTED and (pending.activity_options.task_queue.name or running.queue) == queue
+        for running in runs.found
+        for pending in running.raw.pending_activities
+    )
+
+
+def _unserved(served: Served, runs: Runs, launches: Launches, settings: Settings, fix: bool) -> Finding:
+    queue = served.queue
+    names = list(dict.fromkeys(_waiting(runs, queue)))
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    launch = launches.find(queue)
+    found = Finding(
+        check="workers",
+        code="queue-unserved",
+        severity="problem",
+        subject=queue,
+        text=f"no worker serves the task queue {queue}, and so {', '.join(names[:3])}{more} cannot go on",
+        cure="start a worker for it",
+        command=FIX if launch else _by_hand(queue, settings),
+    )
+    if launch and launches.is_alive(queue):
+        cure = "its worker lives and does not ask for work, so it hangs: end it, and look again"
+        return found.model_copy(update={"cure": cure, "command": "sweep dev --stop && sweep ls"})
+    return _started(found, queue, launches) if launch and fix else found
+
+
+def _waiting(runs: Runs, queue: str) -> Iterator[str]:
+    for running in runs.found:
+        queues = {pending.activity_options.task_queue.name for pending in running.raw.pending_activities}
+        if queue == running.queue or queue in queues:
+            yield running.root
+
+
+def _by_hand(queue: str, settings: Settings) -> str:
+    served = queue.removesuffix("-trials")
+    if settings.is_embedded and served == "metta-sweep":
+        return "sweep dev"
+    where = f" --store {settings.address}" if settings.address else f" --store {settings.home}"
+    return f"python -m metta.sweep.worker --queue {served}{where}"
+
+
+def _started(finding: Finding, name: str, launches: Launches) -> Finding:
+    launches.reopen(name)
+    return finding.mended(f"started the worker of {name}")
+
+
+def _dies(name: str, failure: str, launches: Launches, fix: bool) -> Finding:
+    log = launches.lock(name).with_suffix(".log")
+    dies = Finding(
+        check="workers",
+        code="worker-dies",
+        severity="problem",
+        subject=name,
+        text=failure,
+        cure="mend what it dies of, and start it again",
+        command=f"tail -n 50 {log}",
+    )
+    if fix:
+        launches.reopen(name)
+        return dies.model_copy(update={"cure": f"{dies.cure}: it was tried again just now"})
+    return dies
+
+
+def _other_versions(queue: str, workers: set[Identity]) -> Iterator[Finding]:
+    here = version_here()
+    others = sorted({worker for worker in workers if worker.version and worker.version != here})
+    if not others:
+        return
+    names = ", ".join(map(str, others))
+    is_mixed = len({worker.version for worker in workers if worker.version}) > 1
+    if is_mixed:
+        text = f"workers of several versions serve the task queue {queue}: beside others {names}"
+        cure = (
+            f"what one of them has begun may be wrong for another: end those that are not of {here}, which"
+            " hand over what they do (one that has just ended is listed for a minute more)"
+        )
+    else:
+        text = f"the task queue {queue} is served by another version than this command's, {here}: {names}"
+        cure = f"`sweep replay NAME` says whether {here} would go on as it began; then replace the workers"
+    yield Finding(
+        check="workers",
+        code="version-mixed" if is_mixed else "version-other",
+        severity="problem" if is_mixed else "warning",
+        subject=queue,
+        text=text,
+        cure=cure,
+        command=_end_of(others) if is_mixed else "",
+    )
+
+
+def _end_of(workers: Iterable[Identity]) -> str:
+    """Tells workers to end, each on its machine."""
+    hosts: dict[str, list[str]] = {}
+    for worker in workers:
+        if worker.pid is not None:
+            hosts.setdefault(worker.host, []).append(str(worker.pid))
+    return "; ".join(f"kill {' '.join(pids)}  # on {host}" for host, pids in hosts.items())
