@@ -7,7 +7,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from metta.sweep.client.health.attributes import attributes_found
-from metta.sweep.client.health.findings import CHECKS, Check, Finding, not_checked
+from metta.sweep.client.health.findings import CHECKS, Check, Finding, are_healthy, not_checked
 from metta.sweep.client.health.limits import CHECK_S, RECORDS_S, STORE_S, within
 from metta.sweep.client.health.orphans import (
     damaged_launches,
@@ -70,7 +70,10 @@ class _Examination:
 
     async def _store(self, settings: Settings) -> None:
         try:
-            self.findings += await within(STORE_S, lambda: store_found(settings))
+            found = await within(STORE_S, lambda: store_found(settings))
+            self.findings += found
+            if settings.address and not are_healthy(found):
+                return  # to be refused once is enough
             reader = Reader(settings.store, RECORDS_S)
             await within(RECORDS_S + STORE_S, reader.read)
         except (TimeoutError, OSError) as error:

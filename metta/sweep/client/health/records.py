@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from time import monotonic
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 from urllib.parse import unquote
 
 from metta.sweep.client.health.findings import Finding, healthy, not_checked
@@ -13,7 +13,7 @@ from metta.sweep.stores.base import Store
 from metta.sweep.stores.files import LEDGER, OUTCOMES, FileStore
 from metta.sweep.stores.trials import TrialTable
 
-Kind = Literal["sweep", "experiment"]
+Kind: TypeAlias = Literal["sweep", "experiment"]
 
 
 class Record(NamedTuple):
@@ -62,17 +62,15 @@ class Reader:
             self.findings.append(healthy("store", f"all records are whole: {len(self.records)}"))
 
     def _names(self) -> Iterator[tuple[str, Kind]]:
-        if isinstance(self._store, FileStore):  # one that cannot be read hides no other one
-            files = self._store.root
-            yield from ((unquote(f.parent.name), "sweep") for f in sorted(files.glob(f"sweeps/*/{LEDGER}")))
-            logs = sorted(files.glob(f"experiments/*/{OUTCOMES}"))
-            yield from ((unquote(f.parent.name), "experiment") for f in logs)
-            return
         try:
-            yield from ((name, "sweep") for name in self._store.names())
-            yield from ((name, "experiment") for name in self._store.experiment_names())
+            sweeps, experiments = _recorded(self._store)
         except StoreError as error:
             self.findings.append(refused(self._store.address, error))
+            return
+        for name in sweeps:
+            yield name, "sweep"
+        for name in experiments:
+            yield name, "experiment"
 
     def _record(self, name: str, kind: Kind) -> Record:
         try:
@@ -88,6 +86,15 @@ class Reader:
         except StoreError as error:
             self.findings.append(refused(name, error))
         return Record(name, kind, None)
+
+
+def _recorded(store: Store) -> tuple[list[str], list[str]]:
+    """Names of sweeps and of experiments; one that cannot be read hides no other one."""
+    if not isinstance(store, FileStore):
+        return store.names(), store.experiment_names()
+    ledgers, logs = store.root.glob(f"sweeps/*/{LEDGER}"), store.root.glob(f"experiments/*/{OUTCOMES}")
+    sweeps = sorted(unquote(file.parent.name) for file in ledgers)
+    return sweeps, sorted(unquote(file.parent.name) for file in logs)
 
 
 def _damaged(name: str, error: LedgerCorrupt) -> Finding:

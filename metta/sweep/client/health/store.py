@@ -3,6 +3,7 @@
 import errno
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -60,7 +61,7 @@ def refused(subject: str, error: Exception) -> Finding:
 
 def _told(error: Exception, subject: str) -> tuple[Code, str, str]:
     """What an error of a store is called, the cure, and a command."""
-    cause = error.__cause__
+    cause = error.__cause__ or error
     number = cause.errno if isinstance(cause, OSError) else None
     look = f"ls -ld {subject}"
     if isinstance(error, StoreFull):
@@ -106,7 +107,8 @@ def _probe(root: Path) -> None:
         with told(root, "read"):
             found = path.read_bytes()
     finally:
-        path.unlink(missing_ok=True)
+        with suppress(OSError):  # a disk for reading alone does not even say that there is none
+            path.unlink()
     if found != PROBE:
         raise StoreError(f"{root} gives back something else than what was written there")
 
@@ -185,11 +187,9 @@ def _bucket(store: Store) -> Iterator[Finding]:
     if not isinstance(store, S3Store):
         return
     key = f".doctor-{uuid4().hex}"
-    try:
-        is_conditional = store.objects.create(key, PROBE) and not store.objects.create(key, PROBE)
-        found = store.objects.get(key)
-    finally:
-        store.objects.delete([key])
+    is_conditional = store.objects.create(key, PROBE) and not store.objects.create(key, PROBE)
+    found = store.objects.get(key)
+    store.objects.delete([key])
     if not is_conditional:
         raise StoreError(
             f"the server of {store.address} ignores If-None-Match, so several writers would overwrite each"

@@ -28,6 +28,15 @@ EVENTS = 20
 SHOWN = 300
 """Characters of a failure's message."""
 
+INDETERMINATE = WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_NON_DETERMINISTIC_ERROR
+
+HARMLESS = (
+    WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_UNHANDLED_COMMAND,
+    WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_RESET_STICKY_TASK_QUEUE,
+    WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_UNHANDLED_UPDATE,
+)
+"""Why a task is tried again at once: something came meanwhile."""
+
 WAITS = "the sweep goes on"
 """What ``watch_sweep`` fails with to be asked again in a minute: the server waits, and no worker has to."""
 
@@ -60,16 +69,19 @@ async def stuck_found(client: Client, runs: Runs, where: str) -> list[Finding]:
     found: list[Finding] = []
     for running in runs.found:
         attempt = running.raw.pending_workflow_task.attempt
-        if attempt >= AGAIN:
+        if attempt > 1:
             fault = await _fault(client, running)
-            found.append(_stuck(running, attempt, fault, where))
+            if fault or attempt >= AGAIN:
+                found.append(_stuck(running, attempt, fault, where))
         found += _activities(running, where)
     if runs.unseen:
         why = f"{runs.unseen} more workflows run than the {MOST} that were looked at"
         found.append(not_checked("stuck workflows", why, "warning", "cure what is told of the others first"))
     if not found:
         count = len(runs.found)
-        found.append(healthy("stuck workflows", f"{count} running workflows get on" if count else "none run"))
+        found.append(
+            healthy("stuck workflows", f"workflows that run and get on: {count}" if count else "none run")
+        )
     return found
 
 
@@ -77,7 +89,10 @@ async def stuck_found(client: Client, runs: Runs, where: str) -> list[Finding]:
 
 
 async def _fault(client: Client, running: Running) -> Fault | None:
-    """The latest failure of a workflow's task that its history holds."""
+    """Why a workflow's latest task failed; None when its history does not tell.
+
+    The first of several failures in a row stands there; a worker is mute about the others.
+    """
     execution = WorkflowExecution(workflow_id=running.id, run_id=running.run_id)
     request = GetWorkflowExecutionHistoryReverseRequest(
         namespace=client.namespace, execution=execution, maximum_page_size=EVENTS
@@ -86,15 +101,16 @@ async def _fault(client: Client, running: Running) -> Fault | None:
     for event in answer.history.events:
         if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED:
             failed = event.workflow_task_failed_event_attributes
-            cause = WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_NON_DETERMINISTIC_ERROR
-            return Fault(message_of(failed.failure), failed.identity, failed.cause == cause)
-        if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_TIMED_OUT:
-            return Fault("no worker has finished its task in time", "")
+            if failed.cause in HARMLESS:
+                return None
+            return Fault(message_of(failed.failure), failed.identity, failed.cause == INDETERMINATE)
+        if event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_COMPLETED:
+            return None
     return None
 
 
 def _stuck(running: Running, attempt: int, fault: Fault | None, where: str) -> Finding:
-    message = fault.message if fault else "its history does not tell why"
+    message = fault.message if fault else "no worker finishes it in time"
     at = f", in {fault.worker}" if fault and fault.worker else ""
     cure, command = _cure(running, fault, where)
     return Finding(
@@ -102,7 +118,7 @@ def _stuck(running: Running, attempt: int, fault: Fault | None, where: str) -> F
         code="workflow-stuck",
         severity="problem",
         subject=running.id,
-        text=f"{running.id} does not get on: its task fails, for the {_nth(attempt - 1)} time{at}: {message}",
+        text=f"{running.id} does not get on: its task fails (attempt {attempt}){at}: {message}",
         cure=cure,
         command=command,
     )
@@ -188,13 +204,3 @@ def message_of(failure: Failure) -> str:
     if inner is not failure and inner.message.strip() not in said:
         said = f"{said}: {inner.message.strip()}"
     return said if len(said) <= SHOWN else f"{said[: SHOWN - 3]}..."
-
-
-def _nth(number: int) -> str:
-    """A number that counts.
-
-    >>> _nth(2), _nth(3), _nth(11), _nth(21)
-    ('2nd', '3rd', '11th', '21st')
-    """
-    ending = {1: "st", 2: "nd", 3: "rd"}.get(number % 10 if number % 100 not in (11, 12, 13) else 0, "th")
-    return f"{number}{ending}"
