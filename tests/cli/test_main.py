@@ -10,7 +10,19 @@ from metta.sweep.experiments import SweepExperiment
 from tests.cli.commands import script, sweep
 from tests.cli.conftest import Caller
 
-COMMANDS = ("run", "attach", "show", "budget", "concurrency", "pause", "resume", "stop", "gc", "dev")
+COMMANDS = (
+    "run",
+    "attach",
+    "show",
+    "budget",
+    "concurrency",
+    "pause",
+    "resume",
+    "stop",
+    "gc",
+    "dev",
+    "doctor",
+)
 
 
 @pytest.mark.parametrize("arguments", [(), ("--help",)])

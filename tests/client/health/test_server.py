@@ -14,7 +14,7 @@ from metta.sweep.client.health import server as asked
 from metta.sweep.client.health.examination import examined
 from metta.sweep.client.launches import Launches
 from metta.sweep.client.locks import is_held
-from metta.sweep.client.server import HOST, EmbeddedServer
+from metta.sweep.client.server import HOST, EmbeddedServer, ServerInfo
 from metta.sweep.client.settings import Settings
 from tests.client.health.looks import codes, lead, look, of
 from tests.rig import code_in, pid_in, until
@@ -115,9 +115,9 @@ async def test_a_port_that_somebody_else_took_is_told(project: Path) -> None:
     async def launched(launches: Launches) -> None:
         launches.open("digits", code_in(project))
 
-    server = await killed_with(project, launched)
-    info = server._recorded()
-    assert info
+    await killed_with(project, launched)
+    info = ServerInfo.model_validate_json((project / ".metta-sweep/server/server.json").read_bytes())
     with socket.create_server((HOST, info.port)):
         [silent] = await look("server-silent")
     assert f"port {info.port} of this project's Temporal server is taken" in silent.text
+    assert silent.cure == "do what it says; any command then starts it"

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from shlex import quote
 from time import time
+from urllib.parse import unquote
 
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client, WorkflowExecutionStatus
@@ -35,8 +37,8 @@ def damaged_launches(launches: Launches) -> list[Finding]:
             severity="problem",
             subject=str(file),
             text=f"{file} does not tell how a worker is started, so that nobody brings it back",
-            cure=f"delete the file; if its work is unfinished, `sweep retry {file.stem}` goes on with it",
-            command=f"rm {file}",
+            cure=f"delete it; if its work is unfinished, `sweep retry {unquote(file.stem)}` goes on with it",
+            command=f"rm {quote(str(file))}",
         )
         for file in launches.unreadable()
     ]
@@ -53,7 +55,8 @@ def idle_launches(launches: Launches, runs: Runs, fix: bool) -> list[Finding]:
     found = []
     for name in launches.unfinished():
         launch = launches.find(name)
-        if launch is None or name in runs.queues or launches.is_alive(name):
+        is_over = name in runs.closed and name not in runs.queues
+        if launch is None or not is_over or launches.is_alive(name):
             continue
         if time() - launch.opened_at < UNBORN_S:
             continue
@@ -108,7 +111,9 @@ def _ended(idle: Finding, name: str, launches: Launches) -> Finding:
     try:
         launches.end(name)
     except ServerError as error:
-        return idle.model_copy(update={"cure": str(error), "command": f"fuser -k {launches.lock(name)}"})
+        return idle.model_copy(
+            update={"cure": str(error), "command": f"fuser -k {quote(str(launches.lock(name)))}"}
+        )
     return idle.mended("ended it")
 
 

@@ -1,6 +1,7 @@
 """Records: ledgers and outcome logs, read from end to end."""
 
 from collections.abc import Iterator
+from shlex import quote
 from time import monotonic
 from typing import Literal, NamedTuple, TypeAlias
 from urllib.parse import unquote
@@ -98,6 +99,7 @@ def _recorded(store: Store) -> tuple[list[str], list[str]]:
 
 
 def _damaged(name: str, error: LedgerCorrupt) -> Finding:
+    repaired = error.path.with_name("repaired.jsonl")
     return Finding(
         check="store",
         code="record-damaged",
@@ -108,5 +110,5 @@ def _damaged(name: str, error: LedgerCorrupt) -> Finding:
             "restore the file from a backup; or keep what stands before the damage, put that in its place,"
             f" and `sweep retry {name}`"
         ),
-        command=f"head -c {error.offset} {error.path} > {error.path.with_name('repaired.jsonl')}",
+        command=f"head -c {error.offset} {quote(str(error.path))} > {quote(str(repaired))}",
     )

@@ -1,8 +1,8 @@
 """The server: whether it answers, which version it is, and whether it knows the namespace."""
 
 import asyncio
-import shlex
 from datetime import timedelta
+from shlex import join, quote
 from time import monotonic
 from typing import Any, NamedTuple
 
@@ -58,7 +58,7 @@ async def answer_of(settings: Settings) -> Answer:
         try:
             found = await within(START_S + ANSWER_S, lambda: _embedded(settings, findings))
         except (ServerError, TimeoutError) as error:
-            findings.append(_silent("", str(error) or "it does not start", settings))
+            findings.append(_unstartable(settings, str(error) or "it does not start in time"))
             return Answer(None, "", findings)
         except OSError as error:  # its files cannot be worked with
             findings.append(not_checked("server", str(error)))
@@ -87,7 +87,7 @@ async def answer_of(settings: Settings) -> Answer:
 def command_of(settings: Settings, address: str) -> str:
     """Arguments with which the command ``temporal`` reaches the same server; others it finds as we do."""
     where = ["--address", address] if settings.is_embedded else []
-    return shlex.join([*where, "--namespace", namespace_of(settings)])
+    return join([*where, "--namespace", namespace_of(settings)])
 
 
 def _embedded(settings: Settings, findings: list[Finding]) -> str:
@@ -109,7 +109,7 @@ def _embedded(settings: Settings, findings: list[Finding]) -> str:
         subject=str(settings.home / "server"),
         text=f"the project's own server did not run, though work is unfinished: {', '.join(unfinished)}",
         cure="any command starts it again, on the same port; why it died may stand in its log",
-        command=f"tail {settings.home / 'server' / 'server.log'}",
+        command=f"tail {quote(str(settings.home / 'server' / 'server.log'))}",
     )
     findings.append(lost.mended(f"started it at {started.address}"))
     return started.address
@@ -171,8 +171,20 @@ def _missing(namespace: str, where: str) -> Finding:
     )
 
 
+def _unstartable(settings: Settings, why: str) -> Finding:
+    log = settings.home / "server" / "server.log"
+    return Finding(
+        check="server",
+        code="server-silent",
+        severity="problem",
+        subject=str(settings.home / "server"),
+        text=f"work is unfinished, and the project's own server neither runs nor can be started: {why}",
+        cure="do what it says; any command then starts it",
+        command=f"tail {quote(str(log))}" if log.exists() else "sweep doctor",
+    )
+
+
 def _silent(address: str, why: str, settings: Settings) -> Finding:
-    place = f"the server at {address}" if address else "the project's own server"
     if settings.is_embedded:
         cure, command = "end it, and the next command starts it again", "sweep dev --stop"
     else:
@@ -183,7 +195,7 @@ def _silent(address: str, why: str, settings: Settings) -> Finding:
         code="server-silent",
         severity="problem",
         subject=address,
-        text=f"{place} cannot be used: {why}",
+        text=f"the server at {address} cannot be used: {why}",
         cure=cure,
         command=command,
     )

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from shlex import quote
 from uuid import uuid4
 
 from metta.sweep.client.health.findings import Code, Finding, healthy
@@ -63,7 +64,7 @@ def _told(error: Exception, subject: str) -> tuple[Code, str, str]:
     """What an error of a store is called, the cure, and a command."""
     cause = error.__cause__ or error
     number = cause.errno if isinstance(cause, OSError) else None
-    look = f"ls -ld {subject}"
+    place = quote(subject)
     if isinstance(error, StoreFull):
         return "store-full", FREE_CURE, "sweep gc"
     if isinstance(error, StoreAway | TimeoutError):
@@ -72,9 +73,9 @@ def _told(error: Exception, subject: str) -> tuple[Code, str, str]:
         why = (
             "the disk is mounted for reading alone, as Linux does after errors of the disk: look, and remount"
         )
-        return "store-forbidden", why, f"findmnt --target {subject}"
+        return "store-forbidden", why, f"findmnt --target {place}"
     if number in FORBIDDEN:
-        return "store-forbidden", "give this user the rights, or be another one", look
+        return "store-forbidden", "give this user the rights, or be another one", f"ls -ld {place}"
     return "store-broken", "do what it says, or put the store elsewhere with METTA_SWEEP_STORE", ""
 
 
@@ -126,7 +127,7 @@ def _absent(root: Path) -> Iterator[Finding]:
         subject=str(root),
         text=f"{root} cannot be made: {parent} may not be written to",
         cure="give this user the rights, or put the store elsewhere with METTA_SWEEP_STORE",
-        command=f"ls -ld {parent}",
+        command=f"ls -ld {quote(str(parent))}",
     )
 
 
@@ -146,7 +147,7 @@ def _rights(root: Path) -> Iterator[Finding]:
             subject=str(wrong[0]),
             text=f"{wrong[0]}{more} may not be read and written by user {os.geteuid()}",
             cure="somebody else made it: let its owner, or root, give it to this user",
-            command=f"sudo chown -R {os.geteuid()}:{os.getegid()} {root}",
+            command=f"sudo chown -R {os.geteuid()}:{os.getegid()} {quote(str(root))}",
         )
 
 

@@ -1,6 +1,7 @@
 """Workers: whether what runs has one, that lives, and is of the right version."""
 
 from collections.abc import Iterable, Iterator
+from shlex import join, quote
 from time import time
 from typing import NamedTuple
 
@@ -177,8 +178,8 @@ def _by_hand(queue: str, settings: Settings) -> str:
     served = queue.removesuffix("-trials")
     if settings.is_embedded and served == "metta-sweep":
         return "sweep dev"
-    where = f" --store {settings.address}" if settings.address else f" --store {settings.home}"
-    return f"python -m metta.sweep.worker --queue {served}{where}"
+    store = settings.address or str(settings.home)
+    return join(["python", "-m", "metta.sweep.worker", "--queue", served, "--store", store])
 
 
 def _started(finding: Finding, name: str, launches: Launches) -> Finding:
@@ -195,7 +196,7 @@ def _dies(name: str, failure: str, launches: Launches, fix: bool) -> Finding:
         subject=name,
         text=failure,
         cure="mend what it dies of, and start it again",
-        command=f"tail -n 50 {log}",
+        command=f"tail -n 50 {quote(str(log))}",
     )
     if fix:
         launches.reopen(name)
