@@ -109,6 +109,7 @@ def print_table(found: list[Survived]) -> None:
         table.add_row(one.optimizer, one.scheduler, *counts, *ends)
     total = sum(sum(one.killed.values()) for one in found)
     table.caption = f"{total} kills in {len(found)} sweeps; nothing recorded was lost or done again"
+    print()  # behind the dots
     Console(width=110).print(table)
 
 
