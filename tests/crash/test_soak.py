@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from random import Random
 from time import monotonic, sleep
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from rich.console import Console
@@ -94,8 +94,7 @@ def survived(request: pytest.FixtureRequest) -> Iterator[list[Survived]]:
     """All sweeps that came through; they are printed at the end."""
     found: list[Survived] = []
     yield found
-    capture = request.config.pluginmanager.getplugin("capturemanager")
-    assert capture
+    capture: Any = request.config.pluginmanager.getplugin("capturemanager")
     with capture.global_and_fixture_disabled():
         print_table(found)
 

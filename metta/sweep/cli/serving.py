@@ -58,7 +58,7 @@ def doctor(
     ] = False,
     json: Json = False,
 ) -> int:
-    """Look for everything that may be wrong, and name the cure for it."""
+    """Name all that is wrong, and the cure for it."""
     from metta.sweep.cli.doctor import DoctorOutput
     from metta.sweep.client.health.examination import examined
     from metta.sweep.client.health.findings import are_healthy
