@@ -10,7 +10,8 @@ from temporalio.client import Client, WorkflowExecutionDescription, WorkflowExec
 from temporalio.service import RPCError, RPCStatusCode
 
 from metta.sweep.client.health.limits import RPC
-from metta.sweep.client.underway import QUERY
+
+QUERY = "ExecutionStatus = 'Running' AND WorkflowType IN ('Sweep', 'Experiment', 'Trial')"
 
 MOST = 400
 """So many workflows are looked at; of a sweep with thousands of trials, these say enough."""
