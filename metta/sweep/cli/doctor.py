@@ -18,7 +18,7 @@ class DoctorOutput(Printer):
     def shown(self, findings: Sequence[Finding]) -> None:
         """All findings by check, how many there are, and what to do next."""
         if self._json:
-            self._print([finding.model_dump(mode="json") for finding in findings])
+            self._print(findings)
             return
         for check in CHECKS:
             if found := [finding for finding in findings if finding.check == check]:

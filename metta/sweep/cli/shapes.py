@@ -9,6 +9,7 @@ from pydantic import JsonValue
 
 from metta.sweep.client.collecting import Collected
 from metta.sweep.client.comparisons import ExperimentComparison, SweepComparison
+from metta.sweep.client.health.findings import Finding
 from metta.sweep.contracts.budgets import Control
 from metta.sweep.contracts.experiments import ExperimentControl, ExperimentStatus
 from metta.sweep.contracts.failures import Failure
@@ -166,6 +167,7 @@ SHAPES: dict[str, Any] = {
     "resume": Changed,
     "stop": Changed,
     "dev": Served | Ended,
+    "doctor": tuple[Finding, ...],
     "export": Exported,
     "gc": Collected,
 }
