@@ -20,6 +20,7 @@ from temporalio.worker import Worker
 from metta.sweep.client.results import table_of
 from metta.sweep.client.settings import Settings
 from metta.sweep.contracts.attempts import Code
+from metta.sweep.contracts.consent import EVERYTHING
 from metta.sweep.contracts.sweeps import SweepStatus
 from metta.sweep.stores.files import FileStore
 from metta.sweep.stores.trials import TrialTable
@@ -118,7 +119,7 @@ async def standing(server: Settings, folder: Path, code: Code | None = None) -> 
     folder.mkdir(exist_ok=True)
     (folder / "objectives.py").write_text(OBJECTIVES, "utf-8")
     store = FileStore(folder / "store")
-    plugin = MettaSweepPlugin(store.root, code or code_in(folder))
+    plugin = MettaSweepPlugin(store.root, code or code_in(folder), **EVERYTHING.model_dump())
     client = await Client.connect(
         str(server.connect["target_host"]), namespace=str(server.connect["namespace"]), plugins=[plugin]
     )

@@ -22,6 +22,7 @@ from temporalio.converter import (
 from temporalio.worker import Worker
 
 from metta.sweep.client.settings import Settings
+from metta.sweep.contracts.consent import EVERYTHING
 from metta.sweep.worker import MettaSweepPlugin
 from tests.rig import Handle, Rig, code_in, standing
 
@@ -83,7 +84,7 @@ class Folder(StorageDriver):
 async def served(server: Settings, folder: Path, converter: DataConverter) -> AsyncIterator[Rig]:
     """A rig whose client has a data converter of its own."""
     made = await standing(server, folder)
-    plugin = MettaSweepPlugin(made.store.root, code_in(folder))
+    plugin = MettaSweepPlugin(made.store.root, code_in(folder), **EVERYTHING.model_dump())
     client = await Client.connect(
         str(server.connect["target_host"]),
         namespace=str(server.connect["namespace"]),

@@ -16,6 +16,7 @@ from metta.sweep.client import connection
 from metta.sweep.client.connection import RETENTION, connect, ensure_search_attributes
 from metta.sweep.client.server import HOST, NAMESPACE
 from metta.sweep.client.settings import Settings
+from metta.sweep.contracts.consent import EVERYTHING
 from metta.sweep.contracts.errors import ServerError
 from metta.sweep.contracts.sweeps import SEARCH_ATTRIBUTES
 from metta.sweep.stores.files import FileStore
@@ -72,7 +73,7 @@ async def test_search_attributes_are_registered_where_they_are_missing(tmp_path:
         client = await Client.connect(
             foreign.client.service_client.config.target_host,
             namespace=foreign.client.namespace,
-            plugins=[MettaSweepPlugin(tmp_path / "store", code_in(tmp_path))],
+            plugins=[MettaSweepPlugin(tmp_path / "store", code_in(tmp_path), **EVERYTHING.model_dump())],
         )
         await asyncio.gather(*(ensure_search_attributes(client) for _ in range(3)))
         await ensure_search_attributes(client)

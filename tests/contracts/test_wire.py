@@ -29,6 +29,7 @@ from metta.sweep.contracts.attempts import Attempt, AttemptKey, Code
 from metta.sweep.contracts.budgets import Budget, Control, SharedBudget, Spent
 from metta.sweep.contracts.chunks import Chunk
 from metta.sweep.contracts.components import ComponentSpec
+from metta.sweep.contracts.consent import Consent
 from metta.sweep.contracts.decisions import Decision, Finish, Interrupt, Resume, Retry, Start, Stop
 from metta.sweep.contracts.defaults import Defaults
 from metta.sweep.contracts.events import (
@@ -351,8 +352,21 @@ DECISIONS: list[st.SearchStrategy[Any]] = [
     wire(Finish, reason=st.sampled_from(["budget", "failed"]), message=NAMES),
 ]
 ATTEMPTS = wire(Attempt, **ATTEMPT, params=PARAMS, seed=COUNTS, folder=NAMES, resume_from=maybe(NAMES))
+CONSENTS = wire(
+    Consent,
+    modules=tuples(st.sampled_from(["my_lab", "my_lab.training", "*"])),
+    commands=st.booleans(),
+    scripts=st.booleans(),
+    by_value=st.booleans(),
+)
 CODE = wire(
-    Code, objective=NAMES, argv=tuples(NAMES), cwd=maybe(NAMES), path=tuples(NAMES), value=maybe(NAMES)
+    Code,
+    objective=NAMES,
+    argv=tuples(NAMES),
+    cwd=maybe(NAMES),
+    path=tuples(NAMES),
+    value=maybe(NAMES),
+    consent=maybe(CONSENTS),
 )
 wire(RetryQuestion, name=NAMES, stage=NAMES, code=CODE, store=NAMES, home=NAMES.map(Path))
 wire(SweepInput, **SPEC, budget=BUDGETS, resume=st.booleans(), client=NAMES, control=maybe(CONTROLS))

@@ -20,7 +20,7 @@ def worker(
     Args:
         rig: The rig.
         server: Leads to its server.
-        *arguments: What it is told besides; without any, where the rig's store is.
+        *arguments: What it is told besides; without any, where the rig's store is. It consents to all code.
         **variables: Its environment besides.
     """
     where = {
@@ -29,6 +29,8 @@ def worker(
         "PYTHONPATH": os.pathsep.join([str(rig.folder), *sys.path]),
     }
     command = [sys.executable, "-m", "metta.sweep.worker", "--queue", rig.queue]
+    if "--launch" not in arguments:
+        command += ["*", "--allow=commands", "--allow=scripts", "--allow=by-value"]
     with (rig.folder / "worker.log").open("ab") as log:
         process = subprocess.Popen(
             [*command, *(arguments or ("--store", str(rig.store.root)))],

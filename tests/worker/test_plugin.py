@@ -20,6 +20,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner
 
 from metta.sweep.client.settings import Settings
 from metta.sweep.contracts.budgets import Control
+from metta.sweep.contracts.consent import EVERYTHING
 from metta.sweep.contracts.errors import DefinitionError
 from metta.sweep.stores.files import FileStore
 from metta.sweep.worker import MettaSweepPlugin
@@ -60,7 +61,7 @@ async def client_of(server: Settings, converter: DataConverter, folder: Path) ->
         str(server.connect["target_host"]),
         namespace=str(server.connect["namespace"]),
         data_converter=converter,
-        plugins=[MettaSweepPlugin(folder / "store", code_in(folder))],
+        plugins=[MettaSweepPlugin(folder / "store", code_in(folder), **EVERYTHING.model_dump())],
     )
 
 

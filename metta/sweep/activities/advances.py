@@ -12,6 +12,7 @@ from metta.sweep.activities.errors import told
 from metta.sweep.activities.handles import is_over
 from metta.sweep.contracts.activities import ADVANCE_SEARCH, MISSING_TRIALS
 from metta.sweep.contracts.advances import Advance, AdvanceOrder, Trials
+from metta.sweep.contracts.consent import Consent, consenting
 from metta.sweep.contracts.errors import LedgerFenced
 from metta.sweep.search.jobs import JobSearch
 from metta.sweep.stores.base import Store
@@ -32,10 +33,11 @@ class SearchAdvances:
 
     Args:
         store: Where ledgers lie.
+        consent: What sweeps may name; None means everything.
     """
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, consent: Consent | None = None) -> None:
+        self._store, self._consent = store, consent
         self._searches: OrderedDict[str, JobSearch] = OrderedDict()
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         # its own: whatever else waits for a file system must not keep searches from going on
@@ -75,13 +77,14 @@ class SearchAdvances:
         self._threads.shutdown()
 
     def _advance(self, order: AdvanceOrder) -> Advance:
-        search = self._searches.get(order.sweep_id)
-        # whoever resumes a sweep may have given it another definition
-        if search is None or not order.epoch or search.spec != order.spec:
-            self._drop(order.sweep_id)
-            search = self._searches[order.sweep_id] = JobSearch(self._store, order)
-        self._searches.move_to_end(order.sweep_id)
-        return search.advance(order)
+        with consenting(self._consent):
+            search = self._searches.get(order.sweep_id)
+            # whoever resumes a sweep may have given it another definition
+            if search is None or not order.epoch or search.spec != order.spec:
+                self._drop(order.sweep_id)
+                search = self._searches[order.sweep_id] = JobSearch(self._store, order)
+            self._searches.move_to_end(order.sweep_id)
+            return search.advance(order)
 
     def _forget(self) -> None:
         known = list(self._searches)

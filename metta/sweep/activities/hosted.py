@@ -6,6 +6,7 @@ from threading import Thread
 
 from metta.sweep.contracts.attempts import Code
 from metta.sweep.contracts.budgets import Control
+from metta.sweep.contracts.consent import consenting
 from metta.sweep.contracts.errors import DefinitionError
 from metta.sweep.contracts.sweeps import Progress, SessionInput, SessionResult
 from metta.sweep.search.host import host
@@ -72,7 +73,8 @@ class HostedSession:
             self._outcome.set_result(result)
 
     def _run(self, input: SessionInput, store: Store, code: Code) -> SessionResult | None:
-        self._session = host(input, store, code)
-        if self._closed:
-            self._session.close()
-        return self._session.run(self.control)
+        with consenting(code.consent):
+            self._session = host(input, store, code)
+            if self._closed:
+                self._session.close()
+            return self._session.run(self.control)

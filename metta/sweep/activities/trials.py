@@ -19,6 +19,7 @@ from metta.sweep.contracts.activities import RUN_TRIAL
 from metta.sweep.contracts.advances import TrialNews, TrialOrder
 from metta.sweep.contracts.attempts import Attempt, Code
 from metta.sweep.contracts.components import create
+from metta.sweep.contracts.consent import check_definition, consenting
 from metta.sweep.contracts.errors import DefinitionError
 from metta.sweep.contracts.events import Failed
 from metta.sweep.contracts.jobs import Job, JobEnd, JobSpec
@@ -64,7 +65,8 @@ class TrialRuns:
         """
         try:
             place = Place(self._store.workplace(order.sweep_id), order.attempt)
-            run = JobRun(order, self._spec(order, place.attempt), place)
+            with consenting(self._code.consent):
+                run = JobRun(order, self._spec(order, place.attempt), place)
             running = asyncio.create_task(run.news())
             try:
                 news = await attended(running, run.stop, "the job goes on, and another worker attends it")
@@ -80,6 +82,7 @@ class TrialRuns:
         if not isinstance(order.objective, Job):
             problem = f"only local processes and workers run Python functions, got {order.objective}"
             raise DefinitionError([problem], "the objective")
+        check_definition([], order.objective.command, "the objective")
         job = order.objective.model_copy(update={"cwd": order.objective.cwd or self._code.cwd})
         return JobSpec(
             sweep_id=order.sweep_id,

@@ -23,6 +23,33 @@ def dev(
 
 
 @app.command(rich_help_panel=SERVE)
+def worker(
+    modules: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[MODULE]...", help="What it registers: a module, or a package with all below it."
+        ),
+    ] = None,
+    queue: Annotated[str, typer.Option(help="The queue that it serves.", show_default="metta-sweep")] = "",
+    store: Annotated[str, typer.Option(help="Folder or address of the store.", show_default=False)] = "",
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KIND",
+            help="What it takes besides: commands, scripts, by-value, pickle; may be repeated.",
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Serve a queue to which anybody sends work, with the code that is registered, until Ctrl-C."""
+    from metta.sweep.cli.workers import serve_shared
+    from metta.sweep.client.settings import Settings
+
+    settings = Settings.load()
+    serve_shared(settings.with_store(store) if store else settings, modules or (), allow or (), queue, json)
+
+
+@app.command(rich_help_panel=SERVE)
 def gc(
     names: Annotated[
         list[str] | None,

@@ -8,18 +8,36 @@ from typing import NamedTuple
 
 from pydantic import Field
 
+from metta.sweep.contracts.consent import Allowed, ModuleName
 from metta.sweep.contracts.defaults import Defaults
 from metta.sweep.contracts.errors import DefinitionError, shown
-from metta.sweep.contracts.models import parse
+from metta.sweep.contracts.models import Wire, parse
 from metta.sweep.stores.base import Store
 from metta.sweep.stores.urls import HOME, folder_of, is_remote, store_of
 
 
+class Serving(Wire):
+    """What a worker of a shared queue takes.
+
+    Args:
+        modules: What it registers; ``*`` for all there is.
+        allow: What it consents to besides.
+    """
+
+    modules: tuple[ModuleName, ...] = ()
+    allow: tuple[Allowed, ...] = ()
+
+
 class Configuration(Defaults):
-    """What ``[tool.metta-sweep]`` may say: defaults, where the store is, and whether values are pickled."""
+    """What ``[tool.metta-sweep]`` may say: defaults, where the store is, which queue is used, and how.
+
+    ``pickle`` says whether values are pickled, and ``worker`` what a worker of the shared queue takes.
+    """
 
     store: str = Field(default=str(HOME), min_length=1)
     pickle: bool | None = None
+    queue: str = ""
+    worker: Serving = Serving()
 
 
 class Project(NamedTuple):
@@ -63,12 +81,16 @@ class Settings:
         connect: What Temporal's configuration says; empty for the embedded server.
         pickle: Whether values may be pickled; None lets that be where it is safe.
         address: Where the artifact store is: ``s3://bucket/prefix``; empty when it is the home.
+        queue: The shared queue to which work goes; empty when a worker of its own is started for it.
+        worker: What a worker of a shared queue takes.
     """
 
     home: Path
     connect: dict[str, object] = field(default_factory=dict)
     pickle: bool | None = None
     address: str = ""
+    queue: str = ""
+    worker: Serving = field(default_factory=Serving)
 
     @property
     def store(self) -> Store:
@@ -113,7 +135,13 @@ class Settings:
         """The same without those for Temporal, which take half a second to read."""
         project = Project.find(start)
         store = os.environ.get("METTA_SWEEP_STORE") or project.configuration.store
-        made = cls(project.folder / HOME, pickle=project.configuration.pickle)
+        said = project.configuration
+        made = cls(
+            project.folder / HOME,
+            pickle=said.pickle,
+            queue=os.environ.get("METTA_SWEEP_QUEUE") or said.queue,
+            worker=_serving(said.worker),
+        )
         return made.with_store(store, project.folder)
 
     def connected(self) -> "Settings":
@@ -147,6 +175,17 @@ def _said(file: Path, where: str) -> dict[str, object]:
     if not isinstance(said, dict):
         raise DefinitionError([f"it has to be a table, got {shown(said)}"], where)
     return said
+
+
+def _serving(said: Serving) -> Serving:
+    """What a worker takes, as the environment says it where it does."""
+    names = {"modules": "METTA_SWEEP_MODULES", "allow": "METTA_SWEEP_ALLOW"}
+    told = {
+        field: os.environ[name].replace(",", " ").split()
+        for field, name in names.items()
+        if name in os.environ
+    }
+    return parse(Serving, {**said.model_dump(), **told}, " and ".join(names.values())) if told else said
 
 
 def _temporal() -> dict[str, object]:

@@ -25,6 +25,10 @@ class Ambient(Generic[T]):
             return value
         return self._everywhere[-1] if self._everywhere else None
 
+    def hold(self, value: T) -> None:
+        """From now on a value holds everywhere in this process."""
+        self._everywhere.append(value)
+
     @contextmanager
     def holding(self, value: T, *, everywhere: bool = False) -> Iterator[None]:
         """Within it a value holds.

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from pydantic import JsonValue
 
+from metta.sweep.contracts.consent import Consent
 from metta.sweep.contracts.models import Wire
 from metta.sweep.contracts.trials import Resources
 
@@ -83,6 +84,7 @@ class Code(Wire):
         path: ``sys.path`` entries to put in front.
         value: File that holds the objective by value (cloudpickle), when the reference is a value.
         fingerprint: Changes when the objective's code does; empty when that is not known.
+        consent: What the processes that use it may look up; None means everything.
     """
 
     objective: str
@@ -91,3 +93,4 @@ class Code(Wire):
     path: tuple[str, ...] = ()
     value: str | None = None
     fingerprint: str = ""
+    consent: Consent | None = None

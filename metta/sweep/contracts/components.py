@@ -7,11 +7,12 @@ from importlib import import_module
 from inspect import Parameter
 from pathlib import Path
 from traceback import extract_tb
-from types import FunctionType, MappingProxyType
+from types import FunctionType, MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, TypeAlias, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, Field, JsonValue, ValidationError
 
+from metta.sweep.contracts.consent import check_reference
 from metta.sweep.contracts.distributions import Distribution, same
 from metta.sweep.contracts.errors import DefinitionError, DefinitionReached, nearest, shown
 from metta.sweep.contracts.importing import GUARD, attribute, import_script, importing
@@ -160,14 +161,28 @@ def load(text: str) -> Any:
 
     Raises:
         DefinitionError: When it cannot be imported, with what its import raised.
+        Refused: When this worker does not consent to it; then nothing was imported.
     """
+    check_reference(text)
     reference = Reference.parse(text)
+    return attribute(imported(reference, text), reference.name, text)
+
+
+def imported(reference: Reference, text: str) -> ModuleType:
+    """The module or script that a reference names.
+
+    Args:
+        reference: Which one.
+        text: How it is called in errors.
+
+    Raises:
+        DefinitionError: When it cannot be imported, with what its import raised.
+    """
     try:
         if reference.kind == "script":
-            module = import_script(Path(reference.target))
-        else:
-            with importing():
-                module = import_module(reference.target)
+            return import_script(Path(reference.target))
+        with importing():
+            return import_module(reference.target)
     except DefinitionError:
         raise
     except DefinitionReached:
@@ -176,7 +191,6 @@ def load(text: str) -> Any:
     except (Exception, SystemExit) as error:  # importing runs user code, which may raise anything
         problem = f"{text} cannot be imported: {_where(error)}{type(error).__name__}: {error}"
         raise DefinitionError([problem], "the reference") from error
-    return attribute(module, reference.name, text)
 
 
 def _where(error: BaseException) -> str:

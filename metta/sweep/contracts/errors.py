@@ -4,6 +4,7 @@
     ├── DefinitionError            what was asked for cannot be run; lists every mistake
     │   ├── SpaceError             a search space, or parameters that do not fit it
     │   ├── NameInUse              a sweep of that name exists already
+    │   ├── Refused                a worker does not consent to what it is to import or run
     │   ├── DefinitionChanged      a sweep is continued with another definition
     │   └── PipelineDefinitionError  a pipeline does not fit together; each mistake with its line
     ├── StageFailed                a stage of a pipeline failed for good
@@ -64,6 +65,10 @@ class SpaceError(DefinitionError):
 
     def __init__(self, problems: Sequence[str], subject: str = "the search space") -> None:
         super().__init__(problems, subject)
+
+
+class Refused(DefinitionError):
+    """A worker does not consent to what it is to import or run; see ``contracts.consent``."""
 
 
 class NameInUse(DefinitionError):

@@ -11,6 +11,7 @@ from threading import RLock
 from types import ModuleType
 from typing import Any, Literal
 
+from metta.sweep.contracts.consent import check_found
 from metta.sweep.contracts.errors import DefinitionError, DefinitionReached, nearest
 
 GUARD = (
@@ -101,14 +102,18 @@ def attribute(module: ModuleType, name: str, text: str) -> Any:
 
     Raises:
         DefinitionError: When there is nothing of that name; says what often causes that in scripts.
+        Refused: When the name leads out of what is registered with this worker.
     """
     found: Any = module
+    is_module = module.__name__ != "__main__" and script_of(module.__name__) is None
     for part in name.split("."):
         if not hasattr(found, part):
             where = getattr(module, "__file__", None) or module.__name__
             hint = f". {GUARD}" if module.__name__ in _cut else nearest(part, _own_names(found, module))
             raise DefinitionError([f"{text}: there is no {name!r} in {where}{hint}"], "the reference")
         found = getattr(found, part)
+        if is_module:  # whoever consents to scripts consents to all that they name
+            check_found(text, found)
     return found
 
 

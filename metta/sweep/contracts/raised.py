@@ -8,6 +8,7 @@ from metta.sweep.contracts.errors import (
     DefinitionError,
     NameInUse,
     PipelineDefinitionError,
+    Refused,
     SpaceError,
     StageFailed,
     SweepError,
@@ -25,7 +26,7 @@ class Mistakes(Wire):
 
 _DEFINITIONS = {
     kind.__name__: kind
-    for kind in (DefinitionError, SpaceError, NameInUse, DefinitionChanged, PipelineDefinitionError)
+    for kind in (DefinitionError, SpaceError, NameInUse, DefinitionChanged, PipelineDefinitionError, Refused)
 }
 
 

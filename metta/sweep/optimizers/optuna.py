@@ -27,6 +27,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, GPSampler, NSGAIIISampler, NSGAIISampler, TPESampler
 
 from metta.sweep.contracts.components import Refer, load
+from metta.sweep.contracts.consent import check_value
 from metta.sweep.contracts.distributions import Distribution
 from metta.sweep.contracts.errors import DefinitionError
 from metta.sweep.contracts.models import unknown_name
@@ -158,6 +159,7 @@ def _loaded(sampler: Any) -> Any:
     """A sampler, or what makes one, as it came from another process."""
     match sampler:
         case {"pickle": str(pickled)}:
+            check_value("the sampler")
             return cloudpickle.loads(b64decode(pickled))
         case str() if sampler != "TPE":
             return load(sampler)

@@ -12,7 +12,8 @@ from typing import Any, get_args, get_origin
 from pydantic import JsonValue
 
 from metta.sweep.contracts.components import load
-from metta.sweep.contracts.errors import DefinitionError, SweepError
+from metta.sweep.contracts.consent import check_reference
+from metta.sweep.contracts.errors import DefinitionError, Refused, SweepError
 from metta.sweep.contracts.importing import attribute, module_name, script_of
 from metta.sweep.contracts.references import Reference
 from metta.sweep.pipeline.annotations import hints_of, is_record_class, is_typed_dict, members_of, type_text
@@ -156,8 +157,10 @@ def loaded(text: str) -> Any:
 
     Raises:
         Unfindable: When it leads to nothing.
+        Refused: When this worker does not consent to it.
     """
     try:
+        check_reference(text)
         reference = Reference.parse(text)
         name = str(Path(reference.target).resolve()) if reference.kind == "script" else reference.target
         if name == (_main_module() or _main_script()):
@@ -165,5 +168,7 @@ def loaded(text: str) -> Any:
         elif reference.kind == "script":
             name = module_name(Path(name))
         return attribute(sys.modules[name], reference.name, text) if name in sys.modules else load(text)
+    except Refused:  # another try would not mend it
+        raise
     except DefinitionError as error:
         raise Unfindable("; ".join(error.problems)) from error

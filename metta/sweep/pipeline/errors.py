@@ -9,6 +9,7 @@ from metta.sweep.contracts.errors import StageFailed
 from metta.sweep.contracts.plans import StageFailure
 from metta.sweep.contracts.values import Value
 from metta.sweep.pipeline.packing import Packer
+from metta.sweep.pipeline.unpacking import Misread
 
 log = logging.getLogger(__name__)
 
@@ -52,5 +53,7 @@ def _error_from(kept: Any) -> BaseException:
     if isinstance(kept, BaseException):
         return kept
     name, arguments = kept
-    error: BaseException = getattr(builtins, name)(*arguments)
-    return error
+    kind = getattr(builtins, name, None)
+    if not (isinstance(kind, type) and issubclass(kind, BaseException)):  # nothing else is ever called
+        raise Misread(f"what was packed cannot be read: {name!r:.80} is no exception of Python's own")
+    return kind(*arguments)

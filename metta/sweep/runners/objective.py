@@ -8,6 +8,7 @@ from typing import Any
 
 from metta.sweep.contracts.attempts import Code
 from metta.sweep.contracts.components import load
+from metta.sweep.contracts.consent import check_value, consent_for_good
 from metta.sweep.contracts.errors import DefinitionError
 from metta.sweep.contracts.importing import importing
 from metta.sweep.contracts.objectives import caller_of
@@ -15,7 +16,8 @@ from metta.sweep.contracts.trials import Trial
 
 
 def enter(code: Code) -> None:
-    """Make this process look as if the user had started the program here."""
+    """Make this process look as if the user had started the program here, and hold its worker's consent."""
+    consent_for_good(code.consent)
     if code.cwd is not None:
         os.chdir(code.cwd)
     if code.argv:
@@ -42,7 +44,9 @@ def by_value(path: Path, subject: str) -> Any:
 
     Raises:
         DefinitionError: When it cannot be loaded, with the reason.
+        Refused: When this worker does not consent to that.
     """
+    check_value(subject)
     import cloudpickle  # 10 ms that other processes need not pay
 
     try:

@@ -11,6 +11,7 @@ from metta.sweep.contracts.sweeps import SessionInput
 from metta.sweep.executors.local import LocalExecutor
 from metta.sweep.runners.pool import Pool
 from metta.sweep.runners.processes import ProcessPool
+from metta.sweep.search.consent import check_consent
 from metta.sweep.search.search import Search
 from metta.sweep.search.session import Session
 from metta.sweep.stores.base import Store
@@ -29,7 +30,9 @@ def host(input: SessionInput, store: Store, code: Code, pool: Pool | None = None
     Raises:
         NameInUse: When a sweep of that name exists already and is not to be resumed.
         DefinitionError: When a component's name or arguments are wrong.
+        Refused: When this worker does not consent to what it names.
     """
+    check_consent(input.spec, input.sweep_id)
     ledger = store.ledger(input.sweep_id)
     prior = partial(prior_of, store, input.sweep_id, input.spec)
     search = Search(ledger, input.spec, input.sweep_id, writer=uuid4().hex, prior=prior)

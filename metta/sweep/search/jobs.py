@@ -27,6 +27,7 @@ from metta.sweep.executors.protocol import REPORTS
 from metta.sweep.executors.reports import Reports
 from metta.sweep.search.attempts import attempt_of, portable, with_kept
 from metta.sweep.search.checkpoints import Checkpoints
+from metta.sweep.search.consent import check_consent
 from metta.sweep.search.search import Answer, Search
 from metta.sweep.stores.base import Store
 from metta.sweep.stores.observations import prior_of
@@ -50,11 +51,13 @@ class JobSearch:
 
     Raises:
         DefinitionError: When a component's name or arguments are wrong.
+        Refused: When this worker does not consent to what it names.
         StoreError: When the ledger is damaged.
     """
 
     def __init__(self, store: Store, order: AdvanceOrder) -> None:
         spec = order.spec
+        check_consent(spec, order.sweep_id)
         self.spec = spec
         self._sweep_id, self._resources = order.sweep_id, spec.resources
         self._workplace = store.workplace(order.sweep_id)

@@ -26,9 +26,9 @@ from metta.sweep.client.identities import Identity
 from metta.sweep.client.launches import Launch, Launches
 from metta.sweep.client.server import EmbeddedServer
 from metta.sweep.client.settings import Settings
-from metta.sweep.client.starts import code_here
 from metta.sweep.contracts.activities import RUN_OBJECTIVE
 from metta.sweep.contracts.attempts import Code
+from metta.sweep.contracts.consent import ALLOWED, EVERYTHING
 from metta.sweep.contracts.errors import ServerError, SweepError
 from metta.sweep.contracts.jobs import trials_queue
 from metta.sweep.worker.plugin import MettaSweepPlugin
@@ -59,12 +59,14 @@ _IsDone: TypeAlias = Callable[[Client], Awaitable[bool]]
 
 
 def main() -> None:
-    """Serve the queue of a launch, or without one the queue ``metta-sweep``."""
+    """Serve the queue of a launch, or without one a shared queue."""
     parser = argparse.ArgumentParser(prog="python -m metta.sweep.worker", description=__doc__)
     parser.add_argument("--launch", help="the launch whose queue is served, until its work is done")
     parser.add_argument("--store", help="folder or address of the artifact store")
     parser.add_argument("--home", type=Path, help="folder of this machine, when the store is elsewhere")
-    parser.add_argument("--queue", default=QUEUE, help="the queue that is served without a launch")
+    parser.add_argument("--queue", default="", help=f"the queue that is served without a launch: {QUEUE}")
+    parser.add_argument("modules", nargs="*", help="what it registers without a launch; * for all")
+    parser.add_argument("--allow", action="append", default=[], help=f"besides: {', '.join(ALLOWED)}")
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
@@ -76,13 +78,20 @@ def main() -> None:
         if given.launch:
             asyncio.run(serve_launch(settings, given.launch))
         else:
-            asyncio.run(serve(settings, given.queue, code_here()))
+            from metta.sweep.worker.shared import Shared  # it serves by this module
+
+            asyncio.run(Shared(settings, given.modules, given.allow, given.queue).served())
     except SweepError as error:
         sys.exit(f"error: {error}")
 
 
 async def serve(settings: Settings, queue: str, code: Code) -> None:
     """Serve a queue until the process is told to end.
+
+    Args:
+        settings: Which project.
+        queue: The queue.
+        code: Where user code is found, and what of it may be named.
 
     Raises:
         ServerError: When there is no server.
@@ -114,7 +123,11 @@ async def serve_launch(settings: Settings, name: str) -> None:
 
 async def _served(settings: Settings, queue: str, code: Code, is_done: _IsDone) -> None:
     plugin = MettaSweepPlugin(
-        settings.address or settings.home, code, home=settings.home, pickle=settings.may_pickle
+        settings.address or settings.home,
+        code,
+        home=settings.home,
+        pickle=settings.may_pickle,
+        **(code.consent or EVERYTHING).model_dump(),
     )
     # its version, for those who look for what is wrong
     client = await connect(settings, plugins=[plugin], identity=str(Identity.here()))

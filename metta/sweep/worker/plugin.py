@@ -1,7 +1,7 @@
 """The plugin: everything a Temporal client or worker needs to run sweeps and experiments."""
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -22,7 +22,11 @@ from metta.sweep.activities.spending import SpentCounts
 from metta.sweep.activities.stages import StageActivities
 from metta.sweep.activities.trials import TrialRuns
 from metta.sweep.contracts.attempts import Code
+from metta.sweep.contracts.components import imported
+from metta.sweep.contracts.consent import EVERY, Consent
 from metta.sweep.contracts.errors import DefinitionError
+from metta.sweep.contracts.models import parse
+from metta.sweep.contracts.references import Reference
 from metta.sweep.stages.host import StageHost
 from metta.sweep.stages.messages import Setting
 from metta.sweep.stages.processes import StageProcesses
@@ -45,7 +49,8 @@ class MettaSweepPlugin(SimplePlugin):
 
     Give it to the client; workers made from that client inherit it::
 
-        client = await Client.connect("localhost:7233", plugins=[MettaSweepPlugin()])
+        plugin = MettaSweepPlugin(modules=["my_lab"])
+        client = await Client.connect("localhost:7233", plugins=[plugin])
         worker = Worker(client, task_queue="metta-sweep")
 
     A codec, failure converter or external storage of yours stays in place, and so does a payload converter
@@ -57,10 +62,16 @@ class MettaSweepPlugin(SimplePlugin):
         code: Where user code is found; None means as in this process.
         pickle: Whether what flows between stages may be pickled into the store, where nothing else can
             keep it. Whoever can write to the store can then run code in the workers.
+        modules: Which code workflows may name: these modules and all below them, besides ``metta.sweep``. By
+            default that is nothing else, for whoever may start workflows on your queue says what is run.
+            A worker imports them before it begins. ``["*"]`` stands for all there are.
+        commands: Whether trials may be programs (``Job``).
+        scripts: Whether code may be named by the path of a script.
+        by_value: Whether code may come out of the store by value (cloudpickle), as that of notebooks does.
 
     Raises:
-        DefinitionError: By the client, when its payload converter knows nothing of pydantic; by a worker
-            whose client has not got the plugin.
+        DefinitionError: When a module has no name; by the client, when its payload converter knows nothing
+            of pydantic; by a worker whose client has not got the plugin, or when a module cannot be imported.
     """
 
     def __init__(
@@ -70,14 +81,21 @@ class MettaSweepPlugin(SimplePlugin):
         *,
         home: Path = HOME,
         pickle: bool = False,
+        modules: Iterable[str] = (),
+        commands: bool = False,
+        scripts: bool = False,
+        by_value: bool = False,
     ) -> None:
+        given = {"modules": [*modules], "commands": commands, "scripts": scripts, "by_value": by_value}
+        self._consent = parse(Consent, given, "MettaSweepPlugin")
         artifacts, code = store_of(store, home), code or Code(objective="")
+        code = code.model_copy(update={"consent": self._consent})
         setting = Setting(code=code, store=artifacts.address, home=home.absolute(), pickle=pickle)
         # shared by all workers of this process: one adopts the session that another has parked
         self._sessions = SearchSessions(artifacts, code)
         self._processes = StageProcesses(setting)
         stages = StageActivities(StageHost(artifacts, self._processes))
-        self._advances = SearchAdvances(artifacts)
+        self._advances = SearchAdvances(artifacts, self._consent)
         self._objectives = ObjectiveRuns(artifacts, code, slots=len(os.sched_getaffinity(0)))
         self._workers = 0
         super().__init__(
@@ -106,6 +124,7 @@ class MettaSweepPlugin(SimplePlugin):
         ):
             problem = "give MettaSweepPlugin to the client; workers made from that client inherit it"
             raise DefinitionError([problem], "the worker's plugins")
+        import_registered(self._consent.modules)
         if not config.get("graceful_shutdown_timeout"):  # the engine's own default is none
             config["graceful_shutdown_timeout"] = GRACE
         if not config.get("max_concurrent_activities") and not config.get("tuner"):
@@ -125,6 +144,23 @@ class MettaSweepPlugin(SimplePlugin):
                 self._advances.close()
                 await self._objectives.close()
                 await self._processes.close()
+
+
+def import_registered(modules: Iterable[str]) -> None:
+    """Import what a worker registers.
+
+    Raises:
+        DefinitionError: With all that cannot be imported, and why.
+    """
+    problems: list[str] = []
+    for name in modules:
+        try:
+            if name != EVERY:
+                imported(Reference("module", name, ""), name)
+        except DefinitionError as error:
+            problems += error.problems
+    if problems:
+        raise DefinitionError(problems, "the modules of the worker")
 
 
 def _with_pydantic(converter: DataConverter | None) -> DataConverter:

@@ -1,0 +1,44 @@
+"""What the command does and says of shared workers."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+from metta.sweep.cli.output import Printer
+from metta.sweep.client.settings import Settings
+from metta.sweep.worker.shared import Served, Shared
+
+
+class WorkerOutput(Printer):
+    """Prints what a shared worker is."""
+
+    def began(self, served: Served) -> None:
+        """Which queue it serves, and what it takes."""
+        if self._json:
+            print(served.model_dump_json(), flush=True)
+            return
+        self._say(f"queue    {served.queue}")
+        self._say(f"modules  {', '.join(served.modules)}")
+        self._say(f"allows   {', '.join(served.allow) or 'no commands, scripts, code by value or pickles'}")
+        self._say("Ctrl-C ends it; its work goes on with another worker.")
+        self._next(f"sweep start FILE --queue {served.queue}")
+
+
+def serve_shared(
+    settings: Settings, modules: Sequence[str], allow: Sequence[str], queue: str, as_json: bool
+) -> None:
+    """Serve a queue until the process is told to end; see ``Shared``.
+
+    Raises:
+        DefinitionError: When a module cannot be imported, or somebody allows what there is not.
+        ServerError: When there is no server.
+    """
+    shared = Shared(settings, modules, allow, queue)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+
+    async def serving() -> None:
+        # said in the loop, which knows what to do with a Ctrl-C; one while a loop is made leaves half a loop
+        WorkerOutput(as_json).began(shared.description)
+        await shared.served()
+
+    asyncio.run(serving())
