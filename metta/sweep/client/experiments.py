@@ -1,6 +1,7 @@
 """The experiments of a project: start one, attach to one, list them."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, TypeAlias
 
 from pydantic import JsonValue
@@ -9,6 +10,7 @@ from metta.sweep.client.comparisons import ExperimentComparison, SweepComparison
 from metta.sweep.client.experiment_handle import ExperimentHandle
 from metta.sweep.client.handovers import handed_over
 from metta.sweep.client.packing import Definition, Unpackable, packer_of
+from metta.sweep.client.queues import check_named
 from metta.sweep.client.settings import Settings
 from metta.sweep.client.stages import stages_of
 from metta.sweep.client.starts import Starts
@@ -45,6 +47,7 @@ class Experiments:
         code: Any = None,
         pipeline: Definition,
         structure: Sequence[str],
+        queue: str | None = None,
     ) -> ExperimentHandle:
         """Start an experiment, or go on with one.
 
@@ -55,6 +58,8 @@ class Experiments:
             code: Its class or pipeline, when it has to travel by value.
             pipeline: Its pipeline.
             structure: The same as text.
+            queue: The shared queue to which it goes; empty starts a worker of its own, None leaves that to
+                the settings.
 
         Raises:
             NameInUse: When it exists and is not to be resumed.
@@ -62,7 +67,13 @@ class Experiments:
             DefinitionError: When it cannot run from here.
             ServerError: When there is no server and none can be started.
         """
-        self._starts.check_is_local(f"the experiment {name}")
+        subject = f"the experiment {name}"
+        self._starts.check_is_local(subject)
+        queue = self._starts.queue_of(
+            name, queue, definition.resume and self._store.outcome_log(name).exists()
+        )
+        if queue:
+            check_named(queue, [definition.experiment], definition.fields.values(), subject)
         self._check_name(name, definition.resume)
         if input is not None:
             given = self._packed(input, pipeline)
@@ -74,7 +85,11 @@ class Experiments:
             reference = handed_over(self._store, definition.experiment, code)
             definition = definition.model_copy(update={"experiment": reference})
         handle = self._handle(name, lambda: pipeline)
-        self._starts.begun(name, "", lambda: self._started(name, definition))
+        begin = partial(self._started, name, definition, queue)
+        if queue:
+            _, handle.notes = self._starts.sent(queue, begin)
+        else:
+            self._starts.begun(name, "", begin)
         return handle
 
     def attach(self, name: str, defined: Defined | None = None) -> ExperimentHandle:
@@ -142,9 +157,9 @@ class Experiments:
         if not resume and self._store.outcome_log(name).exists():
             raise NameInUse(name, "experiment")
 
-    async def _started(self, name: str, definition: ExperimentInput) -> None:
+    async def _started(self, name: str, definition: ExperimentInput, queue: str) -> None:
         summary = Reference.parse(definition.experiment).name
-        is_new = await self._starts.started("Experiment", name, definition, summary)
+        is_new = await self._starts.started("Experiment", name, definition, summary, queue)
         if not is_new and not definition.resume:  # else it runs, and is attached to
             raise NameInUse(name, "experiment")
 

@@ -1,6 +1,8 @@
 """Retries: what is over goes on, with what the store knows of it and its code of now."""
 
 import subprocess
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -88,8 +90,7 @@ def retried(
     reference = Reference.parse(began.experiment)
     if reference.kind == "value":
         handle.notes = [SENT]
-    starts.launches.end(name)  # it may still have the code as it was
-    starts.begun_again(launch, lambda: _begun(starts, "Experiment", name, definition, reference.name))
+    handle.notes = [*handle.notes, *_go_on(starts, launch, "Experiment", definition, reference.name)]
 
 
 def retried_sweep(handle: "SweepHandle", starts: Starts, budget: Budget | int | None = None) -> None:
@@ -120,10 +121,8 @@ def retried_sweep(handle: "SweepHandle", starts: Starts, budget: Budget | int | 
     definition = SweepInput.model_validate(
         {**table.spec.model_dump(), "budget": limits, "resume": True, "client": CLIENT}
     )
-    starts.launches.end(name)
     summary = f"sweep of {definition.objective_name}"
-    launch = _launch_of(starts, name)
-    starts.begun_again(launch, lambda: _begun(starts, "Sweep", name, definition, summary))
+    handle.notes = _go_on(starts, _launch_of(starts, name), "Sweep", definition, summary)
 
 
 def _check_name(name: str, subject: str) -> None:
@@ -194,7 +193,25 @@ def _rehearsed(starts: Starts, launch: Launch, name: str, stage: str) -> str:
     return answer.stage
 
 
-async def _begun(starts: Starts, kind: str, name: str, definition: BaseModel, summary: str) -> None:
-    if not await starts.started(kind, name, definition, summary):
+def _go_on(starts: Starts, launch: Launch, kind: str, definition: BaseModel, summary: str) -> Sequence[str]:
+    """Let it go on where it ran before: by a worker of its own, or by those of a shared queue.
+
+    Returns:
+        What should be known of that.
+    """
+    name = launch.queue
+    queue = starts.queue_of(name, None, goes_on=True)
+    begin = partial(_begun, starts, kind, name, definition, summary, queue)
+    if queue:
+        return starts.sent(queue, begin)[1]
+    starts.launches.end(name)  # it may still have the code as it was
+    starts.begun_again(launch, begin)
+    return []
+
+
+async def _begun(
+    starts: Starts, kind: str, name: str, definition: BaseModel, summary: str, queue: str
+) -> None:
+    if not await starts.started(kind, name, definition, summary, queue):
         problem = f"somebody else has just begun it again: `sweep attach {name}` watches it"
         raise DefinitionError([problem], f"the {kind.lower()} {name}")

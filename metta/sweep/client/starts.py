@@ -17,6 +17,7 @@ from metta.sweep.client.connection import connect
 from metta.sweep.client.detached import end
 from metta.sweep.client.launches import STOP_S, Launch, Launches
 from metta.sweep.client.loop import call
+from metta.sweep.client.queues import idle_note, is_served
 from metta.sweep.client.runs import RPC_TIMEOUT
 from metta.sweep.client.server import EmbeddedServer
 from metta.sweep.client.settings import Settings
@@ -103,14 +104,49 @@ class Starts:
         self.launches.reopen(name)  # the worker of the run before may have ended meanwhile
         return started
 
-    async def started(self, kind: str, name: str, input: BaseModel, summary: str) -> bool:
-        """Start a workflow on a queue of its own name.
+    def queue_of(self, name: str, given: str | None, goes_on: bool) -> str:
+        """The shared queue to which work goes; empty when a worker of its own does it.
+
+        Args:
+            name: Name of the work.
+            given: The queue that was asked for; None leaves it to the settings.
+            goes_on: Whether it may have begun before: then it goes on where it was.
+
+        Raises:
+            ServerError: When there is no server and none can be started.
+        """
+        if given is not None:
+            return given
+        if not goes_on or self.launches.find(name):
+            return self.settings.queue
+        return call(self._queue_before(name)) or self.settings.queue
+
+    def sent(self, queue: str, begin: Callable[[], Coroutine[Any, Any, T]]) -> tuple[T, list[str]]:
+        """Begin work that the workers of a shared queue do.
+
+        Args:
+            queue: The queue.
+            begin: Asks the server for it.
+
+        Returns:
+            What the server was asked for, and what should be known of it.
+
+        Raises:
+            ServerError: When there is no server and none can be started.
+        """
+        self.store.prepare()
+        started = call(begin())
+        return started, [] if call(self._is_served(queue)) else [idle_note(queue)]
+
+    async def started(self, kind: str, name: str, input: BaseModel, summary: str, queue: str = "") -> bool:
+        """Start a workflow.
 
         Args:
             kind: Type of the workflow.
             name: Its name.
             input: Its input.
             summary: One line for people.
+            queue: Its queue; empty takes one of its own name.
 
         Returns:
             False when it runs already.
@@ -126,7 +162,7 @@ class Starts:
                 kind,
                 input,
                 id=name,
-                task_queue=name,
+                task_queue=queue or name,
                 id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
                 static_summary=summary,
                 rpc_timeout=RPC_TIMEOUT,
@@ -141,6 +177,18 @@ class Starts:
         """The connection to the server."""
         self._client = self._client or await connect(self.settings)
         return self._client
+
+    async def _queue_before(self, name: str) -> str:
+        """The shared queue on which work ran before, as far as it is known and somebody serves it."""
+        client = await self.client()
+        try:
+            queue = (await client.get_workflow_handle(name).describe(rpc_timeout=RPC_TIMEOUT)).task_queue
+        except RPCError:  # nothing is known of it
+            return ""
+        return queue if queue != name and await is_served(client, queue) else ""
+
+    async def _is_served(self, queue: str) -> bool:
+        return await is_served(await self.client(), queue)
 
     def _withdraw(self, name: str) -> None:
         """Nothing was started: the next command is not to set it going again."""

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from functools import partial
 
 from metta.sweep.client.collecting import OLD, Collected, collected
 from metta.sweep.client.handle import SweepHandle
 from metta.sweep.client.handovers import beginning, handed_over
+from metta.sweep.client.queues import check_named
 from metta.sweep.client.results import table_of
 from metta.sweep.client.settings import Settings
 from metta.sweep.client.starts import Starts
@@ -38,6 +40,7 @@ class Sweeps:
         value: Callable[..., object] | None = None,
         fingerprint: str = "",
         observations: Sequence[Observation] = (),
+        queue: str | None = None,
     ) -> SweepHandle:
         """Start a sweep, or go on with one.
 
@@ -47,6 +50,8 @@ class Sweeps:
             value: The code of the objective, when it has to travel by value.
             fingerprint: What changes with the objective's code; empty when that is not known.
             observations: What it begins with besides the definition's warm start.
+            queue: The shared queue to which it goes; empty starts a worker of its own, None leaves that to
+                the settings.
 
         Raises:
             NameInUse: When it exists and is not to be resumed.
@@ -55,7 +60,13 @@ class Sweeps:
             SweepNotFound: When it is to begin with a sweep that does not exist.
             ServerError: When there is no server and none can be started.
         """
-        self._starts.check_is_local(f"the sweep {name}")
+        subject = f"the sweep {name}"
+        self._starts.check_is_local(subject)
+        queue = self._starts.queue_of(name, queue, definition.resume and self._store.ledger(name).exists())
+        if queue:
+            code = reference_in(definition.objective)
+            parts = (definition.optimizer, definition.scheduler, definition.executor)
+            check_named(queue, [code] if code else [], parts, subject)
         wanted = definition.budget
         definition = self.warmed(name, self.continued(name, definition), observations)
         if value is not None:
@@ -63,7 +74,12 @@ class Sweeps:
             reference = handed_over(self._store, reference_in(objective) or "", value)
             definition = definition.model_copy(update={"objective": renamed(objective, reference)})
         notes = self._notes(name, definition, fingerprint)
-        handle = self._starts.begun(name, fingerprint, lambda: self._started(name, definition, wanted))
+        begin = partial(self._started, name, definition, wanted, queue)
+        if queue:
+            handle, more = self._starts.sent(queue, begin)
+            notes += more
+        else:
+            handle = self._starts.begun(name, fingerprint, begin)
         handle.notes = notes
         return handle
 
@@ -156,10 +172,10 @@ class Sweeps:
             " what it has found out so far stays as it is"
         ]
 
-    async def _started(self, name: str, definition: SweepInput, wanted: Budget) -> SweepHandle:
+    async def _started(self, name: str, definition: SweepInput, wanted: Budget, queue: str) -> SweepHandle:
         handle = self._handle(name)
         summary = f"sweep of {definition.objective_name}"
-        if await self._starts.started("Sweep", name, definition, summary):
+        if await self._starts.started("Sweep", name, definition, summary, queue):
             return handle
         if not definition.resume:
             raise NameInUse(name)
@@ -167,7 +183,7 @@ class Sweeps:
             try:
                 await handle.change_budget(wanted)
             except SweepEnded:  # at this very moment
-                return await self._started(name, definition, wanted)
+                return await self._started(name, definition, wanted, queue)
         return handle
 
     def _handle(self, name: str) -> SweepHandle:

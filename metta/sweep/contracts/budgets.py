@@ -4,7 +4,7 @@ from typing import Literal, Self, TypeVar
 
 from pydantic import Field, JsonValue, field_validator, model_validator
 
-from metta.sweep.contracts.errors import shown
+from metta.sweep.contracts.errors import DefinitionError, shown
 from metta.sweep.contracts.models import Edge, Wire, parse
 
 
@@ -119,6 +119,14 @@ def limits_of(given: Budget | int | None, kind: type[BudgetT]) -> BudgetT:
     """
     plain = given.model_dump(exclude_unset=True) if isinstance(given, Budget) else given
     return kind() if plain is None else parse(kind, plain, "the budget")
+
+
+def limits_or_problems(given: Budget | int | None) -> tuple[Budget, list[str]]:
+    """A budget that may be left out, and what is wrong with it."""
+    try:
+        return limits_of(given, Budget), []
+    except DefinitionError as error:
+        return Budget(), [f"budget: {problem}" for problem in error.problems]
 
 
 class Spent(Wire):

@@ -5,6 +5,7 @@ that were registered with it, and asks before anything is imported. In a process
 as the user's own program, everything may be named.
 """
 
+import collections
 import datetime
 import decimal
 import fractions
@@ -36,7 +37,8 @@ Allowed: TypeAlias = Literal["commands", "scripts", "by-value", "pickle"]
 ALLOWED: tuple[Allowed, ...] = get_args(Allowed)
 
 _PLAIN = (
-    *(bool, int, float, complex, str, bytes, bytearray, list, dict, tuple, set, frozenset, object),
+    *(bool, int, float, complex, str, bytes, bytearray, list, dict, tuple, set, frozenset, range, slice),
+    *(object, collections.deque, collections.OrderedDict, collections.Counter, collections.defaultdict),
     *(datetime.date, datetime.datetime, datetime.time, datetime.timedelta, datetime.timezone),
     *(decimal.Decimal, fractions.Fraction, uuid.UUID, zoneinfo.ZoneInfo),
     *(pathlib.Path, pathlib.PosixPath, pathlib.PurePath, pathlib.PurePosixPath, pathlib.PureWindowsPath),
@@ -144,7 +146,7 @@ def _unwelcome(what: str, allowed: Allowed) -> str:
     argument = allowed.replace("-", "_")
     put = "" if allowed == "commands" else "put it into a module that the worker registers, or "
     return (
-        f"{what}, and this worker takes no {_WORDS[allowed]}: {put}allow them with"
+        f"{what}, and this worker takes no {_WORDS[allowed]}: {put}allow that with"
         f" `sweep worker --allow {allowed}`, or with {argument}=True of MettaSweepPlugin"
     )
 

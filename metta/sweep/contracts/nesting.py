@@ -10,7 +10,7 @@ from typing import Any, Literal, Never, Protocol
 from pydantic import JsonValue
 
 from metta.sweep.contracts.ambient import Ambient
-from metta.sweep.contracts.errors import SweepError
+from metta.sweep.contracts.errors import DefinitionError, SweepError
 from metta.sweep.contracts.values import Value
 
 
@@ -115,6 +115,17 @@ def check_outside(kind: str) -> None:
     if nesting():
         problem = "nobody would pause, stop or find it again with its experiment; use run() instead"
         raise SweepError(f"{kind} cannot be started in a stage: {problem}")
+
+
+def check_no_queue(queue: str | None) -> None:
+    """Check that no queue was asked for where a run is a part of an experiment.
+
+    Raises:
+        DefinitionError: When one was.
+    """
+    if queue is not None:
+        problem = f"what a stage runs goes to the queue of its experiment; leave it out, got {queue!r}"
+        raise DefinitionError([problem], "queue")
 
 
 class Awaited(Coroutine[Any, Any, Any]):

@@ -109,6 +109,7 @@ class Experiment(ReadyStages):
         name: str | None = None,
         resume: bool = False,
         debug: bool = False,
+        queue: str | None = None,
     ) -> Any:
         """Run all stages, and show which have ended.
 
@@ -124,6 +125,8 @@ class Experiment(ReadyStages):
             name: Name of the experiment; None generates one.
             resume: Continue the experiment of this name: attach to it, or go on with what is not done.
             debug: Run in this process; breakpoints and prints work, and nothing is recorded.
+            queue: A shared queue, whose workers run it; None takes that of the settings, else, as with an
+                empty one, a worker of its own is started.
 
         Returns:
             What the last stage gives.
@@ -136,7 +139,7 @@ class Experiment(ReadyStages):
         """
         from metta.sweep.experiments.runs import run
 
-        return run(self, input, budget=budget, name=name, resume=resume, debug=debug)
+        return run(self, input, budget=budget, name=name, resume=resume, debug=debug, queue=queue)
 
     def start(
         self,
@@ -145,11 +148,12 @@ class Experiment(ReadyStages):
         budget: Budget | int | None = None,
         name: str | None = None,
         resume: bool = False,
+        queue: str | None = None,
     ) -> "ExperimentHandle":
         """Start without waiting for the end; arguments and errors are those of ``run``."""
         from metta.sweep.experiments.runs import start
 
-        return start(self, input, budget=budget, name=name, resume=resume)
+        return start(self, input, budget=budget, name=name, resume=resume, queue=queue)
 
     @classmethod
     def attach(cls, name: str) -> "ExperimentHandle":

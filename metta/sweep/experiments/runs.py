@@ -11,7 +11,15 @@ from metta.sweep.contracts.errors import DefinitionError, DefinitionReached, sho
 from metta.sweep.contracts.experiments import ExperimentInput
 from metta.sweep.contracts.importing import is_importing
 from metta.sweep.contracts.names import generated_name, name_problem
-from metta.sweep.contracts.nesting import Nesting, Pending, Wanted, check_outside, is_in_loop, nesting
+from metta.sweep.contracts.nesting import (
+    Nesting,
+    Pending,
+    Wanted,
+    check_no_queue,
+    check_outside,
+    is_in_loop,
+    nesting,
+)
 from metta.sweep.contracts.references import Reference
 from metta.sweep.contracts.values import Value
 from metta.sweep.experiments.defaults import configured
@@ -46,9 +54,10 @@ def run(
     name: str | None,
     resume: bool,
     debug: bool,
+    queue: str | None,
 ) -> Any:
     """What ``run`` of an experiment or pipeline does."""
-    _only_defined(this, input=input, budget=budget, name=name, resume=resume, debug=debug)
+    _only_defined(this, input=input, budget=budget, name=name, resume=resume, debug=debug, queue=queue)
     if debug and budget is not None:
         problem = (
             f"nobody divides a budget in a run in this process; leave it or debug out, got {shown(budget)}"
@@ -57,18 +66,25 @@ def run(
     if debug:
         return this.run_local(input)
     if place := nesting():
+        check_no_queue(queue)
         return _nested(this, input, limits_of(budget, SharedBudget), name, place)
     from metta.sweep.client.following import followed_experiment
 
-    handle = start(this, input, budget=budget, name=name, resume=resume)
+    handle = start(this, input, budget=budget, name=name, resume=resume, queue=queue)
     return handle.value_of(followed_experiment(handle))
 
 
 def start(
-    this: Runnable, input: Any, *, budget: Budget | int | None, name: str | None, resume: bool
+    this: Runnable,
+    input: Any,
+    *,
+    budget: Budget | int | None,
+    name: str | None,
+    resume: bool,
+    queue: str | None,
 ) -> "ExperimentHandle":
     """What ``start`` of an experiment or pipeline does."""
-    _only_defined(this, input=input, budget=budget, name=name, resume=resume)
+    _only_defined(this, input=input, budget=budget, name=name, resume=resume, queue=queue)
     check_outside(type(this).__name__)
     limits = limits_of(budget, SharedBudget)
     subject = _subject_of(this)
@@ -90,6 +106,7 @@ def start(
         code=subject.code if subject.reference.kind == "value" else None,
         pipeline=subject.pipeline.definition,
         structure=subject.pipeline.describe().splitlines(),
+        queue=queue,
     )
 
 

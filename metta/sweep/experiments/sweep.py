@@ -6,7 +6,7 @@ from uuid import uuid4
 
 from pydantic import JsonValue
 
-from metta.sweep.contracts.budgets import Budget, Control, limits_of
+from metta.sweep.contracts.budgets import Budget, Control, limits_of, limits_or_problems
 from metta.sweep.contracts.components import Checked
 from metta.sweep.contracts.distributions import Distribution
 from metta.sweep.contracts.errors import DefinitionError, DefinitionReached
@@ -17,7 +17,7 @@ from metta.sweep.contracts.jobs import Job, objective_from
 from metta.sweep.contracts.metrics import Goal, inferred_goal
 from metta.sweep.contracts.models import json_ready, parse
 from metta.sweep.contracts.names import generated_name, name_problem
-from metta.sweep.contracts.nesting import Nesting, Wanted, check_outside, nesting
+from metta.sweep.contracts.nesting import Nesting, Wanted, check_no_queue, check_outside, nesting
 from metta.sweep.contracts.objective_specs import ObjectiveSpec, reference_in
 from metta.sweep.contracts.references import Reference
 from metta.sweep.contracts.spaces import SearchSpace
@@ -131,7 +131,7 @@ class SweepExperiment(Checked):
             "initial_points": json_ready(initial_points),
         }
         self._warm_start = warm_start
-        self._budget, wrong = _limits(budget)
+        self._budget, wrong = limits_or_problems(budget)
         self._mistakes = [
             *([problem] if name is not None and (problem := name_problem(name)) else []),
             *wrong,
@@ -185,6 +185,7 @@ class SweepExperiment(Checked):
         resume: bool = False,
         debug: bool = False,
         name: str | None = None,
+        queue: str | None = None,
     ) -> "Results":
         """Search until the budget is used up, and show how far it is.
 
@@ -199,6 +200,8 @@ class SweepExperiment(Checked):
             resume: Continue the sweep of this name: attach to it, or go on with a larger budget.
             debug: Run in this process, one trial at a time; breakpoints and prints work.
             name: Name of the sweep, instead of the experiment's.
+            queue: A shared queue, whose workers run it; None takes that of the settings, else, as with an
+                empty one, a worker of its own is started.
 
         Returns:
             The results.
@@ -208,33 +211,34 @@ class SweepExperiment(Checked):
             SweepFailed: When no trial succeeded.
             ServerError: When there is no Temporal server and none can be started.
         """
-        self._only_defined(budget=budget, resume=resume, debug=debug, name=name)
+        self._only_defined(budget=budget, resume=resume, debug=debug, name=name, queue=queue)
         if debug:
             return self._debugged(self._called(name), self._input(budget, resume))
         if place := nesting():
+            check_no_queue(queue)
             return self._nested(place, budget, name)
         from metta.sweep.client.following import followed
 
-        return followed(self.start(budget, resume=resume, name=name), show_end=True)
+        return followed(self.start(budget, resume=resume, name=name, queue=queue), show_end=True)
 
     def start(
-        self, budget: Budget | int | None = None, *, resume: bool = False, name: str | None = None
+        self,
+        budget: Budget | int | None = None,
+        *,
+        resume: bool = False,
+        name: str | None = None,
+        queue: str | None = None,
     ) -> "SweepHandle":
         """Start the sweep without waiting for it; arguments and errors are those of ``run``."""
-        self._only_defined(budget=budget, resume=resume, name=name)
+        self._only_defined(budget=budget, resume=resume, name=name, queue=queue)
         check_outside(self.name or "the sweep")
         from metta.sweep.client.sweeps import Sweeps
 
         definition = self._input(budget, resume)
         reference, code = reference_in(definition.objective), self._code
         by_value = reference is not None and Reference.parse(reference).kind == "value"
-        handle = Sweeps().start(
-            self._called(name),
-            definition,
-            code if by_value else None,
-            fingerprint_of(code),
-            self._known(),
-        )
+        called, value = self._called(name), code if by_value else None
+        handle = Sweeps().start(called, definition, value, fingerprint_of(code), self._known(), queue)
         handle.notes = [*self._goal_notes(), *handle.notes]
         return handle
 
@@ -389,11 +393,3 @@ class SweepExperiment(Checked):
     def _defined(self) -> None:
         if not hasattr(self, "_spec"):  # it was made where only names were wanted, and is run after all
             self._define()
-
-
-def _limits(given: Budget | int | None) -> tuple[Budget, list[str]]:
-    """A budget that may be left out, and what is wrong with it."""
-    try:
-        return limits_of(given, Budget), []
-    except DefinitionError as error:
-        return Budget(), [f"budget: {problem}" for problem in error.problems]

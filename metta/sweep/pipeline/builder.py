@@ -297,6 +297,7 @@ class Pipeline(Generic[T]):
         name: str | None = None,
         resume: bool = False,
         debug: bool = False,
+        queue: str | None = None,
     ) -> T:
         """Run all stages durably, and show which have ended.
 
@@ -308,6 +309,8 @@ class Pipeline(Generic[T]):
             name: Name of the run; None generates one.
             resume: Continue the run of this name: attach to it, or go on with what is not done.
             debug: Run in this process; breakpoints and prints work, and nothing is recorded.
+            queue: A shared queue, whose workers run it; None takes that of the settings, else, as with an
+                empty one, a worker of its own is started.
 
         Returns:
             What the last stage gives.
@@ -321,7 +324,7 @@ class Pipeline(Generic[T]):
         """
         from metta.sweep.experiments.runs import run
 
-        value: T = run(self, input, budget=budget, name=name, resume=resume, debug=debug)
+        value: T = run(self, input, budget=budget, name=name, resume=resume, debug=debug, queue=queue)
         return value
 
     def start(
@@ -331,11 +334,12 @@ class Pipeline(Generic[T]):
         budget: Budget | int | None = None,
         name: str | None = None,
         resume: bool = False,
+        queue: str | None = None,
     ) -> "ExperimentHandle":
         """Start without waiting for the end; arguments and errors are those of ``run``."""
         from metta.sweep.experiments.runs import start
 
-        return start(self, input, budget=budget, name=name, resume=resume)
+        return start(self, input, budget=budget, name=name, resume=resume, queue=queue)
 
     def attach(self, name: str) -> "ExperimentHandle":
         """The handle of a run of this pipeline that was started before.
