@@ -28,17 +28,16 @@ class Mine(Experiment):
 """
 
 ASKING = """
-from metta.sweep.experiments.base import Pipeline
+from metta.sweep.experiments.base import Experiment, Pipeline
 from metta.sweep.experiments import SweepExperiment
 from my_lab.training import SPACE, train
 
 def search(n: int) -> float:
     return SweepExperiment(train, SPACE).run(budget=1, queue="x").best_metric
 
-pipeline = Pipeline().stage("search", search)
-
-def main() -> None:
-    pipeline.run(1)
+class Asking(Experiment):
+    def pipeline(self) -> Pipeline:
+        return Pipeline().stage("search", search)
 """
 
 
@@ -224,7 +223,7 @@ def test_what_has_failed_or_is_over_goes_on_on_its_queue(project: Path, call: Ca
 def test_what_a_stage_runs_takes_no_queue_of_its_own(project: Path, call: Caller) -> None:
     make_lab(project)
     (project / "my_lab/asking.py").write_text(ASKING, "utf-8")
-    (project / "mine.py").write_text("from my_lab.asking import main\nmain()\n", "utf-8")
+    (project / "mine.py").write_text("from my_lab.asking import Asking\nAsking().run(1)\n", "utf-8")
     with shared("my_lab"):
         done = call("run", "mine.py", "--queue", "metta-sweep")
         assert done.returncode == 1

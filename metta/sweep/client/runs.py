@@ -226,9 +226,11 @@ class Run(ABC, Generic[ResultT]):
             problem = cause.message if isinstance(cause, ApplicationError) else str(cause)
             raise DefinitionError([problem], name) from None
         except RPCTimeoutOrCancelledError as error:
+            way = f"`sweep attach {self.name}` brings one, which may"
+            if self.code is None:  # it was not started here, or is left to a shared queue
+                way = "one that serves its queue may"
             raise ServerError(
-                f"no worker of {self.name} answers yet; `sweep attach {self.name}` brings one,"
-                " which may still do what was asked"
+                f"no worker of {self.name} answers yet; {way} still do what was asked"
             ) from error
         except RPCError as error:
             if error.status is RPCStatusCode.NOT_FOUND:

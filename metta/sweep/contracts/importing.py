@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from metta.sweep.contracts.consent import check_found
 from metta.sweep.contracts.errors import DefinitionError, DefinitionReached, nearest
+from metta.sweep.contracts.references import Reference
 
 GUARD = (
     "If it stands below the call of run(), put that call at the end of the script, under"
@@ -105,7 +106,7 @@ def attribute(module: ModuleType, name: str, text: str) -> Any:
         Refused: When the name leads out of what is registered with this worker.
     """
     found: Any = module
-    is_module = module.__name__ != "__main__" and script_of(module.__name__) is None
+    is_module = Reference.parse(text).kind == "module"
     for part in name.split("."):
         if not hasattr(found, part):
             where = getattr(module, "__file__", None) or module.__name__
