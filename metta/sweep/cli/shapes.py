@@ -20,6 +20,7 @@ from metta.sweep.contracts.trials import Resources
 from metta.sweep.contracts.values import Value
 from metta.sweep.report.exports import Exported
 from metta.sweep.worker.replaying import Replayed
+from metta.sweep.worker.shared import Served
 
 
 class SweepShown(SweepStatus):
@@ -114,6 +115,15 @@ class TrialShown(TrialListed):
     reports: tuple[ReportShown, ...]
 
 
+class Started(Wire):
+    """What was started, whether it is a sweep or an experiment, and what should be known of it."""
+
+    name: str
+    kind: str
+    ui: str
+    notes: tuple[str, ...]
+
+
 class Piece(Wire):
     """A piece of what was printed, and by what."""
 
@@ -130,7 +140,7 @@ class StageShown(Wire):
     failure: StageFailure | None
 
 
-class Served(Wire):
+class Dev(Wire):
     """A server for development."""
 
     ui: str
@@ -152,6 +162,7 @@ Listed = SweepListed | ExperimentListed
 
 SHAPES: dict[str, Any] = {
     "run": Shown | Given,
+    "start": Started,
     "attach": Shown | Given,
     "retry": Shown | Given,
     "ls": tuple[Listed, ...],
@@ -166,9 +177,10 @@ SHAPES: dict[str, Any] = {
     "pause": Changed,
     "resume": Changed,
     "stop": Changed,
-    "dev": Served | Ended,
+    "dev": Dev | Ended,
     "doctor": tuple[Finding, ...],
     "export": Exported,
+    "worker": Served,
     "gc": Collected,
 }
 """By command; ``watch`` and ``logs`` print one a line."""

@@ -3,6 +3,7 @@
 from typing import Any
 
 from metta.sweep.cli.output import Printer
+from metta.sweep.cli.shapes import Started
 from metta.sweep.client.following import announce
 from metta.sweep.client.runs import Run
 
@@ -13,7 +14,7 @@ class StartOutput(Printer):
     def started(self, handle: Run[Any]) -> None:
         """What was started."""
         if self._json:
-            self._print({handle.what: handle.name, "ui": handle.ui, "notes": list(handle.notes)})
+            self._print(Started(name=handle.name, kind=handle.what, ui=handle.ui, notes=tuple(handle.notes)))
             return
         announce(handle.name, handle.ui, handle.notes, what=handle.what)
         self._next(f"sweep attach {handle.name}", handle.ui)

@@ -15,7 +15,7 @@ class WorkerOutput(Printer):
     def began(self, served: Served) -> None:
         """Which queue it serves, and what it takes."""
         if self._json:
-            print(served.model_dump_json(), flush=True)
+            self._print(served)
             return
         self._say(f"queue    {served.queue}")
         self._say(f"modules  {', '.join(served.modules)}")
