@@ -93,6 +93,17 @@ def test_one_that_takes_longer_than_expected_does_not_keep_those_behind_it() -> 
     assert all(isinstance(end, Completed) for end in ends.values())
 
 
+def test_one_that_is_handed_over_a_moment_too_late_runs_all_the_same() -> None:
+    with warm("does") as driver:
+        handed(driver, attempt(0, s=5 * LATE_S))
+        assert driver.pool.ahead()
+        sleep(2 * LATE_S)  # as a machine does that has other things to do
+        driver.pool.start(attempt(1))
+        ends = ends_of(driver, 2)
+    assert list(ends) == [0, 1]
+    assert all(isinstance(end, Completed) for end in ends.values())
+
+
 def test_one_that_has_not_begun_is_stopped_at_once_and_the_others_run() -> None:
     with warm("does") as driver:
         handed(driver, attempt(0, s=0.5), *(attempt(n) for n in range(1, SEVERAL)))

@@ -4,12 +4,15 @@ import asyncio
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from functools import partial
 from typing import Any, TypeVar
 
 from temporalio import activity
 
 from metta.sweep.activities.errors import told
 from metta.sweep.activities.handles import is_over
+from metta.sweep.activities.meters import Instruments, Meters, SweepMeter
 from metta.sweep.contracts.activities import ADVANCE_SEARCH, MISSING_TRIALS
 from metta.sweep.contracts.advances import Advance, AdvanceOrder, Trials
 from metta.sweep.contracts.consent import Consent, consenting
@@ -39,6 +42,7 @@ class SearchAdvances:
     def __init__(self, store: Store, consent: Consent | None = None) -> None:
         self._store, self._consent = store, consent
         self._searches: OrderedDict[str, JobSearch] = OrderedDict()
+        self._meters = Meters()
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         # its own: whatever else waits for a file system must not keep searches from going on
         self._threads = ThreadPoolExecutor(THREADS, "searches")
@@ -53,7 +57,7 @@ class SearchAdvances:
         """Record what happened to trials, and say what is to be done."""
         async with self._locks[order.sweep_id]:
             try:
-                result = await self._beating(self._advance, order)
+                result = await self._beating(partial(self._advance, self._meters.here()), order)
             except Exception as error:
                 self._drop(order.sweep_id)
                 raise told(error, LedgerFenced) from error
@@ -76,13 +80,14 @@ class SearchAdvances:
             self._drop(sweep_id)
         self._threads.shutdown()
 
-    def _advance(self, order: AdvanceOrder) -> Advance:
+    def _advance(self, instruments: Instruments | None, order: AdvanceOrder) -> Advance:
         with consenting(self._consent):
             search = self._searches.get(order.sweep_id)
             # whoever resumes a sweep may have given it another definition
             if search is None or not order.epoch or search.spec != order.spec:
                 self._drop(order.sweep_id)
-                search = self._searches[order.sweep_id] = JobSearch(self._store, order)
+                meter = SweepMeter(instruments) if instruments else None
+                search = self._searches[order.sweep_id] = JobSearch(self._store, order, meter)
             self._searches.move_to_end(order.sweep_id)
             return search.advance(order)
 
@@ -98,7 +103,8 @@ class SearchAdvances:
 
     async def _beating(self, work: Callable[[AdvanceOrder], T], order: AdvanceOrder) -> T:
         """What work gives in a thread; meanwhile it is told that it goes on."""
-        task = asyncio.get_running_loop().run_in_executor(self._threads, work, order)
+        here = copy_context()  # in a thread, too, lines of the log say which sweep they are about
+        task = asyncio.get_running_loop().run_in_executor(self._threads, lambda: here.run(work, order))
         while not (await asyncio.wait({task}, timeout=BEAT_S))[0]:
             activity.heartbeat()
         return task.result()

@@ -2,8 +2,10 @@
 
 import asyncio
 from concurrent.futures import Future
+from contextvars import copy_context
 from threading import Thread
 
+from metta.sweep.activities.meters import SessionMeter
 from metta.sweep.contracts.attempts import Code
 from metta.sweep.contracts.budgets import Control
 from metta.sweep.contracts.consent import consenting
@@ -22,20 +24,25 @@ class HostedSession:
         input: Which sweep.
         store: Where its ledger lies.
         code: Where user code is found.
+        meter: What counts; None where nobody does.
     """
 
-    def __init__(self, run_id: str, input: SessionInput, store: Store, code: Code) -> None:
+    def __init__(
+        self, run_id: str, input: SessionInput, store: Store, code: Code, meter: SessionMeter | None = None
+    ) -> None:
         self.run_id = run_id
         self.sweep_id = input.sweep_id
         self.control = input.control
         self.attendants = 0
+        self._meter = meter
         self._session: Session | None = None
         self._closed = False
         self._outcome = Future[SessionResult | None]()
         self.done = asyncio.wrap_future(self._outcome)
         # its own: sweeps on one worker must not wait for one another; a daemon: one that hangs, in a file
         # system or in user code, must not keep the worker from ending
-        Thread(target=self._work, args=(input, store, code), name=input.sweep_id, daemon=True).start()
+        run, work = copy_context().run, (self._work, input, store, code)  # what it is about, and its span
+        Thread(target=run, args=work, name=input.sweep_id, daemon=True).start()
 
     @property
     def progress(self) -> Progress | None:
@@ -73,8 +80,12 @@ class HostedSession:
             self._outcome.set_result(result)
 
     def _run(self, input: SessionInput, store: Store, code: Code) -> SessionResult | None:
-        with consenting(code.consent):
-            self._session = host(input, store, code)
-            if self._closed:
-                self._session.close()
-            return self._session.run(self.control)
+        try:
+            with consenting(code.consent):
+                self._session = host(input, store, code, observer=self._meter)
+                if self._closed:
+                    self._session.close()
+                return self._session.run(self.control)
+        finally:
+            if self._meter:
+                self._meter.close()

@@ -21,6 +21,7 @@ from metta.sweep.executors.protocol import REPORTS
 from metta.sweep.executors.reports import Reports
 from metta.sweep.runners.hosts import ObjectiveHost, Running
 from metta.sweep.stores.base import Store
+from metta.sweep.telemetry.tracing import traceparent
 
 
 class ObjectiveRuns:
@@ -52,7 +53,7 @@ class ObjectiveRuns:
         """
         place = Place(self._store.workplace(order.sweep_id), order.attempt)
         code = await patiently(partial(self._prepared, order, place))
-        attempt = place.attempt
+        attempt = place.attempt.model_copy(update={"traceparent": traceparent()})
         running = self._started(order, attempt, code)
         telling = asyncio.create_task(_told(order, running, place))
         try:

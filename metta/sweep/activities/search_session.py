@@ -14,6 +14,7 @@ from temporalio.service import RPCError
 from metta.sweep.activities.errors import told
 from metta.sweep.activities.handles import RPC_TIMEOUT, is_over
 from metta.sweep.activities.hosted import HostedSession
+from metta.sweep.activities.meters import Meters, SessionMeter
 from metta.sweep.contracts.activities import RUN_SEARCH_SESSION
 from metta.sweep.contracts.attempts import Code
 from metta.sweep.contracts.budgets import Control
@@ -59,6 +60,7 @@ class SearchSessions:
         self._code = code
         self._hosted: dict[str, HostedSession] = {}
         self._watchers: set[asyncio.Task[None]] = set()
+        self._meters = Meters()
 
     @activity.defn(name=RUN_SEARCH_SESSION.name)
     async def run_search_session(self, input: SessionInput) -> SessionResult:
@@ -103,7 +105,10 @@ class SearchSessions:
             input = input.model_copy(update={"control": await _wanted(handle, input.control)})
         hosted = self._hosted.get(input.sweep_id)  # another attempt may have come meanwhile
         if hosted is None:
-            hosted = self._hosted[input.sweep_id] = HostedSession(run_id, input, self._store, self._code)
+            instruments = self._meters.here()
+            meter = SessionMeter(instruments) if instruments else None
+            hosted = HostedSession(run_id, input, self._store, self._code, meter)
+            self._hosted[input.sweep_id] = hosted
         elif input.control.version > hosted.control.version:
             hosted.tell(input.control)
         return hosted

@@ -22,12 +22,13 @@ from metta.sweep.contracts.components import create
 from metta.sweep.contracts.consent import check_definition, consenting
 from metta.sweep.contracts.errors import DefinitionError
 from metta.sweep.contracts.events import Failed
-from metta.sweep.contracts.jobs import Job, JobEnd, JobSpec
+from metta.sweep.contracts.jobs import TRACE_VARIABLE, Job, JobEnd, JobSpec
 from metta.sweep.executors.base import Executor, JobExecutor
 from metta.sweep.executors.reports import Reports
 from metta.sweep.executors.transcripts import Transcript
 from metta.sweep.executors.verdicts import verdict
 from metta.sweep.stores.base import Store
+from metta.sweep.telemetry.tracing import traceparent
 
 T = TypeVar("T")
 
@@ -83,7 +84,10 @@ class TrialRuns:
             problem = f"only local processes and workers run Python functions, got {order.objective}"
             raise DefinitionError([problem], "the objective")
         check_definition([], order.objective.command, "the objective")
-        job = order.objective.model_copy(update={"cwd": order.objective.cwd or self._code.cwd})
+        env, parent = order.objective.env, traceparent()
+        if parent:  # spans of the job are children of its attempt's
+            env = {TRACE_VARIABLE: parent, **env}
+        job = order.objective.model_copy(update={"cwd": order.objective.cwd or self._code.cwd, "env": env})
         return JobSpec(
             sweep_id=order.sweep_id,
             job=job,

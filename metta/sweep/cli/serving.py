@@ -39,14 +39,22 @@ def worker(
             help="What it takes besides: commands, scripts, by-value, pickle; may be repeated.",
         ),
     ] = None,
+    metrics: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Where Prometheus finds its metrics.")
+    ] = None,
+    health: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Where /healthz and /livez are answered.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Serve a queue to which anybody sends work, with the code that is registered, until Ctrl-C."""
     from metta.sweep.cli.workers import serve_shared
     from metta.sweep.client.settings import Settings
+    from metta.sweep.worker.endpoints import Endpoints
 
     settings = Settings.load()
-    serve_shared(settings.with_store(store) if store else settings, modules or (), allow or (), queue, json)
+    settings = settings.with_store(store) if store else settings
+    serve_shared(settings, modules or (), allow or (), queue, Endpoints.load(metrics, health), json)
 
 
 @app.command(rich_help_panel=SERVE)

@@ -1,11 +1,12 @@
 """What the command does and says of shared workers."""
 
 import asyncio
-import logging
 from collections.abc import Sequence
 
 from metta.sweep.cli.output import Printer
 from metta.sweep.client.settings import Settings
+from metta.sweep.telemetry.logs import configure_logs
+from metta.sweep.worker.endpoints import Endpoints
 from metta.sweep.worker.shared import Served, Shared
 
 
@@ -25,7 +26,12 @@ class WorkerOutput(Printer):
 
 
 def serve_shared(
-    settings: Settings, modules: Sequence[str], allow: Sequence[str], queue: str, as_json: bool
+    settings: Settings,
+    modules: Sequence[str],
+    allow: Sequence[str],
+    queue: str,
+    endpoints: Endpoints,
+    as_json: bool,
 ) -> None:
     """Serve a queue until the process is told to end; see ``Shared``.
 
@@ -33,8 +39,8 @@ def serve_shared(
         DefinitionError: When a module cannot be imported, or somebody allows what there is not.
         ServerError: When there is no server.
     """
-    shared = Shared(settings, modules, allow, queue)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    configure_logs()
+    shared = Shared(settings, modules, allow, queue, endpoints)
 
     async def serving() -> None:
         # said in the loop, which knows what to do with a Ctrl-C; one while a loop is made leaves half a loop

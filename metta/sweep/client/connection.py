@@ -18,6 +18,7 @@ from metta.sweep.client.server import NAMESPACE, EmbeddedServer
 from metta.sweep.client.settings import Settings
 from metta.sweep.contracts.errors import ServerError
 from metta.sweep.contracts.sweeps import SEARCH_ATTRIBUTES
+from metta.sweep.telemetry.tracing import interceptors
 
 RETENTION = timedelta(days=365)
 """A sweep of last summer is still to be found in the UI."""
@@ -44,9 +45,11 @@ async def connect(settings: Settings, **options: Any) -> Client:
         **options: More arguments for ``Client.connect``, such as plugins.
 
     Raises:
+        DefinitionError: When traces are wanted that there cannot be.
         ServerError: When it cannot be reached, or does not know the namespace.
     """
-    options = {"data_converter": pydantic_data_converter, **options}
+    traced = {} if "plugins" in options else {"interceptors": interceptors()}  # ours brings its own
+    options = {"data_converter": pydantic_data_converter, **traced, **options}
     if settings.is_embedded:
         return await _when_ready(EmbeddedServer(settings.home / "server"), options)
     try:

@@ -23,9 +23,12 @@ ENVIRONMENT = (
     *("AWS_ENDPOINT_URL", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE", "AWS_CONFIG_FILE"),
     *("AWS_CA_BUNDLE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_WEB_IDENTITY_TOKEN_FILE", "AWS_ROLE_"),
     *("AWS_MAX_ATTEMPTS", "AWS_RETRY_MODE", "AWS_REQUEST_CHECKSUM_", "AWS_RESPONSE_CHECKSUM_"),
+    *("OTEL_SERVICE_NAME", "OTEL_RESOURCE_ATTRIBUTES", "OTEL_TRACES_", "OTEL_BSP_", "OTEL_SDK_DISABLED"),
+    *("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"),
+    *("OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"),
 )
 """Beginnings of variables that decide how a worker works; another terminal may lack them, or have others.
-Credentials for a bucket are not among them: they expire, and other terminals have newer ones."""
+Credentials for a bucket or a collector are not among them: they expire, and others have newer ones."""
 
 SERVING = "serving"
 STOP_S = 20.0

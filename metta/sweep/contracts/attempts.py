@@ -55,6 +55,7 @@ class Attempt(Wire):
         until_step: Last step of the segment; None lets it run to its own end.
         step: Last step that is recorded, or None.
         resume_from: Absolute path of the checkpoint to go on from.
+        traceparent: Its span, in the words of W3C Trace Context; None where nobody traces.
     """
 
     trial: int
@@ -67,6 +68,7 @@ class Attempt(Wire):
     step: int | None = None
     resume_from: str | None = None
     resources: Resources = Resources()
+    traceparent: str | None = None
 
     @property
     def key(self) -> AttemptKey:

@@ -20,6 +20,9 @@ TRIAL_VARIABLE = "METTA_SWEEP_TRIAL"
 REPORTS_VARIABLE = "METTA_SWEEP_REPORTS"
 """The environment variable that names the file to which a trial appends what it reports."""
 
+TRACE_VARIABLE = "TRACEPARENT"
+"""The environment variable that names the span of a trial, in the words of W3C Trace Context."""
+
 INTERRUPTED = 75
 """Exit code of a trial that was told to end, and can go on later from its checkpoint (``EX_TEMPFAIL``)."""
 

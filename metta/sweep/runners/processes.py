@@ -96,7 +96,9 @@ class ProcessPool(Pool):
             self._machine.use()
             self._run(attempt, self._idle.pop() if self._idle else self._new_runner())
         else:
-            self._run(attempt, min(self._takers(), key=attrgetter("load")))
+            # late only since `ahead` was asked: `wait` takes back what waits behind those
+            takers = [*self._takers()] or [runner for runner in self._runners if runner.load]
+            self._run(attempt, min(takers, key=attrgetter("load")))
 
     def take_back(self, every: bool = False) -> list[Attempt]:
         """Attempts that were handed over and have not begun."""

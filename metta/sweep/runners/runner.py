@@ -15,7 +15,7 @@ import json
 import os
 import signal
 import sys
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from fcntl import F_DUPFD_CLOEXEC, F_SETFL, F_SETOWN, F_SETSIG, fcntl
 from io import TextIOWrapper
 from select import POLLHUP, poll
@@ -27,6 +27,10 @@ from metta.sweep.contracts.errors import DefinitionError
 from metta.sweep.runners.backlog import receive
 from metta.sweep.runners.objective import enter, loaded
 from metta.sweep.runners.outcome import Answer, outcome_of
+from metta.sweep.telemetry.tracing import continued
+
+UNTRACED = nullcontext()
+"""What nobody traces is to cost nothing."""
 
 
 class Channel:
@@ -86,7 +90,8 @@ def main(connection: int, backlog: int, life: int) -> None:
     while packet := receive(attempts):
         attempt = Attempt.model_validate_json(packet)
         os.write(output, mark)
-        outcome = outcome_of(attempt, call, channel.report)
+        with continued(attempt.traceparent) if attempt.traceparent else UNTRACED:
+            outcome = outcome_of(attempt, call, channel.report)
         if os.getpid() != pid:
             os._exit(0)  # a child that the objective forked has no business here
         flush()

@@ -3,6 +3,8 @@
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from contextvars import copy_context
+from functools import partial
 from queue import SimpleQueue
 from threading import Thread
 
@@ -100,7 +102,9 @@ class Checkpoints:
     def _delete(self, names: Iterable[str]) -> None:
         # beside the search: a file system may take its time for many or large files
         if self._collector is None:
-            self._collector = Thread(target=self._collect, name="checkpoints", daemon=True)
+            # in the scope of here, so that its lines say which sweep they are about
+            collect = partial(copy_context().run, self._collect)
+            self._collector = Thread(target=collect, name="checkpoints", daemon=True)
             self._collector.start()
         self._garbage.put(names)
 

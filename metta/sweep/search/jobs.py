@@ -28,6 +28,7 @@ from metta.sweep.executors.reports import Reports
 from metta.sweep.search.attempts import attempt_of, portable, with_kept
 from metta.sweep.search.checkpoints import Checkpoints
 from metta.sweep.search.consent import check_consent
+from metta.sweep.search.observers import Observer
 from metta.sweep.search.search import Answer, Search
 from metta.sweep.stores.base import Store
 from metta.sweep.stores.observations import prior_of
@@ -48,6 +49,7 @@ class JobSearch:
     Args:
         store: Where the ledger lies.
         order: The first order, which says what the sweep is.
+        observer: Who is told of what is recorded.
 
     Raises:
         DefinitionError: When a component's name or arguments are wrong.
@@ -55,7 +57,7 @@ class JobSearch:
         StoreError: When the ledger is damaged.
     """
 
-    def __init__(self, store: Store, order: AdvanceOrder) -> None:
+    def __init__(self, store: Store, order: AdvanceOrder, observer: Observer | None = None) -> None:
         spec = order.spec
         check_consent(spec, order.sweep_id)
         self.spec = spec
@@ -63,7 +65,8 @@ class JobSearch:
         self._workplace = store.workplace(order.sweep_id)
         prior = partial(prior_of, store, order.sweep_id, spec)
         ledger = store.ledger(order.sweep_id)
-        self._search = Search(ledger, spec, order.sweep_id, writer=uuid4().hex, prior=prior)
+        writer = uuid4().hex
+        self._search = Search(ledger, spec, order.sweep_id, writer, prior=prior, observer=observer)
         parallel = create(Executor, spec.executor).max_parallel
         self._slots = min(parallel, self._search.scheduler.max_parallel or parallel)
         self._checkpoints = Checkpoints(self._workplace)

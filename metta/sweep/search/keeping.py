@@ -4,15 +4,17 @@ import logging
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from pathlib import Path
 from threading import Event as Flag
 from typing import TypeAlias
 
-from metta.sweep.contracts.attempts import Attempt
+from metta.sweep.contracts.attempts import Attempt, AttemptKey
 from metta.sweep.contracts.errors import StoreAway, StoreError, StoreFull
 from metta.sweep.contracts.events import Reported, SegmentEnded, TrialEvent
 from metta.sweep.search.attempts import portable
 from metta.sweep.stores.base import Workplace
+from metta.sweep.telemetry.scopes import scope
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +82,8 @@ class Keeping:
         except (StoreAway, StoreFull):
             raise
         except StoreError as error:
-            log.warning("trial %d cannot go on from its checkpoint: %s", attempt.trial, error)
+            with scope(attempt.key._asdict()):
+                log.warning("trial %d cannot go on from its checkpoint: %s", attempt.trial, error)
 
     def close(self) -> None:
         """Let go of what is on its way: the next session finds it unrecorded."""
@@ -89,7 +92,7 @@ class Keeping:
 
     def _promised(self, event: TrialEvent) -> "Future[TrialEvent]":
         if isinstance(event, Reported | SegmentEnded) and event.checkpoint:
-            promise = self._threads.submit(self._keep, event, event.checkpoint)
+            promise = self._threads.submit(copy_context().run, self._keep, event, event.checkpoint)
             promise.add_done_callback(lambda _: self._wake())
         else:
             promise = Future()
@@ -106,7 +109,8 @@ class Keeping:
                 self.note = str(error)
                 self._closed.wait(AGAIN_S)
             except StoreError as error:
-                log.warning("a checkpoint of trial %d is not kept: %s", event.trial, error)
+                with scope(AttemptKey(event.trial, event.segment, event.attempt)._asdict()):
+                    log.warning("a checkpoint of trial %d is not kept: %s", event.trial, error)
                 # the one before is needed as long as no other one is recorded
                 return event.model_copy(update={"checkpoint": None})
             else:

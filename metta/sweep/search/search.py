@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from random import Random
-from time import time
+from time import monotonic, time
 from typing import NamedTuple, TypeVar
 
 from pydantic import JsonValue
@@ -20,6 +20,7 @@ from metta.sweep.contracts.sweeps import SweepSpec
 from metta.sweep.optimizers.base import Optimizer
 from metta.sweep.schedulers.base import New, Scheduler, SlotFree, Verdict
 from metta.sweep.search.endings import interrupting, interruption, natural_end, stopping
+from metta.sweep.search.observers import Observer
 from metta.sweep.search.retries import retries
 from metta.sweep.search.telling import checked, result_of, trial_of
 from metta.sweep.stores.base import Ledger
@@ -58,6 +59,7 @@ class Search:
         writer: Name of this writer, unlike all others.
         clock: Tells the time in seconds since 1970.
         prior: Trials of earlier sweeps to begin with; called when nothing is recorded yet.
+        observer: Who is told of what is recorded.
     """
 
     table: TrialTable
@@ -72,14 +74,12 @@ class Search:
         writer: str,
         clock: Callable[[], float] = time,
         prior: Callable[[], Sequence[Known]] = tuple,
+        observer: Observer | None = None,
     ) -> None:
-        self.ledger = ledger
-        self._spec = spec
-        self._sweep_id = sweep_id
+        self.ledger, self._spec, self._sweep_id = ledger, spec, sweep_id
         self._seed = sweep_id if spec.seed is None else spec.seed
-        self._writer = writer
-        self._clock = clock
-        self._prior = prior
+        self._writer, self._clock = writer, clock
+        self._prior, self._observer = prior, observer
         self._epoch = 0
         self._snapshots = Snapshots(ledger)
         self.table, self._is_stale = TrialTable(), False
@@ -161,12 +161,8 @@ class Search:
     def next_tick_s(self) -> float | None:
         """Seconds from the last event until the time budget is used up; None when that cannot happen."""
         limit_s = self.table.control.budget.time_s
-        if (
-            limit_s is None
-            or self.table.finish
-            or self.table.control.pause
-            or self.table.elapsed_s >= limit_s
-        ):
+        waits = self.table.finish or self.table.control.pause
+        if limit_s is None or waits or self.table.elapsed_s >= limit_s:
             return None  # what is used up is judged already
         return limit_s - self.table.elapsed_s
 
@@ -230,8 +226,11 @@ class Search:
             chunk = self._decide(events, free)
             # an ask that found nothing has changed an optimizer that is rebuilt by asking again
             if chunk.events or chunk.decisions or (chunk.asks and not self.optimizer.stateless):
+                began = monotonic()
                 self.ledger.commit(chunk)
                 self.head, self.ledger_id = chunk.n, self.ledger_id or chunk.writer
+                if self._observer:
+                    self._observer.committed(chunk, self.table, monotonic() - began)
                 self._snapshots.keep(self.table, chunk.n)
         except StoreError as error:
             if not isinstance(error, ChunkTaken):

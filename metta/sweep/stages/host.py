@@ -60,6 +60,7 @@ from metta.sweep.stages.restarts import restart
 from metta.sweep.stages.waits import NOBODY, Nest
 from metta.sweep.stores.base import Store
 from metta.sweep.stores.outcomes import Outcomes
+from metta.sweep.telemetry.tracing import traceparent
 
 CROWD = 16
 """So many stages of one depth may wait for nested runs, each with a process, beside those that run code."""
@@ -275,6 +276,7 @@ class StageHost:
             StageFailed: When user code has failed.
             StageDied: When its process died by nobody's fault.
         """
+        task = task.model_copy(update={"traceparent": traceparent()})
         first = None
         if isinstance(task, StageTask) and timeout_s is not None:  # importing is not the stage's time
             first = LoadTask(log=task.log, spec=task.order.spec)

@@ -32,6 +32,8 @@ class Setting(Wire):
 class _Task(Wire):
     log: Path
     """Where what it prints is appended to."""
+    traceparent: str | None = None
+    """The span that it is carried out in, in the words of W3C Trace Context; None where nobody traces."""
 
 
 class PlanTask(_Task):

@@ -12,6 +12,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from contextvars import copy_context
 from pathlib import Path
 from socket import socket
 from traceback import print_exception
@@ -27,6 +28,8 @@ from metta.sweep.stages.channel import Channel
 from metta.sweep.stages.desk import Desk
 from metta.sweep.stages.messages import LoadTask, PlanTask, Reply, StageTask, Task
 from metta.sweep.stages.nesting import Trouble
+from metta.sweep.telemetry.scopes import names_of_order, scope
+from metta.sweep.telemetry.tracing import continued
 
 
 def main(connection: int, life: int) -> None:
@@ -40,7 +43,7 @@ def main(connection: int, life: int) -> None:
     # not SIG_IGN, which the programs that a stage starts would inherit
     signal.signal(signal.SIGINT, lambda *_: None)
     faulthandler.enable()
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    _configure_logs()
     channel = Channel(socket(fileno=connection))
     setting = channel.setting()
     pid = os.getpid()
@@ -51,12 +54,25 @@ def main(connection: int, life: int) -> None:
     channel.ready()
     with asyncio.Runner() as runner:
         for task in channel.tasks():
-            with _printing_to(task.log):
-                reply = runner.run(_replied(desk, task))
+            about = names_of_order(getattr(task, "order", None))
+            with _printing_to(task.log), scope(about), continued(task.traceparent):
+                reply = runner.run(_replied(desk, task), context=copy_context())
             if os.getpid() != pid:
                 os._exit(0)  # a child that the stage forked has no business here
             channel.tell(reply)
             os.chdir(folder)
+
+
+def _configure_logs() -> None:
+    """Lines of user code and of its libraries go to the stage's own log; the worker has checked how."""
+    if os.environ.get("METTA_SWEEP_LOG", "").lower() == "json":
+        from metta.sweep.telemetry.logs import configure_logs  # which most stages need not wait for
+
+        configure_logs()
+        return
+    wanted = os.environ.get("METTA_SWEEP_LOG_LEVEL", "").upper()
+    level = logging.getLevelNamesMapping().get(wanted, logging.INFO)
+    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
 
 
 async def _replied(desk: Desk, task: Task) -> Reply:

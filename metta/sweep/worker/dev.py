@@ -12,6 +12,7 @@ from metta.sweep.client.server import NAMESPACE, EmbeddedServer
 from metta.sweep.client.settings import Settings
 from metta.sweep.client.starts import Starts, code_here
 from metta.sweep.contracts.errors import DefinitionError
+from metta.sweep.telemetry.logs import configure_logs
 from metta.sweep.worker.main import QUEUE, serve
 
 
@@ -47,6 +48,7 @@ def run_dev(settings: Settings, console: Console, as_json: bool = False) -> None
     sys.path.insert(0, str(Path.cwd()))  # where `python -m` looks for modules, too; a command does not
 
     async def serving() -> None:
+        configure_logs()
         # said in the loop, which knows what to do with a Ctrl-C; one while a loop is made leaves half a loop
         console.print(json.dumps(where) if as_json else text, highlight=False, soft_wrap=True, markup=False)
         await serve(settings, QUEUE, code_here())

@@ -31,6 +31,10 @@ from metta.sweep.contracts.attempts import Code
 from metta.sweep.contracts.consent import ALLOWED, EVERYTHING
 from metta.sweep.contracts.errors import ServerError, SweepError
 from metta.sweep.contracts.jobs import trials_queue
+from metta.sweep.telemetry.logs import configure_logs
+from metta.sweep.worker.endpoints import HEALTH, METRICS, Endpoints
+from metta.sweep.worker.health import Health
+from metta.sweep.worker.metrics import runtime
 from metta.sweep.worker.plugin import MettaSweepPlugin
 
 QUEUE = "metta-sweep"
@@ -67,43 +71,55 @@ def main() -> None:
     parser.add_argument("--queue", default="", help=f"the queue that is served without a launch: {QUEUE}")
     parser.add_argument("modules", nargs="*", help="what it registers without a launch; * for all")
     parser.add_argument("--allow", action="append", default=[], help=f"besides: {', '.join(ALLOWED)}")
+    parser.add_argument("--metrics", metavar="HOST:PORT", help=f"where Prometheus finds metrics ({METRICS})")
+    parser.add_argument("--health", metavar="HOST:PORT", help=f"where /healthz is answered ({HEALTH})")
     given = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
+        configure_logs()
+        endpoints = Endpoints.load(given.metrics, given.health)
         settings = Settings.load()
         if given.store:
             settings = settings.with_store(given.store)
         if given.home:
             settings = replace(settings, home=given.home.absolute())
         if given.launch:
-            asyncio.run(serve_launch(settings, given.launch))
+            asyncio.run(serve_launch(settings, given.launch, endpoints))
         else:
             from metta.sweep.worker.shared import Shared  # it serves by this module
 
-            asyncio.run(Shared(settings, given.modules, given.allow, given.queue).served())
+            shared = Shared(settings, given.modules, given.allow, given.queue, endpoints)
+            asyncio.run(shared.served())
     except SweepError as error:
         sys.exit(f"error: {error}")
 
 
-async def serve(settings: Settings, queue: str, code: Code) -> None:
+async def serve(settings: Settings, queue: str, code: Code, endpoints: Endpoints | None = None) -> None:
     """Serve a queue until the process is told to end.
 
     Args:
         settings: Which project.
         queue: The queue.
         code: Where user code is found, and what of it may be named.
+        endpoints: Where the worker can be looked at; None takes what the environment says.
 
     Raises:
+        DefinitionError: When nothing can listen there.
         ServerError: When there is no server.
     """
     with Launches(settings.home).present():
-        await _served(settings, queue, code, _never)
+        await _served(settings, queue, code, _never, endpoints)
 
 
-async def serve_launch(settings: Settings, name: str) -> None:
+async def serve_launch(settings: Settings, name: str, endpoints: Endpoints | None = None) -> None:
     """Serve the queue of a launch until its work is done, or until the process is told to end.
 
+    Args:
+        settings: Which project.
+        name: The launch.
+        endpoints: Where the worker can be looked at; None takes what the environment says.
+
     Raises:
+        DefinitionError: When nothing can listen there.
         ServerError: When there is no server and none can be started.
     """
     launches = Launches(settings.home)
@@ -118,10 +134,14 @@ async def serve_launch(settings: Settings, name: str) -> None:
         launches.sign(name)
         return await _is_done(client, launch, buried) and launches.close(name, launch.generation)
 
-    await _served(settings, launch.queue, launch.code, is_done)
+    await _served(settings, launch.queue, launch.code, is_done, endpoints)
 
 
-async def _served(settings: Settings, queue: str, code: Code, is_done: _IsDone) -> None:
+async def _served(
+    settings: Settings, queue: str, code: Code, is_done: _IsDone, endpoints: Endpoints | None
+) -> None:
+    endpoints = endpoints or Endpoints.load()
+    health = Health(endpoints.health, queue)
     plugin = MettaSweepPlugin(
         settings.address or settings.home,
         code,
@@ -130,7 +150,8 @@ async def _served(settings: Settings, queue: str, code: Code, is_done: _IsDone) 
         **(code.consent or EVERYTHING).model_dump(),
     )
     # its version, for those who look for what is wrong
-    client = await connect(settings, plugins=[plugin], identity=str(Identity.here()))
+    identity = str(Identity.here())
+    client = await connect(settings, plugins=[plugin], identity=identity, runtime=runtime(endpoints.metrics))
     await ensure_search_attributes(client)
     told = asyncio.Event()
     for sign in (signal.SIGTERM, signal.SIGINT):
@@ -141,9 +162,10 @@ async def _served(settings: Settings, queue: str, code: Code, is_done: _IsDone) 
     }
     slots = len(os.sched_getaffinity(0))
     async with (
-        Worker(client, task_queue=queue, **shared),
+        Worker(client, task_queue=queue, **shared) as worker,
         # it takes no more trials than it has slots: others in that queue are for other workers
-        Worker(client, task_queue=trials_queue(queue), max_concurrent_activities=slots, **shared),
+        Worker(client, task_queue=trials_queue(queue), max_concurrent_activities=slots, **shared) as trials,
+        health.of(client, [worker, trials]),
     ):
         log.info("serving the task queue %s", queue)
         tasks = {

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from temporalio.contrib.pydantic import PydanticPayloadConverter
 from temporalio.converter import DataConverter, DefaultPayloadConverter
@@ -31,9 +32,14 @@ from metta.sweep.stages.host import StageHost
 from metta.sweep.stages.messages import Setting
 from metta.sweep.stages.processes import StageProcesses
 from metta.sweep.stores.urls import HOME, store_of
+from metta.sweep.telemetry.tracing import interceptors
+from metta.sweep.worker.observing import Observing
 from metta.sweep.workflows.experiment import Experiment
 from metta.sweep.workflows.sweep import Sweep
 from metta.sweep.workflows.trial import Trial
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import TracerProvider
 
 GRACE = timedelta(seconds=15)
 """A worker that is told to end gives its sessions this long to be closed."""
@@ -68,6 +74,9 @@ class MettaSweepPlugin(SimplePlugin):
         commands: Whether trials may be programs (``Job``).
         scripts: Whether code may be named by the path of a script.
         by_value: Whether code may come out of the store by value (cloudpickle), as that of notebooks does.
+        tracer_provider: OpenTelemetry's provider that makes spans of clients, workflows, activities and
+            attempts; None takes what ``METTA_SWEEP_TRACES`` says. With a tracing plugin of your own beside
+            this one neither is needed: attempts are spans below those that it makes.
 
     Raises:
         DefinitionError: When a module has no name; by the client, when its payload converter knows nothing
@@ -85,6 +94,7 @@ class MettaSweepPlugin(SimplePlugin):
         commands: bool = False,
         scripts: bool = False,
         by_value: bool = False,
+        tracer_provider: "TracerProvider | None" = None,
     ) -> None:
         given = {"modules": [*modules], "commands": commands, "scripts": scripts, "by_value": by_value}
         self._consent = parse(Consent, given, "MettaSweepPlugin")
@@ -98,6 +108,7 @@ class MettaSweepPlugin(SimplePlugin):
         self._advances = SearchAdvances(artifacts, self._consent)
         self._objectives = ObjectiveRuns(artifacts, code, slots=len(os.sched_getaffinity(0)))
         self._workers = 0
+        self._observing = Observing(tracer_provider)
         super().__init__(
             "metta.sweep",
             data_converter=_with_pydantic,
@@ -113,6 +124,7 @@ class MettaSweepPlugin(SimplePlugin):
                 *SpentCounts(artifacts).all,
                 *stages.all,
             ],
+            interceptors=interceptors(tracer_provider),
             run_context=self._attended,
         )
 
@@ -129,6 +141,7 @@ class MettaSweepPlugin(SimplePlugin):
             config["graceful_shutdown_timeout"] = GRACE
         if not config.get("max_concurrent_activities") and not config.get("tuner"):
             config["max_concurrent_activities"] = ATTENDED
+        config["interceptors"] = [*config.get("interceptors", ()), self._observing]
         return super().configure_worker(config)
 
     @asynccontextmanager

@@ -9,6 +9,7 @@ from metta.sweep.client.settings import Serving, Settings
 from metta.sweep.client.starts import code_here
 from metta.sweep.contracts.consent import Consent
 from metta.sweep.contracts.models import Wire, parse
+from metta.sweep.worker.endpoints import Endpoints
 from metta.sweep.worker.main import QUEUE, serve
 from metta.sweep.worker.plugin import import_registered
 
@@ -35,13 +36,19 @@ class Shared:
         modules: What it registers.
         allow: What it consents to besides: ``commands``, ``scripts``, ``by-value``, ``pickle``.
         queue: The queue; empty takes that of the settings, else ``metta-sweep``.
+        endpoints: Where the worker can be looked at; None takes what the environment says.
 
     Raises:
         DefinitionError: With all modules that cannot be imported, or with names that are none.
     """
 
     def __init__(
-        self, settings: Settings, modules: Iterable[str] = (), allow: Iterable[str] = (), queue: str = ""
+        self,
+        settings: Settings,
+        modules: Iterable[str] = (),
+        allow: Iterable[str] = (),
+        queue: str = "",
+        endpoints: Endpoints | None = None,
     ) -> None:
         given = {"modules": [*modules], "allow": [*allow]}
         given = {name: value for name, value in given.items() if value}
@@ -50,6 +57,7 @@ class Shared:
             sys.path.insert(0, here)  # where `python -m` looks for modules, too; a command does not
         import_registered(said.modules)
         may_pickle = settings.pickle is True or "pickle" in said.allow
+        self._endpoints = endpoints
         self._settings = replace(settings, pickle=may_pickle)
         self._consent = Consent(
             modules=said.modules,
@@ -70,4 +78,4 @@ class Shared:
             ServerError: When there is no server.
         """
         code = code_here().model_copy(update={"consent": self._consent})
-        await serve(self._settings, self.description.queue, code)
+        await serve(self._settings, self.description.queue, code, self._endpoints)

@@ -1,0 +1,1 @@
+"""Telemetry: what processes say of themselves, and of what they are about."""

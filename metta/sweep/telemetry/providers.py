@@ -1,0 +1,82 @@
+"""The tracer provider that `METTA_SWEEP_TRACES` asks for; all else is said by `OTEL_*`."""
+
+import os
+import sys
+from importlib.metadata import version
+
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter, SpanExporter
+
+from metta.sweep.contracts.errors import DefinitionError
+from metta.sweep.telemetry.spans import Ids
+
+PROTOCOLS = ("http/protobuf", "grpc")
+PROTOCOL = "OTEL_EXPORTER_OTLP_PROTOCOL"
+PROTOCOL_OF_TRACES = "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"
+
+
+class Provider(TracerProvider):
+    """Sends spans in batches; sampler, limits, delays and addresses are read from ``OTEL_*``.
+
+    Args:
+        kind: ``console`` or ``otlp``.
+
+    Raises:
+        DefinitionError: When there is no such exporter.
+    """
+
+    def __init__(self, kind: str) -> None:
+        ours = {"service.name": "metta-sweep", "service.version": version("metta-sweep")}
+        said = OTELResourceDetector().detect()  # OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES
+        super().__init__(resource=Resource.create(ours).merge(said), id_generator=Ids())
+        self._noting = _Noting(_printer() if kind == "console" else _sender())
+        self.add_span_processor(self._noting)
+
+    @property
+    def has_news(self) -> bool:
+        """Whether a span has ended since the last ``force_flush``."""
+        return self._noting.has_news
+
+
+class _Noting(BatchSpanProcessor):
+    has_news = False
+
+    def on_end(self, span: ReadableSpan) -> None:
+        self.has_news = True
+        super().on_end(span)
+
+    def force_flush(self, timeout_millis: int | None = None) -> bool:
+        self.has_news = False
+        return super().force_flush(timeout_millis)
+
+
+def _printer() -> SpanExporter:
+    # one line each, on the stream that holds no results
+    return ConsoleSpanExporter(out=sys.stderr, formatter=lambda span: f"{span.to_json(indent=None)}\n")
+
+
+def _sender() -> SpanExporter:
+    name = PROTOCOL_OF_TRACES if os.environ.get(PROTOCOL_OF_TRACES) else PROTOCOL
+    protocol = os.environ.get(name) or PROTOCOLS[0]
+    if protocol not in PROTOCOLS:
+        raise DefinitionError(
+            [f"{name} has to be one of {', '.join(PROTOCOLS)}, got {protocol!r}"], "the environment"
+        )
+    if protocol == "grpc":
+        return _grpc_sender()
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+
+    return OTLPSpanExporter()
+
+
+def _grpc_sender() -> SpanExporter:
+    from importlib import import_module
+
+    try:
+        module = import_module("opentelemetry.exporter.otlp.proto.grpc.trace_exporter")
+    except ImportError as error:
+        problem = "gRPC needs a package of its own: pip install opentelemetry-exporter-otlp-proto-grpc"
+        raise DefinitionError([problem], f"{PROTOCOL}=grpc") from error
+    made: SpanExporter = module.OTLPSpanExporter()
+    return made

@@ -1,0 +1,96 @@
+"""Endpoints: the addresses at which a worker can be looked at."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from socket import SOCK_STREAM, AddressFamily, getaddrinfo
+from typing import NamedTuple
+
+from metta.sweep.contracts.errors import DefinitionError
+
+METRICS = "METTA_SWEEP_METRICS"
+HEALTH = "METTA_SWEEP_HEALTH"
+
+PORTS = range(1, 65536)
+
+
+class Address(NamedTuple):
+    """Where a server listens; IPv6 hosts are written in brackets.
+
+    >>> str(Address.parse("[::1]:9090"))
+    '[::1]:9090'
+    """
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        """As it is given."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Address":
+        """An address of text.
+
+        Raises:
+            ValueError: When it is none.
+        """
+        host, _, port = text.rpartition(":")
+        is_bracketed = host.startswith("[") and host.endswith("]")
+        if not host or (":" in host and not is_bracketed) or not port.isdecimal() or int(port) not in PORTS:
+            raise ValueError(f"has to be HOST:PORT, such as 0.0.0.0:9090, got {text!r}")
+        return cls(host.strip("[]"), int(port))
+
+    def resolved(self) -> tuple[AddressFamily, "Address"]:
+        """The same by its number.
+
+        Raises:
+            OSError: When there is no such host.
+        """
+        family, _, _, _, found = getaddrinfo(self.host, self.port, type=SOCK_STREAM)[0]
+        return family, Address(str(found[0]), self.port)
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """Where a worker answers; None means nowhere.
+
+    Args:
+        metrics: To Prometheus.
+        health: To those who ask whether it is well.
+    """
+
+    metrics: Address | None = None
+    health: Address | None = None
+
+    @classmethod
+    def load(cls, metrics: str | None = None, health: str | None = None) -> "Endpoints":
+        """What is given, else what ``METTA_SWEEP_METRICS`` and ``METTA_SWEEP_HEALTH`` say.
+
+        Raises:
+            DefinitionError: With every mistake.
+        """
+        given = {"--metrics": metrics, "--health": health}
+        said = {"--metrics": os.environ.get(METRICS), "--health": os.environ.get(HEALTH)}
+        names = {"--metrics": METRICS, "--health": HEALTH}
+        texts = {name if text else names[name]: text or said[name] for name, text in given.items()}
+        return cls(*_parsed(texts))
+
+
+def _parsed(texts: Mapping[str, str | None]) -> list[Address | None]:
+    addresses: list[Address | None] = []
+    problems = []
+    for name, text in texts.items():
+        try:
+            addresses.append(Address.parse(text) if text else None)
+        except ValueError as error:
+            problems.append(f"{name} {error}")
+    if problems:
+        raise DefinitionError(problems, "the worker")
+    return addresses
+
+
+def in_use(name: str, address: Address, error: object) -> DefinitionError:
+    """The error of an address at which nothing can listen."""
+    problem = f"nothing can listen at {address}: {error}. Give another one, or end what uses it"
+    return DefinitionError([problem], name)
