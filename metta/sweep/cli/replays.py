@@ -70,7 +70,9 @@ class ReplayOutput(Printer):
         if self._json:
             failure = again.failure and again.failure.failure
             self._print(
-                StageShown(stage=str(again.at), value=repr(again.value), fields=again.fields, failure=failure)
+                StageShown(
+                    stage=str(again.at), value=repr(again.value), fields=dict(again.fields), failure=failure
+                )
             )
         elif again.failure is None:
             self._say(f"{again.at} gave {again.value!r}")
