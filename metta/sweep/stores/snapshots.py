@@ -241,7 +241,7 @@ class _LeftOut:
     """Stands where the record of a trial is not kept."""
 
     def __getattr__(self, name: str) -> NoReturn:
-        raise LeftOut
+        raise AttributeError(name) if name.startswith("__") else LeftOut  # Python itself may ask
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise LeftOut
