@@ -14,6 +14,7 @@ BENCHMARKS = {
     "growth": "cost and memory of a trial as a sweep grows",
     "stages": "what a trivial stage of a pipeline costs",
     "jobs": "trivial trials a second when each is a job with a workflow of its own",
+    "looking": "what it takes to look at large sweeps and at many",
     "results": "what it takes to hand on the results of a large sweep",
     "startup": "from a cold `sweep run` to the first trial",
 }
