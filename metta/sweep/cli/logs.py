@@ -1,7 +1,9 @@
 """What the command shows of what trials and stages print."""
 
+import codecs
 import sys
-from time import sleep
+from collections.abc import Iterator
+from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
 import typer
@@ -10,7 +12,7 @@ from metta.sweep.cli.output import Printer
 from metta.sweep.cli.shapes import Piece
 from metta.sweep.client.experiment_handle import ExperimentHandle
 from metta.sweep.client.logs import Printed, StageLog, TrialLog
-from metta.sweep.contracts.errors import DefinitionError
+from metta.sweep.contracts.errors import DefinitionError, ServerError, StoreAway
 from metta.sweep.stores.base import Store
 
 if TYPE_CHECKING:
@@ -18,9 +20,19 @@ if TYPE_CHECKING:
 
 LOOK_S = 0.5
 
+ASK_S = 5.0
+"""So often it is asked whether anybody still works on it, which no record tells."""
+
+_utf8 = codecs.getincrementaldecoder("utf-8")
+
 
 class LogOutput(Printer):
     """Prints logs as they are, or as a line of JSON for each piece."""
+
+    def __init__(self, as_json: bool) -> None:
+        super().__init__(as_json)
+        self._source = self._trouble = ""
+        self._decoder = _utf8("replace")  # a character may come in two pieces
 
     def shown(self, handle: "AnyHandle", store: Store, what: str, follow: bool) -> None:
         """What was printed; where it is followed, until nothing more can come.
@@ -34,29 +46,57 @@ class LogOutput(Printer):
         Raises:
             DefinitionError: When there is none.
         """
-        printed, before = _printed_of(handle, store, what), ""
-        while True:
-            is_over = printed.is_over  # what was printed before that is read below
-            for source, data in printed.more():
-                self._piece(source, data, is_new=source != before)
-                before = source
-            if is_over or not follow:
-                break
-            sleep(LOOK_S)
-        if not before:
+        printed = _printed_of(handle, store, what)
+        for _ in _moments(printed, handle) if follow else (None,):
+            self._more(printed, is_patient=follow)
+        if not self._source:
             typer.echo("nothing was printed", err=True)
         kind = "show" if isinstance(handle, ExperimentHandle) else "trials"
         number = "" if isinstance(handle, ExperimentHandle) else f" {what}"
         typer.echo(f"next: sweep {kind} {handle.name}{number}", err=True)
 
-    def _piece(self, source: str, data: bytes, is_new: bool) -> None:
+    def _more(self, printed: Printed, is_patient: bool) -> None:
+        try:
+            for source, data in printed.more():
+                self._piece(source, data)
+            self._trouble = ""
+        except StoreAway as error:  # what runs waits for it, too
+            if not is_patient:
+                raise
+            if str(error) != self._trouble:
+                typer.echo(f"note: {error}", err=True)
+            self._trouble = str(error)
+
+    def _piece(self, source: str, data: bytes) -> None:
+        is_new, self._source = source != self._source, source
         if self._json:
-            self._print(Piece(source=source, text=data.decode(errors="replace")))
+            if is_new:
+                self._decoder = _utf8("replace")
+            self._print(Piece(source=source, text=self._decoder.decode(data)))
             return
         if is_new:  # beside the log, which may be for another program
             typer.echo(f"--- {source} ---", err=True)
         sys.stdout.buffer.write(data)
         sys.stdout.flush()
+
+
+def _moments(printed: Printed, handle: "AnyHandle") -> Iterator[None]:
+    """When to read on: again and again until nothing more can come, and once after that."""
+    asked, is_over = monotonic(), False
+    while not is_over:
+        yield
+        sleep(LOOK_S)
+        is_over = printed.is_over
+        if not is_over and monotonic() - asked > ASK_S:
+            asked, is_over = monotonic(), _is_over(handle)
+    yield
+
+
+def _is_over(handle: "AnyHandle") -> bool:
+    try:
+        return handle.status().state in ("finished", "failed", "cancelled")
+    except ServerError:  # it may come back
+        return False
 
 
 def _printed_of(handle: "AnyHandle", store: Store, what: str) -> Printed:

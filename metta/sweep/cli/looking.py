@@ -29,7 +29,9 @@ def ls(json: Json = False) -> int:
     Overview(json).show(found)
     if found.doubt:
         complain(f"what is shown is what was recorded; nobody can tell what runs: {found.doubt}")
-    return max([bool(found.doubt), *map(complain, found.damaged)])
+    for damage in found.damaged:
+        complain(damage)
+    return 1 if found.doubt or found.damaged else 0
 
 
 @app.command(rich_help_panel=LOOK)
@@ -56,12 +58,12 @@ def watch(
         typer.Argument(metavar="[NAME]...", help="Sweeps and experiments; without any, all."),
     ] = None,
     json: Json = False,
-) -> None:
+) -> int:
     """Show how all stand, in place, until those that are named are over; Ctrl-C only ends the looking."""
     from metta.sweep.cli.overview import Overview
     from metta.sweep.client.starts import Starts
 
-    Overview(json).watch(Starts(), names or [])
+    return Overview(json).watch(Starts(), names or [])
 
 
 @app.command(rich_help_panel=LOOK)

@@ -1,7 +1,7 @@
 """What the command says of all that a project has."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from time import process_time, sleep
@@ -45,34 +45,42 @@ class Overview(Printer):
             self._print([*_shapes(listing)])
             return
         if not listing.names:
+            if listing.damaged:
+                return
             self._say("no sweeps yet")
             self._next("sweep run FILE")
             return
         self._say(_tables(listing))
         self._next(f"sweep show {listing.names[0]}")
 
-    def watch(self, starts: Starts, names: list[str]) -> None:
+    def watch(self, starts: Starts, names: list[str]) -> int:
         """Show it in place, or a line for each that has changed, until all that is named is over.
 
         Args:
             starts: Of the project.
             names: What is looked at; none means everything, and it ends with Ctrl-C.
 
+        Returns:
+            The exit code: 1 when something that is named failed, or cannot be read.
+
         Raises:
             SweepNotFound: When a name is unknown.
         """
+        noted = set[str]()
         with self._shows() as show:
             for _ in _moments():
                 try:
                     listing = call(listed(starts, names))
                 except StoreAway as error:  # what runs waits for it, too
-                    print(f"note: {error}", file=sys.stderr)
+                    _note([str(error)], noted)
                     continue
                 show(listing)
-                if names and all(status.state in ENDS for status in listing.statuses):
+                _note([*map(str, listing.damaged), *filter(None, [listing.doubt])], noted)
+                if names and not listing.doubt and all(s.state in ENDS for s in listing.statuses):
                     break
         if not self._json:
             self._next(f"sweep show {names[0]}" if names else "sweep ls")
+        return int(bool(listing.damaged) or any(status.state == "failed" for status in listing.statuses))
 
     @contextmanager
     def _shows(self) -> Iterator[Callable[[Listing], None]]:
@@ -94,6 +102,15 @@ class Overview(Printer):
                 self._print(shape)
             else:
                 print(line, flush=True)
+
+
+def _note(notes: Sequence[str], noted: set[str]) -> None:
+    """Say once what stands in the way of looking."""
+    for note in notes:
+        if note not in noted:
+            print(f"note: {note}", file=sys.stderr, flush=True)
+    noted.clear()
+    noted.update(notes)
 
 
 def _moments() -> Iterator[None]:

@@ -10,7 +10,7 @@ from metta.sweep.cli.output import Printer
 from metta.sweep.cli.shapes import ReportShown, TrialListed, TrialShown
 from metta.sweep.client.leaderboards import Column, Columns
 from metta.sweep.client.live import counts_text
-from metta.sweep.client.results import table_of
+from metta.sweep.client.results import record_in, table_of
 from metta.sweep.contracts.errors import DefinitionError, nearest
 from metta.sweep.contracts.records import TrialRecord
 from metta.sweep.contracts.sweeps import TrialStatus
@@ -70,10 +70,7 @@ class TrialOutput(Printer):
                 for event in chunk.events
                 if event.type == "reported" and event.trial == number
             ]
-        if not 0 <= number < len(table.records):
-            known = f"0 to {len(table.records) - 1}" if table.records else "none so far"
-            raise DefinitionError([f"there is no trial {number}; its trials are {known}"], handle.sweep_id)
-        record = table.records[number]
+        record = record_in(table, number, handle.sweep_id)
         if self._json:
             self._print(TrialShown(**_plain(record), reports=tuple(reports)))
             return

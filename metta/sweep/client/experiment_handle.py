@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any, Self
 
 from temporalio.client import Client, WorkflowFailureError
@@ -9,7 +10,7 @@ from temporalio.client import Client, WorkflowFailureError
 from metta.sweep.client.loop import call
 from metta.sweep.client.packing import Definition, packer_of, raised_again
 from metta.sweep.client.retries import retried
-from metta.sweep.client.runs import Run
+from metta.sweep.client.runs import RPC_TIMEOUT, Run
 from metta.sweep.client.settings import Settings
 from metta.sweep.client.stages import Stages, stages_of
 from metta.sweep.client.starts import Starts
@@ -21,6 +22,9 @@ from metta.sweep.contracts.experiments import (
     ExperimentStatus,
 )
 from metta.sweep.stores.base import OutcomeLog, Store
+
+IN_A_LIST = timedelta(seconds=1)
+"""So long one of many is waited for: without a worker none of them answers."""
 
 
 class ExperimentHandle(Run[ExperimentResult]):
@@ -181,12 +185,13 @@ class ExperimentHandle(Run[ExperimentResult]):
 
         Args:
             stages: What the log says.
-            is_running: Whether it is listed as running, so that it is not asked itself; None without a list.
+            is_running: Whether it is listed as running; None without a list.
         """
         state = await self._state_of(stages.state, stages.began is not None, is_running)
         if state is None:
             raise self._unknown()
-        if state == "running" and is_running is None and (told := await self._asked(ExperimentStatus)):
+        patience = RPC_TIMEOUT if is_running is None else IN_A_LIST
+        if state == "running" and (told := await self._asked(ExperimentStatus, patience)):
             return told
         status = stages.status(state)
         if state == "failed" and not stages.finished:  # it failed before it could record why

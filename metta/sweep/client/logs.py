@@ -6,11 +6,16 @@ from pathlib import Path
 
 from metta.sweep.client.experiment_handle import ExperimentHandle
 from metta.sweep.client.handle import SweepHandle
+from metta.sweep.client.results import record_in
 from metta.sweep.client.stages import Stages
 from metta.sweep.contracts.attempts import LOG, LOGS, AttemptKey
 from metta.sweep.contracts.errors import DefinitionError, nearest
 from metta.sweep.stores.base import Store
+from metta.sweep.stores.ledgers import told
 from metta.sweep.stores.trials import TrialTable
+
+BLOCK = 1 << 20
+"""So many bytes of a log are read at once."""
 
 
 class Printed(ABC):
@@ -49,20 +54,18 @@ class TrialLog(Printed):
         self._attempts: list[AttemptKey] = []
         self._read = 0  # bytes of the first of them
         self._read_on()
-        if not self._attempts:
-            started = len(self._table.records)
-            known = f"0 to {started - 1}" if started else "none so far"
-            raise DefinitionError([f"there is no trial {trial}; its trials are {known}"], handle.sweep_id)
+        record_in(self._table, trial, handle.sweep_id)
 
     def more(self) -> Iterator[tuple[str, bytes]]:
         """See ``Printed.more``."""
         self._read_on()
         while True:
             attempt = self._attempts[0]
-            data = self._workplace.part(f"{attempt}/{LOG}", self._read, None)
+            data = self._workplace.part(f"{attempt}/{LOG}", self._read, self._read + BLOCK)
             self._read += len(data)
             if data:
                 yield f"trial {attempt.trial}, segment {attempt.segment}, attempt {attempt.attempt}", data
+                continue
             if len(self._attempts) == 1:
                 return
             del self._attempts[0]
@@ -109,12 +112,11 @@ class StageLog(Printed):
     def more(self) -> Iterator[tuple[str, bytes]]:
         """See ``Printed.more``."""
         self._stages.update()
-        with self._path.open("rb") as file:
+        with told(self._path, "read"), self._path.open("rb") as file:
             file.seek(self._read)
-            data = file.read()
-        self._read += len(data)
-        if data:
-            yield f"stage {self._stage}", data
+            while data := file.read(BLOCK):
+                self._read += len(data)
+                yield f"stage {self._stage}", data
 
     @property
     def is_over(self) -> bool:

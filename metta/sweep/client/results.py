@@ -5,7 +5,7 @@ from collections.abc import Callable, Coroutine, Generator
 from typing import TYPE_CHECKING, Any
 
 from metta.sweep.client.loop import call, submit
-from metta.sweep.contracts.errors import SweepFailed, SweepNotFound
+from metta.sweep.contracts.errors import DefinitionError, SweepFailed, SweepNotFound
 from metta.sweep.contracts.records import TrialRecord
 from metta.sweep.contracts.sweeps import Progress, Row
 from metta.sweep.contracts.wording import value_text
@@ -174,6 +174,18 @@ class Results:
             best = f"{self._known.objective.metric} {value_text(self.best_metric)}"
             said += f", best {best} of trial {self.best_trial.number}"
         return f"Results({self.sweep_id!r}, {said})"
+
+
+def record_in(table: TrialTable, trial: int, sweep: str) -> TrialRecord:
+    """What is known of a trial.
+
+    Raises:
+        DefinitionError: When there is none of that number.
+    """
+    if 0 <= trial < len(table.records):
+        return table.records[trial]
+    known = f"0 to {len(table.records) - 1}" if table.records else "none so far"
+    raise DefinitionError([f"there is no trial {trial}; its trials are {known}"], sweep)
 
 
 def table_of(ledger: Ledger) -> TrialTable:

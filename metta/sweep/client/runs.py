@@ -196,11 +196,11 @@ class Run(ABC, Generic[ResultT]):
         # Temporal forgets it after its retention, the record does not
         return recorded or ("cancelled" if has_begun else None)
 
-    async def _asked(self, kind: type[AnswerT]) -> AnswerT | None:
-        """Its own answer to the query ``status``; None when it gives none."""
+    async def _asked(self, kind: type[AnswerT], patience: timedelta = RPC_TIMEOUT) -> AnswerT | None:
+        """Its own answer to the query ``status``; None when it gives none in time."""
         try:
             workflow = await self._workflow()
-            answer: AnswerT = await workflow.query("status", result_type=kind, rpc_timeout=RPC_TIMEOUT)
+            answer: AnswerT = await workflow.query("status", result_type=kind, rpc_timeout=patience)
             return answer
         except (RPCError, ServerError, WorkflowQueryFailedError, WorkflowQueryRejectedError):
             return None

@@ -17,7 +17,8 @@ class Underway(NamedTuple):
     """What runs now.
 
     Args:
-        names: Names of sweeps and experiments.
+        names: Names of sweeps and experiments; those that were launched are among them.
+        listed: Those that Temporal lists.
         since: When the first of their workflows began, in seconds since 1970; a workflow that was continued
             began anew. Infinity when none runs.
         doubt: Why nobody can tell whether others run, too; empty when it is known.
@@ -26,6 +27,7 @@ class Underway(NamedTuple):
     names: frozenset[str] = frozenset()
     since: float = inf
     doubt: str = ""
+    listed: frozenset[str] = frozenset()
 
     def concerns(self, name: str) -> bool:
         """Whether something runs, or an experiment that it is a part of."""
@@ -40,7 +42,7 @@ async def underway(starts: Starts, trials: bool = True) -> Underway:
         starts: Of the project.
         trials: Whether it is asked for trials, too, which may be many.
     """
-    names = set(starts.launches.unfinished())
+    names, listed = set(starts.launches.unfinished()), set[str]()
     if starts.settings.is_embedded and not EmbeddedServer(starts.settings.home / "server").exists():
         return Underway(frozenset(names))  # nothing was ever started
     since = inf
@@ -48,8 +50,8 @@ async def underway(starts: Starts, trials: bool = True) -> Underway:
         client = await starts.client()
         query = QUERY.format(", 'Trial'" if trials else "")
         async for found in client.list_workflows(query, rpc_timeout=RPC_TIMEOUT):
-            names.add(found.id.rpartition("/trial-")[0] or found.id)
+            listed.add(found.id.rpartition("/trial-")[0] or found.id)
             since = min(since, found.start_time.timestamp())
     except (OSError, RPCError, ServerError) as error:
-        return Underway(frozenset(names), since, str(error))
-    return Underway(frozenset(names), since)
+        return Underway(frozenset(names | listed), since, str(error), frozenset(listed))
+    return Underway(frozenset(names | listed), since, listed=frozenset(listed))

@@ -64,7 +64,7 @@ class Ledger(Log[Chunk]):
         """Keep what the ledger says up to a chunk, in whatever form, until another snapshot takes its place.
 
         Args:
-            n: Number of the chunk that was committed here last; nothing is kept when others follow it.
+            n: Number of the chunk that was committed here last.
             data: The snapshot; it may be lost in a crash of the machine, as it can be made again.
 
         Raises:

@@ -24,6 +24,7 @@ DRAFTS = {
     "launches": rf"\..+\.json-{_RANDOM}",
     "cache/**": r"\..+\.[0-9a-f]{32}",
     "experiments/*/**": r"\..+\.[0-9a-f]{32}",
+    "sweeps/*": rf"\.snapshot\.jsonl-{_RANDOM}",
     "sweeps/*/trials/*/seg-*/try-*": r"\.(trial\.json|started\.json|stop|exit\.json|claim)-[0-9a-f]{12}",
 }
 """Where files are written under a name for the time being, and under which."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from fcntl import LOCK_EX, LOCK_UN, flock
 from pathlib import Path
+from stat import S_IMODE
 from tempfile import NamedTemporaryFile
 from zlib import crc32
 
@@ -22,11 +23,8 @@ READ_BYTES = 1 << 20
 
 SNAPSHOT = "snapshot.jsonl"
 
-MODE = 0o644
-"""Others may read what is recorded, if they may look into the folder."""
-
 EDGE = 256
-"""So many bytes at either end tell one ledger from another: the name of a chunk's writer stands there."""
+"""So many bytes at its beginning and before a snapshot's place tell one ledger from another."""
 
 FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 
@@ -58,7 +56,9 @@ class FileLog(Log[LineT]):
 
     def exists(self) -> bool:
         """Whether anything was committed to it."""
-        return next(self._finished(0, 0), None) is not None
+        with told(self._path, "read"), suppress(FileNotFoundError), self._path.open("rb") as file:
+            return file.readline().endswith(b"\n")
+        return False
 
     def commit(self, chunk: LineT) -> None:
         """Make a chunk number ``chunk.n``; see ``Ledger.commit``. Takes a lock and an fsync."""
@@ -183,19 +183,19 @@ class FileLedger(FileLog[Chunk], Ledger):
         offset = self._offset
         with told(self._beside, "written"):
             place = f"{n} {offset} {self._fingerprint(offset)} {crc32(data):08x}\n"
-            write_whole(self._beside, place.encode() + data, sync=False)
+            mode = S_IMODE(self._path.stat().st_mode)  # whoever may read the ledger may read this
+            write_whole(self._beside, place.encode() + data, sync=False, mode=mode)
 
     def snapshot(self) -> bytes | None:
         """See ``Ledger.snapshot``."""
-        with told(self._beside, "read"):
-            try:
-                place, _, data = self._beside.read_bytes().partition(b"\n")
-                n, offset, fingerprint, crc = place.decode().split()
-                # it is of a ledger that is gone, or the machine crashed before all of it was written
-                if (fingerprint, crc) != (self._fingerprint(int(offset)), f"{crc32(data):08x}"):
-                    return None
-            except (FileNotFoundError, ValueError):
+        try:
+            place, _, data = self._beside.read_bytes().partition(b"\n")
+            n, offset, fingerprint, crc = place.decode().split()
+            # it is of a ledger that is gone, or the machine crashed before all of it was written
+            if (fingerprint, crc) != (self._fingerprint(int(offset)), f"{crc32(data):08x}"):
                 return None
+        except (OSError, ValueError):  # the ledger tells what there is without it
+            return None
         self._read = int(n) + 1, int(offset)
         return data
 
@@ -280,7 +280,7 @@ def _lines(file: int, number: int, offset: int) -> Iterator[tuple[int, int, byte
 
 def _opened(path: Path) -> int:
     path.parent.mkdir(parents=True, exist_ok=True)
-    file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, MODE)
+    file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         # or a crash of the machine could lose the name of what was synced; always, because who made
         # the file may have died before this
@@ -292,17 +292,19 @@ def _opened(path: Path) -> int:
     return file
 
 
-def write_whole(path: Path, data: bytes, *, sync: bool) -> None:
+def write_whole(path: Path, data: bytes, *, sync: bool, mode: int | None = None) -> None:
     """Write a file so that others find all of it or nothing.
 
     Args:
         path: The file.
         data: Its content.
         sync: Whether that holds after a crash of the machine, too.
+        mode: Who may read it; None keeps it private, as launches may hold keys of a server.
     """
     with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", delete=False) as file:
         try:
-            os.fchmod(file.fileno(), MODE)  # that of temporary files is private
+            if mode is not None:
+                os.fchmod(file.fileno(), mode)
             file.write(data)
             file.flush()
             if sync:

@@ -166,20 +166,20 @@ class S3Ledger(ObjectLog[Chunk], Ledger):
 
     def keep_snapshot(self, n: int, data: bytes) -> None:
         """Keep a snapshot in an object beside the chunks."""
-        self._objects.put(SNAPSHOT, f"{n} {self._fingerprint()}\n".encode() + data)
+        self._objects.put(SNAPSHOT, f"{n} {self._fingerprint(n)}\n".encode() + data)
 
     def snapshot(self) -> bytes | None:
         """See ``Ledger.snapshot``."""
         place, _, data = (self._objects.get(SNAPSHOT) or b"").partition(b"\n")
         n, _, fingerprint = place.decode("ascii", "replace").partition(" ")
-        if not n.isdigit() or fingerprint != self._fingerprint():  # of a ledger that is gone
+        if not n.isdigit() or fingerprint != self._fingerprint(int(n)):  # of a ledger that is gone
             return None
         self._known = int(n) + 1
         return data
 
-    def _fingerprint(self) -> str:
-        """What only this ledger has."""
-        return f"{crc32(self._objects.get(chunk_key(0)) or b''):08x}"
+    def _fingerprint(self, n: int) -> str:
+        """What only this ledger has: the name of a chunk's writer stands in it."""
+        return f"{crc32(self._objects.get(chunk_key(n)) or b''):08x}"
 
 
 class S3OutcomeLog(ObjectLog[Line], OutcomeLog):

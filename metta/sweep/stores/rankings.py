@@ -80,9 +80,11 @@ class Failures:
 
     def drop(self, failure: Failure) -> None:
         """Count a trial no more that is tried again."""
-        first, trials = self._counted.pop(_kind(failure), Counted(failure, 0))
+        first, trials = self._counted.get(_kind(failure), Counted(failure, 0))
         if trials > 1:
             self._counted[_kind(failure)] = Counted(first, trials - 1)
+        else:
+            self._counted.pop(_kind(failure), None)
 
     def commonest(self, limit: int) -> list[Counted]:
         """The commonest ones, those first that most trials share; the earlier one of equals."""

@@ -9,7 +9,7 @@ from collections import Counter
 from contextlib import suppress
 from typing import Any, Literal, NoReturn, Self, cast
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
 from metta.sweep.contracts.budgets import Control
 from metta.sweep.contracts.decisions import Finish
@@ -34,6 +34,9 @@ LEAST = 1000
 
 GROWTH = 8
 """A snapshot is made when a ledger has grown by one part in so many."""
+
+BYTES = 500
+"""A snapshot with so many bytes for each chunk and trial that came since is large: the next one may wait."""
 
 log = logging.getLogger(__name__)
 
@@ -128,9 +131,10 @@ class Snapshots:
         size = n + len(table.records)
         if size < self._next and not table.finish:
             return
-        self._next = size + max(LEAST, size // GROWTH)
+        data = taken(table, n)
+        self._next = size + max(LEAST, size // GROWTH, len(data) // BYTES)
         try:
-            self._ledger.keep_snapshot(n, taken(table, n))
+            self._ledger.keep_snapshot(n, data)
         except StoreError as error:
             if str(error) != self._trouble:
                 log.warning("no snapshot was made, so looking at the sweep takes longer: %s", error)
@@ -156,18 +160,22 @@ def taken(table: TrialTable, n: int) -> bytes:
         commonest=tuple(table.failures.commonest(FAILURES)),
     )
     heads = (part.model_dump_json().encode() for part in (Brief.of(table), head))
-    return b"\n".join((*heads, *map(_records.dump_json, ([*near.values()], far))))
+    return b"\n".join((*heads, *map(_dumped, ([*near.values()], far))))
+
+
+def _dumped(records: list[TrialRecord]) -> bytes:
+    return _records.dump_json(records, exclude={"__all__": {"history"}})  # which is long, and for schedulers
 
 
 def brief_of(ledger: Ledger) -> Brief:
     """How a sweep stands by its ledger.
 
     Raises:
-        LedgerCorrupt: When a chunk does not match its checksum.
+        LedgerCorrupt: When a chunk that has to be read does not match its checksum.
     """
     data = ledger.snapshot()
     if data is not None and not ledger.has_more():
-        with suppress(ValidationError):  # of another format
+        with suppress(ValueError):  # of another format
             return Brief.model_validate_json(data.partition(b"\n")[0])
     table, _ = overview_of(ledger)
     return Brief.of(table)
@@ -182,15 +190,14 @@ def overview_of(ledger: Ledger) -> tuple[TrialTable, int]:
     Raises:
         LedgerCorrupt: When a chunk behind the snapshot does not match its checksum.
     """
-    data = ledger.snapshot()
     for is_deep in (False, True):
-        if data is None:
+        if (data := ledger.snapshot()) is None:
             break
         try:
             return _read_on(ledger, *_restored(data, is_deep))
         except LeftOut:  # a trial that paused goes on, or something rarer
             continue
-        except ValidationError:  # it is of another format
+        except ValueError:  # it is of another format
             break
     return _read_on(ledger, TrialTable(), -1)
 
@@ -199,7 +206,7 @@ def _restored(data: bytes, is_deep: bool) -> tuple[TrialTable, int]:
     """The table of a snapshot, and its last chunk; only if that is ``deep`` with the trials that pause.
 
     Raises:
-        ValidationError: When it is of another format.
+        ValueError: When it is of another format.
     """
     _, head, near_line, far_line = data.split(b"\n", 3)
     state = State.model_validate_json(head)
