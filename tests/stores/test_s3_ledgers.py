@@ -227,3 +227,23 @@ def test_ledgers_of_one_store_do_not_mix(objects: Objects) -> None:
         S3Ledger(objects.below(name)).commit(chunk(0, name))
     for name in names:
         assert [found.writer for found in S3Ledger(objects.below(name)).read()] == [name]
+
+
+# --- snapshots ---
+
+
+def test_a_snapshot_is_of_the_chunk_that_it_was_made_at(
+    ledger: S3Ledger, three: None, objects: Objects
+) -> None:
+    ledger.keep_snapshot(2, b"told")
+    reader = S3Ledger(objects)
+    assert (reader.snapshot(), [found.n for found in reader.read(2)]) == (b"told", [])
+    assert not reader.has_more()
+    ledger.commit(chunk(3))
+    assert reader.has_more()
+    assert [found.n for found in reader.read(2)] == [3]
+    objects.delete([chunk_key(3), chunk_key(2)])  # somebody goes back to an earlier version of the bucket
+    assert S3Ledger(objects).snapshot() is None
+    ledger = S3Ledger(objects)
+    ledger.commit(chunk(2, writer="another"))
+    assert S3Ledger(objects).snapshot() is None

@@ -3,6 +3,7 @@
 import os
 import stat
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -82,7 +83,8 @@ def told(table: TrialTable) -> dict[str, object]:
     """All that a table tells, but for its records."""
     by_themselves = {"records", "ranking", "failures"}
     state = {name: value for name, value in vars(table).items() if name not in by_themselves}
-    return {**state, "brief": Brief.of(table), "failure": table.commonest_failure()}
+    running = {number: replace(record, history=[]) for number, record in table.running.items()}
+    return {**state, "running": running, "brief": Brief.of(table), "failure": table.commonest_failure()}
 
 
 def test_wherever_it_was_made_it_tells_what_the_ledger_tells(
@@ -152,6 +154,12 @@ def test_a_snapshot_that_is_damaged_or_of_another_ledger_or_format_is_passed_ove
     data = taken(TrialTable(chunks), chunks[-1].n).replace(b'"format":1', b'"format":2')
     ledger.keep_snapshot(chunks[-1].n, data)
     assert is_passed_over()
+    ledger.keep_snapshot(chunks[-1].n, b'{"format":2}')
+    assert is_passed_over()
+    file.unlink()
+    file.mkdir()  # or something else that cannot be read
+    assert is_passed_over()
+    file.rmdir()
     file.write_bytes(sound)
     path.unlink()
     written(path.with_name("other.jsonl"), played(tmp_path / "others.jsonl", 2), 0)

@@ -21,7 +21,18 @@ from metta.sweep.contracts.errors import DefinitionError
 from metta.sweep.worker.endpoints import Address, Endpoints
 from metta.sweep.worker.health import Health
 from tests.rig import pid_in
-from tests.telemetry.conftest import free_port, until, worker
+from tests.telemetry.conftest import free_port, program, until, worker
+
+SWEEP = """\
+from metta.sweep import Uniform
+from metta.sweep.experiments import SweepExperiment
+
+def train(params):
+    return {"loss": params["x"]}
+
+if __name__ == "__main__":
+    SweepExperiment(train, {"x": Uniform(0, 1)}, name="told").run(budget=2)
+"""
 
 
 def asked(port: int, path: str = "/healthz") -> tuple[int, dict[str, Any]]:
@@ -80,6 +91,23 @@ def test_a_busy_address_is_named() -> None:
     with pytest.raises(DefinitionError, match=f"nothing can listen at {address}: Address already in use"):
         Health(address, "queue")
     first.close()
+
+
+def test_a_worker_that_nobody_watches_goes_on_without_what_is_in_use_or_wrong(
+    project: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    busy, free = Address("127.0.0.1", free_port()), Address("127.0.0.1", free_port())
+    first = Health(busy, "queue")
+    monkeypatch.setenv("METTA_SWEEP_METRICS", str(busy))
+    monkeypatch.setenv("METTA_SWEEP_HEALTH", str(free))
+    assert Endpoints.that_are_free() == Endpoints(None, free)
+    told = f"this worker goes on without METTA_SWEEP_METRICS={busy}: Address already in use"
+    assert [record.getMessage() for record in caplog.records] == [told]
+    try:
+        program(project, SWEEP, {"METTA_SWEEP_METRICS": str(busy), "METTA_SWEEP_HEALTH": "8080"})
+    finally:
+        first.close()
+    assert "8080" in (project / ".metta-sweep/launches/told.log").read_text("utf-8")
 
 
 def test_wrong_addresses_are_told_together(monkeypatch: pytest.MonkeyPatch) -> None:

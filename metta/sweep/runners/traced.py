@@ -59,8 +59,9 @@ class TracedPool(Pool):
         events = self._pool.wait(timeout_s)
         for event in events:
             if not isinstance(event, Reported):
-                span = self._spans.pop(AttemptKey(event.trial, event.segment, event.attempt))
-                spans.end(span, event)
+                key = AttemptKey(event.trial, event.segment, event.attempt)
+                if span := self._spans.pop(key, None):
+                    spans.end(span, event)
         return events
 
     def forgive(self, seconds: float) -> None:

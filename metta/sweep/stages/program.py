@@ -64,12 +64,13 @@ def main(connection: int, life: int) -> None:
 
 
 def _configure_logs() -> None:
-    """Lines of user code and of its libraries go to the stage's own log; the worker has checked how."""
+    """Lines of user code and of its libraries go to the stage's own log; a wrong setting ends no stage."""
     if os.environ.get("METTA_SWEEP_LOG", "").lower() == "json":
         from metta.sweep.telemetry.logs import configure_logs  # which most stages need not wait for
 
-        configure_logs()
-        return
+        with suppress(DefinitionError):  # our own workers have told of it
+            configure_logs()
+            return
     wanted = os.environ.get("METTA_SWEEP_LOG_LEVEL", "").upper()
     level = logging.getLevelNamesMapping().get(wanted, logging.INFO)
     logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")

@@ -1,9 +1,10 @@
 """Endpoints: the addresses at which a worker can be looked at."""
 
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from socket import SOCK_STREAM, AddressFamily, getaddrinfo
+from socket import SO_REUSEADDR, SOCK_STREAM, SOL_SOCKET, AddressFamily, getaddrinfo, socket
 from typing import NamedTuple
 
 from metta.sweep.contracts.errors import DefinitionError
@@ -12,6 +13,8 @@ METRICS = "METTA_SWEEP_METRICS"
 HEALTH = "METTA_SWEEP_HEALTH"
 
 PORTS = range(1, 65536)
+
+log = logging.getLogger(__name__)
 
 
 class Address(NamedTuple):
@@ -50,6 +53,18 @@ class Address(NamedTuple):
         family, _, _, _, found = getaddrinfo(self.host, self.port, type=SOCK_STREAM)[0]
         return family, Address(str(found[0]), self.port)
 
+    def check(self) -> None:
+        """See whether one can listen there.
+
+        Raises:
+            OSError: When one cannot.
+        """
+        family, number = self.resolved()
+        with socket(family) as probe:
+            probe.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
+            probe.bind(tuple(number))
+            probe.listen()
+
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
@@ -75,6 +90,30 @@ class Endpoints:
         names = {"--metrics": METRICS, "--health": HEALTH}
         texts = {name if text else names[name]: text or said[name] for name, text in given.items()}
         return cls(*_parsed(texts))
+
+    @classmethod
+    def that_are_free(cls) -> "Endpoints":
+        """Those of the environment at which one can listen; a warning in the log tells of others.
+
+        For workers that nobody watches: all that one program launches have the same environment, and the
+        first one of them takes the addresses.
+        """
+        try:
+            said = cls.load()
+        except DefinitionError as error:
+            log.warning("nobody can look at this worker: %s", error)
+            return cls()
+        return cls(_if_free(METRICS, said.metrics), _if_free(HEALTH, said.health))
+
+
+def _if_free(name: str, address: Address | None) -> Address | None:
+    try:
+        if address:
+            address.check()
+        return address
+    except OSError as error:
+        log.warning("this worker goes on without %s=%s: %s", name, address, error.strerror or error)
+        return None
 
 
 def _parsed(texts: Mapping[str, str | None]) -> list[Address | None]:

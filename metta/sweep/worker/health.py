@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
-from importlib.metadata import version
 from socketserver import TCPServer, ThreadingMixIn
 from threading import Thread
 from typing import Any
@@ -17,6 +16,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 from temporalio.worker import Worker
 
+from metta.sweep.client.identities import version_here
 from metta.sweep.worker.endpoints import HEALTH, Address, in_use
 
 PATHS = ("/healthz", "/livez")
@@ -79,7 +79,7 @@ class Health:
             reason = f"its event loop has not come round for {LOOP_S:g} s"
         told: dict[str, Any] = {
             "status": "unavailable" if reason else "ok",
-            "version": version("metta-sweep"),
+            "version": version_here(),
             "queue": self._queue,
             "since": self._since.isoformat(timespec="seconds"),
         }

@@ -76,17 +76,17 @@ def main() -> None:
     given = parser.parse_args()
     try:
         configure_logs()
-        endpoints = Endpoints.load(given.metrics, given.health)
         settings = Settings.load()
         if given.store:
             settings = settings.with_store(given.store)
         if given.home:
             settings = replace(settings, home=given.home.absolute())
         if given.launch:
-            asyncio.run(serve_launch(settings, given.launch, endpoints))
+            asyncio.run(serve_launch(settings, given.launch))
         else:
             from metta.sweep.worker.shared import Shared  # it serves by this module
 
+            endpoints = Endpoints.load(given.metrics, given.health)
             shared = Shared(settings, given.modules, given.allow, given.queue, endpoints)
             asyncio.run(shared.served())
     except SweepError as error:
@@ -107,19 +107,17 @@ async def serve(settings: Settings, queue: str, code: Code, endpoints: Endpoints
         ServerError: When there is no server.
     """
     with Launches(settings.home).present():
-        await _served(settings, queue, code, _never, endpoints)
+        await _served(settings, queue, code, _never, endpoints or Endpoints.load())
 
 
-async def serve_launch(settings: Settings, name: str, endpoints: Endpoints | None = None) -> None:
+async def serve_launch(settings: Settings, name: str) -> None:
     """Serve the queue of a launch until its work is done, or until the process is told to end.
 
     Args:
         settings: Which project.
         name: The launch.
-        endpoints: Where the worker can be looked at; None takes what the environment says.
 
     Raises:
-        DefinitionError: When nothing can listen there.
         ServerError: When there is no server and none can be started.
     """
     launches = Launches(settings.home)
@@ -134,13 +132,10 @@ async def serve_launch(settings: Settings, name: str, endpoints: Endpoints | Non
         launches.sign(name)
         return await _is_done(client, launch, buried) and launches.close(name, launch.generation)
 
-    await _served(settings, launch.queue, launch.code, is_done, endpoints)
+    await _served(settings, launch.queue, launch.code, is_done, Endpoints.that_are_free())
 
 
-async def _served(
-    settings: Settings, queue: str, code: Code, is_done: _IsDone, endpoints: Endpoints | None
-) -> None:
-    endpoints = endpoints or Endpoints.load()
+async def _served(settings: Settings, queue: str, code: Code, is_done: _IsDone, endpoints: Endpoints) -> None:
     health = Health(endpoints.health, queue)
     plugin = MettaSweepPlugin(
         settings.address or settings.home,
@@ -161,12 +156,10 @@ async def _served(
         "sticky_queue_schedule_to_start_timeout": STICKY,
     }
     slots = len(os.sched_getaffinity(0))
-    async with (
-        Worker(client, task_queue=queue, **shared) as worker,
-        # it takes no more trials than it has slots: others in that queue are for other workers
-        Worker(client, task_queue=trials_queue(queue), max_concurrent_activities=slots, **shared) as trials,
-        health.of(client, [worker, trials]),
-    ):
+    worker = Worker(client, task_queue=queue, **shared)
+    # it takes no more trials than it has slots: others in that queue are for other workers
+    trials = Worker(client, task_queue=trials_queue(queue), max_concurrent_activities=slots, **shared)
+    async with health.of(client, [worker, trials]), worker, trials:  # it answers while they end, too
         log.info("serving the task queue %s", queue)
         tasks = {
             asyncio.create_task(told.wait()),

@@ -1,7 +1,6 @@
 """The engine's runtime in our worker: metrics for Prometheus, and its own lines among all others."""
 
 import logging
-import socket
 
 from temporalio import activity, workflow
 from temporalio.runtime import (
@@ -61,11 +60,7 @@ def _checked(address: Address) -> str:
         DefinitionError: When nothing can listen there.
     """
     try:
-        family, number = address.resolved()
-        with socket.socket(family) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((number.host, number.port))
-            probe.listen()
+        address.check()
+        return str(address.resolved()[1])
     except OSError as error:
         raise in_use(METRICS, address, error.strerror or error) from error
-    return str(number)
