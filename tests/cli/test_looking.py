@@ -1,6 +1,7 @@
 """What people look at: lists, trials, logs and the live table."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from tests.search.by_hand import ByHand
 
 SCRIPT = """\
 from pathlib import Path
+from time import sleep
 from metta.sweep import Uniform
 from metta.sweep.executors import LocalExecutor
 from metta.sweep.experiments import SweepExperiment
@@ -35,6 +37,8 @@ class Talking(Experiment):
         return Pipeline().stage("speak", self.speak)
 
     def speak(self) -> int:
+        while not Path("go").exists():
+            sleep(0.05)
         print("three words here")
         return 3
 
@@ -93,7 +97,13 @@ def test_trials_and_what_they_print(project: Path, call: Caller) -> None:
     pieces = [json.loads(line) for line in call.printed("logs", "digits", "0", "--json").splitlines()]
     assert pieces == [{"source": "trial 0, segment 0, attempt 1", "text": "begin 0\n"}]
 
-    call.printed("run", "mine.py:Talking", "--name", "talk")
+    with running("run", "mine.py:Talking", "--name", "talk") as talk:
+        wait_until_recorded(project / ".metta-sweep/experiments/talk/outcomes.jsonl", '"began"')
+        call.printed("pause", "talk")
+        assert [row["state"] for row in call.json("ls") if "experiment" in row] == ["paused"]
+        call.printed("resume", "talk")
+        (project / "go").touch()
+        assert ended(talk).returncode == 0
     [piece] = map(json.loads, call.printed("logs", "talk", "speak", "--json").splitlines())
     assert piece == {"source": "stage speak", "text": "three words here\n"}
     unknown = call("logs", "talk", "speek")
@@ -143,6 +153,14 @@ def test_what_cannot_be_read_does_not_hide_the_others(project: Path, call: Calle
     assert done.stdout.splitlines()[1].split()[:3] == ["sound", "finished", "3/3"]
     assert f"error: {path}, line 1 (byte 0) is damaged" in done.stderr
     assert ledger.exists()
+    watched = call("watch", "sound", "damaged")
+    assert (watched.returncode, watched.stdout.splitlines()[0]) == (
+        1,
+        "sound: finished, 3 started, 3 completed, best acc 0.2",
+    )
+    assert watched.stderr.startswith(f"note: {path}, line 1 (byte 0) is damaged")
+    shutil.rmtree(project / ".metta-sweep/sweeps/sound")
+    assert call("ls").stdout == ""
 
 
 def test_without_a_server_that_answers_what_is_recorded_is_listed(
@@ -158,6 +176,11 @@ def test_without_a_server_that_answers_what_is_recorded_is_listed(
     rows = [line.split()[:3] for line in done.stdout.splitlines()[1:3]]
     assert sorted(rows) == [["open", "running", "1/3"], ["over", "finished", "3/3"]]
     assert done.stderr.startswith("error: what is shown is what was recorded; nobody can tell what runs: ")
+    with running("watch", "open") as watch:
+        assert watch.stdout
+        assert watch.stdout.readline() == "open: running, 1 started, 1 running\n"
+        interrupt(watch)
+        assert ended(watch).stderr.startswith("note: the Temporal server at 127.0.0.1:9 cannot be used: ")
 
 
 @pytest.mark.parametrize(
