@@ -379,7 +379,7 @@ def test_the_commonest_failure_has_the_traceback_of_the_first_one() -> None:
         story.fail(trial, message="common")
     common = story.table.commonest_failure()
     assert common
-    assert common is story.table.records[1].failure
+    assert common is story.table.records[2].failure  # the first one that was recorded
 
 
 def test_the_definition_is_that_of_the_last_session() -> None:
