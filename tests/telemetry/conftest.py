@@ -59,12 +59,13 @@ def running(folder: Path, text: str, environment: dict[str, str]) -> Iterator[su
 def worker(
     folder: Path, settings: Settings, environment: dict[str, str], *arguments: str
 ) -> Iterator[subprocess.Popen[str]]:
-    """A worker of one's own, which serves the queue ``metta-sweep`` of a server; it is told to end."""
+    """A worker for all code, which serves the queue ``metta-sweep`` of a server; it is told to end."""
     target = {
         "TEMPORAL_ADDRESS": str(settings.connect["target_host"]),
         "TEMPORAL_NAMESPACE": str(settings.connect["namespace"]),
     }
-    command = [sys.executable, "-m", "metta.sweep.worker", *arguments]
+    allowed = ("--allow=commands", "--allow=scripts", "--allow=by-value")
+    command = [sys.executable, "-m", "metta.sweep.worker", "*", *allowed, *arguments]
     yield from _process(command, folder, {**target, **environment})
 
 

@@ -116,7 +116,7 @@ trace.set_tracer_provider(provider)
 
 
 async def main() -> None:
-    ours = MettaSweepPlugin("store", Code(objective="", path=(os.getcwd(),)))
+    ours = MettaSweepPlugin("store", Code(objective="", path=(os.getcwd(),)), modules=["*"])
     plugins = [ours, OpenTelemetryPlugin(add_temporal_spans=True)] if kind == "plugin" else [ours]
     interceptors = [] if kind == "plugin" else [TracingInterceptor()]
     client = await Client.connect(address, namespace=namespace, plugins=plugins, interceptors=interceptors)
@@ -211,7 +211,7 @@ async def test_a_plugin_makes_spans_with_the_provider_that_it_is_given(
     (tmp_path / "objectives.py").write_text(OBJECTIVES, "utf-8")
     exporter, provider = InMemorySpanExporter(), TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
-    plugin = MettaSweepPlugin(tmp_path, code_in(tmp_path), tracer_provider=provider)
+    plugin = MettaSweepPlugin(tmp_path, code_in(tmp_path), modules=["*"], tracer_provider=provider)
     client = await connect(server, plugins=[plugin])
     rig = Rig(client, "own-provider", tmp_path, FileStore(tmp_path))
     async with Worker(client, task_queue="own-provider"):

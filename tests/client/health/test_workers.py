@@ -44,7 +44,7 @@ async def serving(rig: Rig, server: Settings, version: str) -> AsyncIterator[Ide
     client = await Client.connect(
         str(server.connect["target_host"]),
         namespace=str(server.connect["namespace"]),
-        plugins=[MettaSweepPlugin(rig.store.root, code_in(rig.folder))],
+        plugins=[MettaSweepPlugin(rig.store.root, code_in(rig.folder), modules=["*"])],
         identity=str(identity),
     )
     async with Worker(client, task_queue=rig.queue):
