@@ -1,5 +1,6 @@
 """The metrics in what an experiment gave, as its stages pack it."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -112,3 +113,24 @@ def test_an_object_that_packs_itself_is_told_by_its_class(tmp_path: Path) -> Non
 
 def test_a_metric_that_is_missing_is_for_the_search_to_judge() -> None:
     assert metrics({"rate": 1}, "loss") == {"rate": 1.0}
+
+
+@pytest.mark.parametrize("place", ["text", "file", "beside", "second"])
+@pytest.mark.parametrize("tag", ["$float", "$int", "$scalar"])
+def test_what_lies_within_a_number_imports_nothing(tmp_path: Path, tag: str, place: str) -> None:
+    script, mark = tmp_path / "evil.py", tmp_path / "imported"
+    script.write_text(f"open({str(mark)!r}, 'w').close()\nclass X: pass\n", "utf-8")
+    named = {"$dataclass": [f"{script}:X", {}]}
+    number = {
+        "text": {tag: named},
+        "file": {tag: [named]},
+        "beside": {tag: ["AAAA", named]},
+        "second": {tag: ["AAAA"] if tag == "$scalar" else "1", "$more": named},
+    }[place]
+    packer = Packer(DataStore(tmp_path), pickle=False)
+    for packed in ({"loss": number}, {"$dict": [[number, 0]]}, number):
+        with suppress(BadMetric):
+            metrics_of(Value(packed=packed), None, packer)
+        assert not mark.exists()
+    with pytest.raises(BadMetric, match=r"metric 'loss' is .*, which is no number"):
+        metrics_of(Value(packed={"loss": number}), "loss", packer)

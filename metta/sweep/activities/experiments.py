@@ -14,6 +14,7 @@ from metta.sweep.activities import attending
 from metta.sweep.activities.handles import RPC_TIMEOUT, is_over
 from metta.sweep.contracts.activities import END_EXPERIMENT, MEASURE_TRIAL, WATCH_SWEEP
 from metta.sweep.contracts.advances import ExperimentEnd, Measuring, SweepWatch, TrialNews
+from metta.sweep.contracts.consent import Consent, consenting
 from metta.sweep.contracts.errors import BadMetric
 from metta.sweep.contracts.events import Completed, Failed
 from metta.sweep.contracts.failures import Failure
@@ -29,11 +30,13 @@ class ExperimentTrials:
 
     Args:
         store: Where large results lie.
+        consent: What may be named; None lets everything pass.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, consent: Consent | None) -> None:
         # a class of the user's is never made again here, and nothing is read that would run code
         self._packer = Packer(store.data, pickle=False)
+        self._consent = consent
 
     @property
     def all(self) -> list[Any]:
@@ -46,7 +49,7 @@ class ExperimentTrials:
         key = order.attempt
         ended: dict[str, Any] = {"at": time(), "seconds": order.seconds, **key._asdict()}
         try:
-            metrics = await asyncio.to_thread(metrics_of, order.value, order.metric, self._packer)
+            metrics = await asyncio.to_thread(self._metrics, order)
         except BadMetric as error:
             failure = Failure(kind="bad_metric", message=str(error))
             return attending.news_of(key, 0, Failed(failure=failure, **ended))
@@ -82,3 +85,7 @@ class ExperimentTrials:
             category=ApplicationErrorCategory.BENIGN,
             next_retry_delay=timedelta(seconds=attending.CLOSED_S),
         )
+
+    def _metrics(self, order: Measuring) -> dict[str, float] | None:
+        with consenting(self._consent):
+            return metrics_of(order.value, order.metric, self._packer)

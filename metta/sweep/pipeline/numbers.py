@@ -16,7 +16,6 @@ WAY_OUT = "let its last stage return a number, or numbers by name: a dict, datac
 
 _PAIRS = ("$dict", "$ordered", "$counter")
 _NAMED = ("$named", "$dataclass", "$model")
-_NUMBERS = ("$float", "$int", "$scalar")
 
 
 def metrics_of(value: Value, metric: str | None, packer: Packer) -> dict[str, float] | None:
@@ -79,9 +78,13 @@ def _fields_of(packed: Any, packer: Packer) -> dict[str, Any] | None:
 
 def _plain(packed: JsonValue, packer: Packer) -> Any:
     """A number or a text as Python has it; anything else as it was packed."""
-    if isinstance(packed, dict) and next(iter(packed), "") in _NUMBERS:
-        found = packer.unpack(packed)
-        return found.tolist() if hasattr(found, "tolist") else found  # a scalar of numpy's
+    if not isinstance(packed, dict) or len(packed) != 1:
+        return packed
+    match packed:
+        # what lies within is text or a file: anything else might name a class, and import it
+        case {"$float": str()} | {"$int": str()} | {"$scalar": [str() | {"$blob": str()}]}:
+            found = packer.unpack(packed)
+            return found.tolist() if hasattr(found, "tolist") else found  # a scalar of numpy's
     return packed
 
 

@@ -120,7 +120,7 @@ class MettaSweepPlugin(SimplePlugin):
                 end_leftovers,
                 *TrialRuns(artifacts, code).all,
                 *self._objectives.all,
-                *ExperimentTrials(artifacts).all,
+                *ExperimentTrials(artifacts, self._consent).all,
                 *SpentCounts(artifacts).all,
                 *stages.all,
             ],
