@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from metta.sweep.client.starts import code_here
+from metta.sweep.client.starts import Starts, code_here
+from metta.sweep.contracts.attempts import Code
+from metta.sweep.contracts.errors import DefinitionError
 
 
 def test_what_another_process_needs_to_import_the_same(
@@ -18,6 +20,21 @@ def test_what_another_process_needs_to_import_the_same(
     code = code_here()
     assert (code.argv, code.cwd) == (("train.py", "--epochs", "3"), str(tmp_path))
     assert code.path == (str(tmp_path), str(tmp_path / "lib"), below)
+
+
+@pytest.mark.parametrize(
+    "said", [{"METTA_SWEEP_TRACES": "jaeger"}, {"METTA_SWEEP_TRACES": "otlp", "OTEL_BSP_MAX_QUEUE_SIZE": "0"}]
+)
+def test_what_cannot_be_begun_is_not_begun_by_later_commands(
+    project: Path, monkeypatch: pytest.MonkeyPatch, said: dict[str, str]
+) -> None:
+    for name, value in said.items():
+        monkeypatch.setenv(name, value)
+    starts = Starts()
+    with pytest.raises(DefinitionError, match="the environment"):
+        starts.begun("digits", "", lambda: starts.started("Sweep", "digits", Code(objective=""), "a sweep"))
+    assert starts.launches.unfinished() == []
+    assert not starts.launches.is_alive("digits")
 
 
 def _python(*options: str) -> list[str]:

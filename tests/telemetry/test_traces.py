@@ -16,6 +16,7 @@ from metta.sweep.client.connection import connect
 from metta.sweep.client.settings import Settings
 from metta.sweep.contracts.errors import DefinitionError
 from metta.sweep.stores.files import FileStore
+from metta.sweep.telemetry.providers import BATCHES, Provider
 from metta.sweep.telemetry.tracing import interceptors
 from metta.sweep.worker import MettaSweepPlugin
 from tests.rig import OBJECTIVES, Rig, code_in, definition
@@ -272,6 +273,30 @@ def test_traces_of_another_kind_are_refused(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("METTA_SWEEP_TRACES", "jaeger")
     with pytest.raises(DefinitionError, match="has to be one of console, otlp, got 'jaeger'"):
         interceptors()
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ({"OTEL_BSP_MAX_QUEUE_SIZE": "0"}, "OTEL_BSP_MAX_QUEUE_SIZE=0: max_queue_size must be a positive"),
+        ({"OTEL_BSP_SCHEDULE_DELAY": "-1"}, "OTEL_BSP_SCHEDULE_DELAY=-1: schedule_delay_millis must be"),
+        (
+            {"OTEL_BSP_MAX_QUEUE_SIZE": "8", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "9"},
+            "OTEL_BSP_MAX_QUEUE_SIZE=8 and OTEL_BSP_MAX_EXPORT_BATCH_SIZE=9: max_export_batch_size must be",
+        ),
+    ],
+)
+@pytest.mark.parametrize("kind", ["console", "otlp"])
+def test_batches_that_cannot_be_are_told_by_their_variables(
+    monkeypatch: pytest.MonkeyPatch, kind: str, said: dict[str, str], message: str
+) -> None:
+    for name in BATCHES:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in said.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(DefinitionError) as caught:
+        Provider(kind)
+    assert str(caught.value).startswith(f"the environment: {message}")
 
 
 def test_what_nobody_asks_for_is_not_imported() -> None:

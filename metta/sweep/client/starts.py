@@ -23,7 +23,7 @@ from metta.sweep.client.server import EmbeddedServer
 from metta.sweep.client.settings import Settings
 from metta.sweep.client.sizes import check_size
 from metta.sweep.contracts.attempts import Code
-from metta.sweep.contracts.errors import DefinitionError, ServerError
+from metta.sweep.contracts.errors import DefinitionError, ServerError, SweepError
 
 T = TypeVar("T")
 
@@ -72,6 +72,7 @@ class Starts:
             What the server was asked for.
 
         Raises:
+            DefinitionError: When traces are wanted that there cannot be.
             ServerError: When there is no server and none can be started.
         """
         code = code_here().model_copy(update={"fingerprint": fingerprint})
@@ -88,6 +89,7 @@ class Starts:
             What the server was asked for.
 
         Raises:
+            DefinitionError: When traces are wanted that there cannot be.
             ServerError: When there is no server and none can be started.
         """
         name = launch.queue
@@ -96,7 +98,7 @@ class Starts:
         self.launches.open_as(launch)  # while its worker starts, the connection is made
         try:
             call(self.client())
-        except ServerError:
+        except SweepError:
             if not had_worker:
                 self._withdraw(name)
             raise

@@ -11,6 +11,9 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExport
 from metta.sweep.contracts.errors import DefinitionError
 from metta.sweep.telemetry.spans import Ids
 
+BATCHES = ("OTEL_BSP_MAX_QUEUE_SIZE", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "OTEL_BSP_SCHEDULE_DELAY")
+"""What says how spans are gathered, and what only makes sense together."""
+
 PROTOCOLS = ("http/protobuf", "grpc")
 PROTOCOL = "OTEL_EXPORTER_OTLP_PROTOCOL"
 PROTOCOL_OF_TRACES = "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"
@@ -23,14 +26,14 @@ class Provider(TracerProvider):
         kind: ``console`` or ``otlp``.
 
     Raises:
-        DefinitionError: When there is no such exporter.
+        DefinitionError: When there is no such exporter, or ``OTEL_*`` says what it cannot do.
     """
 
     def __init__(self, kind: str) -> None:
         ours = {"service.name": "metta-sweep", "service.version": version("metta-sweep")}
         said = OTELResourceDetector().detect()  # OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES
         super().__init__(resource=Resource.create(ours).merge(said), id_generator=Ids())
-        self._noting = _Noting(_printer() if kind == "console" else _sender())
+        self._noting = _noting(_printer() if kind == "console" else _sender())
         self.add_span_processor(self._noting)
 
     @property
@@ -49,6 +52,15 @@ class _Noting(BatchSpanProcessor):
     def force_flush(self, timeout_millis: int | None = None) -> bool:
         self.has_news = False
         return super().force_flush(timeout_millis)
+
+
+def _noting(exporter: SpanExporter) -> _Noting:
+    try:
+        return _Noting(exporter)
+    except ValueError as error:  # which names none of the variables
+        exporter.shutdown()
+        said = [f"{name}={os.environ[name]}" for name in BATCHES if name in os.environ]
+        raise DefinitionError([f"{' and '.join(said)}: {error}"], "the environment") from error
 
 
 def _printer() -> SpanExporter:
