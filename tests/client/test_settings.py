@@ -183,3 +183,14 @@ def test_a_namespace_alone_names_no_server(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("TEMPORAL_NAMESPACE", "mine")
     assert Settings.load(tmp_path).is_embedded
     assert os.environ["TEMPORAL_CONFIG_FILE"] == os.devnull
+
+
+def test_an_empty_variable_says_that_there_is_no_shared_queue(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_settings(tmp_path, "[tool.metta-sweep]\nqueue = 'gpus'")
+    assert Settings.of_stores(tmp_path).queue == "gpus"
+    monkeypatch.setenv("METTA_SWEEP_QUEUE", "cpus")
+    assert Settings.of_stores(tmp_path).queue == "cpus"
+    monkeypatch.setenv("METTA_SWEEP_QUEUE", "")
+    assert Settings.of_stores(tmp_path).queue == ""

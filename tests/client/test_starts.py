@@ -1,10 +1,15 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
+from metta.sweep.client.launches import Launch
+from metta.sweep.client.loop import call
+from metta.sweep.client.settings import Settings
 from metta.sweep.client.starts import Starts, code_here
 from metta.sweep.contracts.attempts import Code
 from metta.sweep.contracts.errors import DefinitionError
@@ -35,6 +40,34 @@ def test_what_cannot_be_begun_is_not_begun_by_later_commands(
         starts.begun("digits", "", lambda: starts.started("Sweep", "digits", Code(objective=""), "a sweep"))
     assert starts.launches.unfinished() == []
     assert not starts.launches.is_alive("digits")
+
+
+def test_what_goes_on_goes_where_it_was(server: Settings, tmp_path: Path) -> None:
+    starts = Starts(replace(server, home=tmp_path, queue="shared"))
+    own, sent, forgotten, unknown = (f"{name}-{uuid4()}" for name in ("own", "sent", "forgotten", "unknown"))
+    for name, queue in ((own, ""), (sent, "gpus")):  # nobody serves them
+        assert call(starts.started("Sweep", name, Code(objective=""), "a sweep", queue))
+    for name in (own, sent, forgotten):
+        sleeping = Launch(queue=name, code=Code(objective=""), interpreter=str(_sleeper(tmp_path)))
+        starts.launches.open_as(sleeping)
+    try:
+        assert starts.queue_of(own, None, goes_on=True) == ""
+        assert starts.queue_of(sent, None, goes_on=True) == "gpus"
+        assert starts.queue_of(forgotten, None, goes_on=True) == ""
+        assert starts.queue_of(unknown, None, goes_on=True) == "shared"
+        assert starts.queue_of(own, None, goes_on=False) == "shared"
+        assert starts.queue_of(own, "cpus", goes_on=True) == "cpus"
+        assert starts.queue_of(sent, "", goes_on=True) == ""
+    finally:
+        starts.launches.stop()
+
+
+def _sleeper(folder: Path) -> Path:
+    """An interpreter that does nothing."""
+    file = folder / "python"
+    file.write_text("#!/bin/sh\nexec sleep 60\n", "utf-8")
+    file.chmod(0o755)
+    return file
 
 
 def _python(*options: str) -> list[str]:

@@ -118,6 +118,7 @@ def test_all_that_is_needed_lies_in_the_store(failed: Path) -> None:
     handle = Experiment.attach("flow")
     assert handle.status().state == "failed"
     assert handle.retry().result() == 2
+    assert handle.notes[0].startswith("nothing here tells how it was run before: a worker of its own goes on")
     assert notes(failed) == {"load": 1, "train": 3}
 
 

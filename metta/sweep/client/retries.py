@@ -33,6 +33,11 @@ SENT = (
     " run(resume=True)"
 )
 
+UNKNOWN = (
+    "nothing here tells how it was run before: a worker of its own goes on with it, on this machine, with"
+    " whatever code it names"
+)
+
 NOTHING = "nothing is recorded of it: it failed before it began, so run it again instead"
 
 CLIENT = "metta.sweep"
@@ -204,9 +209,10 @@ def _go_on(starts: Starts, launch: Launch, kind: str, definition: BaseModel, sum
     begin = partial(_begun, starts, kind, name, definition, summary, queue)
     if queue:
         return starts.sent(queue, begin)[1]
+    notes = [] if starts.launches.find(name) else [UNKNOWN]
     starts.launches.end(name)  # it may still have the code as it was
     starts.begun_again(launch, begin)
-    return []
+    return notes
 
 
 async def _begun(

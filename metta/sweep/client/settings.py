@@ -139,7 +139,7 @@ class Settings:
         made = cls(
             project.folder / HOME,
             pickle=said.pickle,
-            queue=os.environ.get("METTA_SWEEP_QUEUE") or said.queue,
+            queue=os.environ.get("METTA_SWEEP_QUEUE", said.queue),  # empty says that there is none
             worker=_serving(said.worker),
         )
         return made.with_store(store, project.folder)

@@ -112,16 +112,20 @@ class Starts:
         Args:
             name: Name of the work.
             given: The queue that was asked for; None leaves it to the settings.
-            goes_on: Whether it may have begun before: then it goes on where it was.
+            goes_on: Whether it may have begun before: then it goes on where it was, as the server tells, or
+                else a launch of its own.
 
         Raises:
             ServerError: When there is no server and none can be started.
         """
         if given is not None:
             return given
-        if not goes_on or self.launches.find(name):
-            return self.settings.queue
-        return call(self._queue_before(name)) or self.settings.queue
+        if goes_on:
+            if before := call(self._queue_before(name)):
+                return before if before != name else ""
+            if self.launches.find(name):
+                return ""
+        return self.settings.queue
 
     def sent(self, queue: str, begin: Callable[[], Coroutine[Any, Any, T]]) -> tuple[T, list[str]]:
         """Begin work that the workers of a shared queue do.
@@ -181,13 +185,12 @@ class Starts:
         return self._client
 
     async def _queue_before(self, name: str) -> str:
-        """The shared queue on which work ran before, as far as it is known and somebody serves it."""
-        client = await self.client()
+        """The queue on which work ran before; empty when the server does not tell."""
+        handle = (await self.client()).get_workflow_handle(name)
         try:
-            queue = (await client.get_workflow_handle(name).describe(rpc_timeout=RPC_TIMEOUT)).task_queue
-        except RPCError:  # nothing is known of it
+            return (await handle.describe(rpc_timeout=RPC_TIMEOUT)).task_queue
+        except RPCError:
             return ""
-        return queue if queue != name and await is_served(client, queue) else ""
 
     async def _is_served(self, queue: str) -> bool:
         return await is_served(await self.client(), queue)
