@@ -109,6 +109,26 @@ def test_a_module_registers_nothing_beside_it() -> None:
     assert not consent.admits("my_lab.secrets")
 
 
+@pytest.mark.parametrize(
+    ("modules", "is_admitted"),
+    [
+        ([], False),
+        (["metta.sweep"], False),  # says what holds anyway
+        (["my_lab"], False),
+        (["metta.sweep.testing"], True),
+        (["metta.sweep.testing.behaviours"], True),
+        (["*"], True),
+    ],
+)
+def test_what_puts_executors_to_the_test_has_to_be_registered(modules: list[str], is_admitted: bool) -> None:
+    consent = Consent(modules=tuple(modules))
+    assert consent.admits("metta.sweep.testing.behaviours") is is_admitted
+    assert consent.admits("metta.sweep.testings")
+    refusal = consent.refusal("metta.sweep.testing.behaviours:wordy")
+    wanted = " ".join([*modules, "metta.sweep.testing"])
+    assert (f"register it with `sweep worker {wanted}`, or" in refusal) is not is_admitted
+
+
 @pytest.mark.parametrize("wrong", ["my_lab/training.py", "my-lab", "", "my_lab.*", "my_lab:train"])
 def test_what_is_no_module_cannot_be_registered(wrong: str) -> None:
     with pytest.raises(DefinitionError, match="write a module such as my_lab"):

@@ -29,7 +29,10 @@ EVERY = "*"
 """Stands for all modules."""
 
 OWN = "metta.sweep"
-"""Is registered with every worker."""
+"""Is registered with every worker, but for its ``testing``."""
+
+TESTING = f"{OWN}.testing"
+"""Starts programs and writes files to put executors to the test."""
 
 Allowed: TypeAlias = Literal["commands", "scripts", "by-value", "pickle"]
 """What a worker may consent to besides modules."""
@@ -87,7 +90,9 @@ class Consent(Wire):
         >>> here.admits("my_lab.training"), here.admits("my_labels")
         (True, False)
         """
-        return any(name == EVERY or f"{module}.".startswith(f"{name}.") for name in self.registered)
+        is_testing = _is_within(module, TESTING)
+        names = (name for name in self.registered if not (is_testing and name == OWN))
+        return any(name == EVERY or _is_within(module, name) for name in names)
 
     def refusal(self, text: str) -> str:
         """Why code may not be named so; empty when it may.
@@ -131,7 +136,8 @@ class Consent(Wire):
         return "" if self.commands else _unwelcome(f"{' '.join(command)!r} is a command", "commands")
 
     def _unregistered(self, what: str, module: str) -> str:
-        known, wanted = ", ".join(self.registered), [*self.modules, module.split(".")[0]]
+        root = TESTING if _is_within(module, TESTING) else module.split(".")[0]
+        known, wanted = ", ".join(self.registered), [*self.modules, root]
         return (
             f"{what} is not registered with this worker, which knows {known}: register it with"
             f" `sweep worker {' '.join(wanted)}`, or with modules={wanted} of MettaSweepPlugin"
@@ -140,6 +146,10 @@ class Consent(Wire):
 
 EVERYTHING = Consent(modules=(EVERY,), commands=True, scripts=True, by_value=True)
 """What a worker lets pass that works for its own user alone."""
+
+
+def _is_within(module: str, package: str) -> bool:
+    return f"{module}.".startswith(f"{package}.")
 
 
 def _unwelcome(what: str, allowed: Allowed) -> str:
