@@ -23,9 +23,12 @@ LAB = Consent(modules=("my_lab",))
 TRAINING = """
 import os
 import subprocess
-from functools import partial, wraps
+from dataclasses import make_dataclass
+from functools import cache, partial, wraps
+from os import system
 
-from my_labels import foreign, made_elsewhere
+from my_labels import Called, foreign, foreign_cached, foreign_half, foreign_model, made_elsewhere
+from my_labels import half_of_python
 
 def train(params):
     return 1.0
@@ -47,9 +50,25 @@ wrapped = logged(train)
 closed = made_elsewhere()
 half = partial(train)
 model = Model()
+cached = cache(train)
+Batch = make_dataclass("Batch", ["rows"])
+
+class Calling:
+    def __call__(self, params):
+        return 3.0
+
+calling = Calling()
+
+class Settings(dict):
+    pass
+
+settings = Settings()
 """
 
 LABELS = """
+import subprocess
+from functools import cache, partial
+
 print("labels were imported")
 
 def foreign(params):
@@ -59,6 +78,15 @@ def made_elsewhere():
     def inner(params):
         return 0.0
     return inner
+
+class Called:
+    def __call__(self, params):
+        return 0.0
+
+foreign_model = Called()
+foreign_half = partial(foreign, 1)
+foreign_cached = cache(foreign)
+half_of_python = partial(subprocess.run, shell=True)
 """
 
 
@@ -153,7 +181,13 @@ def test_nothing_is_imported_before_it_is_asked(lab: Path, capsys: pytest.Captur
     assert capsys.readouterr().out == "labels were imported\n"
 
 
-@pytest.mark.parametrize("name", ["train", "Model", "Model.Part", "wrapped", "closed", "half", "model.fit"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("train", "Model", "Model.Part", "wrapped", "closed", "half", "model.fit", "cached", "calling"),
+        *("Batch", "settings", "settings.update"),
+    ],
+)
 def test_what_a_registered_module_defines_is_found(lab: Path, name: str) -> None:
     with consenting(LAB):
         assert load(f"my_lab.training:{name}") is not None
@@ -167,8 +201,15 @@ def test_what_a_registered_module_defines_is_found(lab: Path, name: str) -> None
         ("subprocess.run", "subprocess"),
         ("foreign", "my_labels:foreign"),
         ("partial", "functools:partial"),
-        ("train.__globals__.update", "None:dict.update"),
+        ("train.__globals__.update", "builtins:dict.update"),
         ("train.__class__", "builtins:function"),
+        ("train.__call__", "builtins:function.__call__"),
+        ("system", "posix:system"),
+        ("foreign_model", "my_labels:Called"),
+        ("foreign_half", "my_labels:foreign"),
+        ("foreign_cached", "my_labels:foreign"),
+        ("half_of_python", "subprocess:run"),
+        ("half.func.__globals__.pop", "builtins:dict.pop"),
     ],
 )
 def test_a_registered_module_is_no_way_to_what_it_has_imported(lab: Path, name: str, home: str) -> None:
@@ -176,6 +217,16 @@ def test_a_registered_module_is_no_way_to_what_it_has_imported(lab: Path, name: 
         load(f"my_lab.training:{name}")
     assert problems[0].startswith(
         f"my_lab.training:{name}, which is {home}, is not registered with this worker"
+    )
+
+
+@pytest.mark.parametrize("name", ["system", "train.__globals__.update", "half_of_python", "os"])
+def test_nobody_is_told_to_register_what_opens_the_machine(lab: Path, name: str) -> None:
+    with consenting(LAB), refused() as problems:
+        load(f"my_lab.training:{name}")
+    assert problems[0].endswith(
+        " is not registered with this worker, which knows metta.sweep, my_lab: it is a part of Python, so"
+        " name what uses it in a module that is registered"
     )
 
 

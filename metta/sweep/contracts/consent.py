@@ -10,12 +10,15 @@ import datetime
 import decimal
 import fractions
 import pathlib
+import sys
+import types
 import uuid
 import zoneinfo
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import PurePath
-from types import BuiltinFunctionType, BuiltinMethodType, FunctionType, MethodType, ModuleType
+from types import ModuleType
 from typing import Annotated, Literal, TypeAlias, get_args
 
 from pydantic import AfterValidator
@@ -49,9 +52,6 @@ _PLAIN = (
 """Python's own types, for which the classes of what is packed may be generic: to make one does nothing."""
 
 _PLAIN_NAMES = {f"{kind.__module__}:{kind.__qualname__}" for kind in _PLAIN}
-
-_NAMED = (type, FunctionType, BuiltinFunctionType, BuiltinMethodType, MethodType)
-"""What says where it was defined."""
 
 
 def _module(name: str) -> str:
@@ -121,13 +121,10 @@ class Consent(Wire):
             text: What names it.
             found: What stands there.
         """
-        if isinstance(found, ModuleType):
-            home, name = found.__name__, ""
-        elif isinstance(found, _NAMED) and "<locals>" not in found.__qualname__ and found not in _PLAIN:
-            home, name = str(found.__module__), f":{found.__qualname__}"
-        else:
+        if EVERY in self.modules:
             return ""
-        if self.admits(home):
+        home, name = _home_of(found)
+        if not home or self.admits(home):
             return ""
         return self._unregistered(f"{text}, which is {home}{name},", home)
 
@@ -138,14 +135,36 @@ class Consent(Wire):
     def _unregistered(self, what: str, module: str) -> str:
         root = TESTING if _is_within(module, TESTING) else module.split(".")[0]
         known, wanted = ", ".join(self.registered), [*self.modules, root]
+        refused = f"{what} is not registered with this worker, which knows {known}"
+        if root in sys.stdlib_module_names:  # to register it would open the machine
+            return f"{refused}: it is a part of Python, so name what uses it in a module that is registered"
         return (
-            f"{what} is not registered with this worker, which knows {known}: register it with"
-            f" `sweep worker {' '.join(wanted)}`, or with modules={wanted} of MettaSweepPlugin"
+            f"{refused}: register it with `sweep worker {' '.join(wanted)}`, or with modules={wanted} of"
+            " MettaSweepPlugin"
         )
 
 
 EVERYTHING = Consent(modules=(EVERY,), commands=True, scripts=True, by_value=True)
 """What a worker lets pass that works for its own user alone."""
+
+
+def _home_of(found: object) -> tuple[str, str]:
+    """The module and name of what is called; empty for values, and for what was made by a call."""
+    if isinstance(found, ModuleType):
+        return found.__name__, ""
+    if isinstance(found, partial):
+        return _home_of(found.func)
+    if not callable(found) or (isinstance(found, type) and found in _PLAIN):
+        return "", ""
+    kind, name, home = type(found), getattr(found, "__qualname__", None), getattr(found, "__module__", None)
+    if not isinstance(name, str):
+        name = kind.__qualname__
+    if not home or not isinstance(home, str):  # methods of what C code made have none
+        owner = getattr(found, "__self__", found)
+        home = (owner if isinstance(owner, type) else type(owner)).__module__
+    # make_dataclass says so of its classes
+    is_made = "<locals>" in name or (home == "types" and getattr(types, name, None) is not found)
+    return ("", "") if is_made else (home, f":{name}")
 
 
 def _is_within(module: str, package: str) -> bool:
