@@ -202,6 +202,15 @@ def test_an_experiment_of_a_script_is_refused_at_once(project: Path, call: Calle
     assert done.stderr.startswith("error: the experiment alone: Mine is defined in the script mine.py, which")
 
 
+def test_where_the_project_has_a_queue_it_is_told_how_to_have_none(project: Path, call: Caller) -> None:
+    (project / "mine.py").write_text(EXPERIMENT, "utf-8")
+    (project / "pyproject.toml").write_text('[tool.metta-sweep]\nqueue = "gpus"\n', "utf-8")
+    for more in ((), ("--queue", "cpus")):
+        done = call("start", "mine.py:Mine", "--name", "alone", *more)
+        assert done.returncode == 2
+        assert 'or start a worker of its own with `--queue ""`, or queue=""\n' in done.stderr
+
+
 @pytest.mark.timeout(120)
 def test_what_has_failed_or_is_over_goes_on_on_its_queue(project: Path, call: Caller) -> None:
     make_lab(project)

@@ -43,3 +43,24 @@ def test_the_way_out_is_told() -> None:
         " have: put it into a module that they register (`sweep worker my_lab --queue gpus`) and import it"
         " from there, or leave the queue out"
     )
+
+
+def test_plain_data_is_no_code() -> None:
+    texts = ["see notes.py: fix", "a.py:b c", "https://x/y.py:80", "notes.py:", ".py"]
+    fields = [*texts, {"type": "see notes.py: fix"}, {"pickle": "dill"}, {"by": {"pickle": "dill"}}]
+    check_named("gpus", [], [*fields, {"type": "x", "pickle": "dill"}], "the experiment")
+
+
+def test_pickles_within_components_of_fields_are_code() -> None:
+    search = {"type": "optuna", "options": {"sampler": {"pickle": "gASV"}}}
+    assert refused([], [{"searches": [search]}]) == [
+        "an object is defined in a notebook, a function or this program"
+    ]
+
+
+def test_where_a_queue_is_the_default_it_is_told_how_to_have_none() -> None:
+    with pytest.raises(DefinitionError) as caught:
+        check_named("gpus", ["mine.py:train"], [], "the sweep digits", is_default=True)
+    assert str(caught.value).endswith(
+        'and import it from there, or start a worker of its own with `--queue ""`, or queue=""'
+    )

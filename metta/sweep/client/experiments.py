@@ -69,11 +69,12 @@ class Experiments:
         """
         subject = f"the experiment {name}"
         self._starts.check_is_local(subject)
+        is_default = queue is None or bool(self._starts.settings.queue)
         queue = self._starts.queue_of(
             name, queue, definition.resume and self._store.outcome_log(name).exists()
         )
         if queue:
-            check_named(queue, [definition.experiment], definition.fields.values(), subject)
+            check_named(queue, [definition.experiment], definition.fields.values(), subject, is_default)
         self._check_name(name, definition.resume)
         if input is not None:
             given = self._packed(input, pipeline)

@@ -62,11 +62,12 @@ class Sweeps:
         """
         subject = f"the sweep {name}"
         self._starts.check_is_local(subject)
+        is_default = queue is None or bool(self._starts.settings.queue)
         queue = self._starts.queue_of(name, queue, definition.resume and self._store.ledger(name).exists())
         if queue:
             code = reference_in(definition.objective)
             parts = (definition.optimizer, definition.scheduler, definition.executor)
-            check_named(queue, [code] if code else [], parts, subject)
+            check_named(queue, [code] if code else [], parts, subject, is_default)
         wanted = definition.budget
         definition = self.warmed(name, self.continued(name, definition), observations)
         if value is not None:
