@@ -120,15 +120,16 @@ def test_a_metric_that_is_missing_is_for_the_search_to_judge() -> None:
 def test_what_lies_within_a_number_imports_nothing(tmp_path: Path, tag: str, place: str) -> None:
     script, mark = tmp_path / "evil.py", tmp_path / "imported"
     script.write_text(f"open({str(mark)!r}, 'w').close()\nclass X: pass\n", "utf-8")
-    named = {"$dataclass": [f"{script}:X", {}]}
-    number = {
+    named: Any = {"$dataclass": [f"{script}:X", {}]}
+    number: Any = {
         "text": {tag: named},
         "file": {tag: [named]},
         "beside": {tag: ["AAAA", named]},
         "second": {tag: ["AAAA"] if tag == "$scalar" else "1", "$more": named},
     }[place]
     packer = Packer(DataStore(tmp_path), pickle=False)
-    for packed in ({"loss": number}, {"$dict": [[number, 0]]}, number):
+    results: list[Any] = [{"loss": number}, {"$dict": [[number, 0]]}, number]
+    for packed in results:
         with suppress(BadMetric):
             metrics_of(Value(packed=packed), None, packer)
         assert not mark.exists()
