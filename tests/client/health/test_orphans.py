@@ -156,3 +156,67 @@ async def test_a_workflow_of_another_store_is_told(
     assert foreign.command.startswith(f"temporal workflow describe --workflow-id {handle.id} --namespace ")
     await handle.terminate()
     monkeypatch.delenv("TEMPORAL_ADDRESS")
+
+
+# --- settings that lead elsewhere than those of a launch ---
+
+
+async def test_what_was_launched_for_another_server_is_left_alone_and_told_in_one_note(
+    here: Rig, server: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launches = Launches(here.store.root)
+    await asyncio.to_thread(launches.open, NAME, code_in(here.folder))
+    handle = await here.start(definition("gated", budget=1), NAME)
+    await until(lambda: here.table(NAME).records)
+    before = pid_in(launches.lock(NAME))
+    lead(monkeypatch, server)
+    assert codes(await examined(fix=True)) == set()  # this one ended the worker
+    found = await examined(fix=True)  # and this one closed its launch
+    assert codes(found) == set()
+    [note] = of(found, "launch-elsewhere")
+    assert (note.subject, note.severity, note.command) == (NAME, "note", "")
+    assert f"{NAME} on the server {here.client.service_client.config.target_host}, " in note.text
+    assert launches.is_alive(NAME)
+    assert pid_in(launches.lock(NAME)) == before
+    assert launches.unfinished() == [NAME]
+    monkeypatch.delenv("TEMPORAL_ADDRESS")
+    monkeypatch.delenv("TEMPORAL_NAMESPACE")
+    assert of(await examined(), "launch-elsewhere") == []
+    here.open_gate()
+    await handle.result()
+
+
+async def test_the_address_of_the_projects_own_server_leads_to_what_was_launched_without_it(
+    here: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (here.store.root / "launches").mkdir()
+    launch = Launch(queue=NAME, code=code_in(here.folder), opened_at=1.0)
+    (here.store.root / f"launches/{NAME}.json").write_text(launch.model_dump_json(), "utf-8")
+    address = here.client.service_client.config.target_host
+    lead(monkeypatch, Settings(here.folder, {"target_host": address, "namespace": here.client.namespace}))
+    assert [idle.subject for idle in await look("launch-idle")] == [NAME]
+    lead(monkeypatch, Settings(here.folder, {"target_host": address, "namespace": "default"}))
+    assert [note.subject for note in await look("launch-elsewhere")] == [NAME]
+    monkeypatch.delenv("TEMPORAL_ADDRESS")
+
+
+async def test_a_stopped_server_is_not_started_for_what_was_launched_for_another_one(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = project / ".metta-sweep"
+    impatient(monkeypatch)
+    halving(root, 3, NAME)
+    ledger = FileStore(root).sweep_folder(NAME) / "ledger.jsonl"
+    ledger.write_bytes(b"".join(ledger.read_bytes().splitlines(keepends=True)[:2]))
+    (root / "launches").mkdir()
+    launch = Launch(queue=NAME, code=code_in(project), environment={"TEMPORAL_ADDRESS": "lab:7233"})
+    (root / f"launches/{NAME}.json").write_text(launch.model_dump_json(), "utf-8")
+    found = await examined(fix=True)
+    assert codes(found) == set()
+    [note] = of(found, "launch-elsewhere", NAME)
+    assert note.text.endswith(f"{NAME} on the server lab:7233, namespace default")
+    assert not (root / "server").exists()
+    launch = launch.model_copy(update={"environment": {}, "store": "s3://lab/sweeps"})
+    (root / f"launches/{NAME}.json").write_text(launch.model_dump_json(), "utf-8")
+    [note] = await look("launch-elsewhere", NAME)
+    assert note.text.endswith("store s3://lab/sweeps")

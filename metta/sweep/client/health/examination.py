@@ -15,8 +15,10 @@ from metta.sweep.client.health.orphans import (
     idle_launches,
     idle_workers,
     open_records,
+    passed_over,
     unasked,
 )
+from metta.sweep.client.health.places import LaunchesHere
 from metta.sweep.client.health.records import Reader, Record
 from metta.sweep.client.health.running import Runs, runs_of
 from metta.sweep.client.health.server import answer_of, command_of
@@ -24,7 +26,6 @@ from metta.sweep.client.health.settings import led
 from metta.sweep.client.health.store import refused, store_found
 from metta.sweep.client.health.stuck import stuck_found
 from metta.sweep.client.health.workers import launches_found, queues_found
-from metta.sweep.client.launches import Launches
 from metta.sweep.client.settings import Settings
 from metta.sweep.contracts.errors import SweepError
 
@@ -88,10 +89,13 @@ class _Examination:
             self.findings += reader.findings
 
     async def _server(self, settings: Settings) -> None:
-        launches = Launches(settings.home)
         answer = await answer_of(settings)
         self.findings += answer.findings
+        launches = LaunchesHere(settings)
         await self._check("orphans", lambda: within(CHECK_S, lambda: damaged_launches(launches)))
+        await self._check(
+            "orphans", lambda: within(CHECK_S, lambda: passed_over(launches, self._records or ()))
+        )
         if answer.client is None:
             await self._without_server(launches)
             return
@@ -110,29 +114,34 @@ class _Examination:
         await self._check("orphans", lambda: self._orphans(client, settings, runs, launches, where))
         await self._check("stuck workflows", lambda: stuck_found(client, runs, where))
 
+    def _records_here(self, launches: LaunchesHere) -> list[Record]:
+        """Records but for those whose work was launched elsewhere."""
+        elsewhere = launches.elsewhere()
+        return [record for record in self._records or () if record.name not in elsewhere]
+
     async def _workers(
-        self, client: Client, settings: Settings, runs: Runs, launches: Launches
+        self, client: Client, settings: Settings, runs: Runs, launches: LaunchesHere
     ) -> list[Finding]:
         found = await within(CHECK_S, lambda: launches_found(launches, runs, self._fix))
         dead = {finding.subject for finding in found}
         return [*found, *await queues_found(client, settings, runs, launches, dead, self._fix)]
 
     async def _orphans(
-        self, client: Client, settings: Settings, runs: Runs, launches: Launches, where: str
+        self, client: Client, settings: Settings, runs: Runs, launches: LaunchesHere, where: str
     ) -> list[Finding]:
         found = await within(CHECK_S, lambda: idle_launches(launches, runs, self._fix))
         if not runs.unseen:  # else it may work for what was not looked at
             found += await within(CHECK_S, lambda: idle_workers(launches, runs, self._fix))
         if self._records is not None:
-            found += await open_records(client, self._records, runs)
+            found += await open_records(client, self._records_here(launches), runs)
             found += foreign_workflows(settings, self._records, runs, where)
         fine = Finding(check="orphans", code="healthy", severity="note", text="nothing is left over")
         return found or [fine]
 
-    async def _without_server(self, launches: Launches) -> None:
+    async def _without_server(self, launches: LaunchesHere) -> None:
         """What can be told all the same."""
         if any(finding.code == "server-stopped" for finding in self.findings):
-            self.findings += unasked(self._records or ())
+            self.findings += unasked(self._records_here(launches))
             return
 
         def dead() -> list[Finding]:

@@ -49,6 +49,7 @@ Code: TypeAlias = Literal[
     # orphans
     "launch-damaged",
     "launch-idle",
+    "launch-elsewhere",
     "worker-idle",
     "record-open",
     "workflow-foreign",

@@ -12,6 +12,7 @@ from temporalio.client import Client, WorkflowExecutionStatus
 from metta.sweep.client.detached import wait_until_free
 from metta.sweep.client.health.findings import FIX, Finding, Severity
 from metta.sweep.client.health.limits import RPC
+from metta.sweep.client.health.places import LaunchesHere
 from metta.sweep.client.health.records import Record
 from metta.sweep.client.health.running import Runs, described_of
 from metta.sweep.client.launches import Launches
@@ -41,6 +42,34 @@ def damaged_launches(launches: Launches) -> list[Finding]:
             command=f"rm {quote(str(file))}",
         )
         for file in launches.unreadable()
+    ]
+
+
+def passed_over(launches: LaunchesHere, records: Sequence[Record]) -> list[Finding]:
+    """What is passed over, because its launch says that its work is elsewhere: one note for all of it.
+
+    Args:
+        launches: Of the project.
+        records: What is recorded.
+    """
+    opened = {record.name for record in unended(records)}
+    places = {
+        name: place or "a server that Temporal's configuration does not tell any more"
+        for name, (launch, place) in launches.elsewhere().items()
+        if not launch.closed or launches.is_alive(name) or name in opened
+    }
+    if not places:
+        return []
+    told = "; ".join(f"{name} on {place}" for name, place in places.items())
+    return [
+        Finding(
+            check="orphans",
+            code="launch-elsewhere",
+            severity="note",
+            subject=", ".join(places),
+            text=f"what was launched for another server or store is passed over: {told}",
+            cure="look from where TEMPORAL_* and the store are as they were for it",
+        )
     ]
 
 

@@ -13,8 +13,8 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from metta.sweep.client.health.findings import Finding, healthy, not_checked
 from metta.sweep.client.health.limits import RPC, within
+from metta.sweep.client.health.places import LaunchesHere
 from metta.sweep.client.health.settings import namespace_of
-from metta.sweep.client.launches import Launches
 from metta.sweep.client.locks import is_held
 from metta.sweep.client.server import START_S, EmbeddedServer
 from metta.sweep.client.settings import Settings
@@ -92,7 +92,7 @@ def command_of(settings: Settings, address: str) -> str:
 
 def _embedded(settings: Settings, findings: list[Finding]) -> str:
     """Address of the project's own server; empty when it does not run and need not."""
-    server, launches = EmbeddedServer(settings.home / "server"), Launches(settings.home)
+    server, launches = EmbeddedServer(settings.home / "server"), LaunchesHere(settings)
     found = server.find()
     if found:
         return found.address
