@@ -2,10 +2,13 @@
 
 import asyncio
 import os
+import shlex
 import signal
 import socket
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,7 @@ from temporalio.worker import Worker
 
 from metta.sweep.client.connection import connect
 from metta.sweep.client.detached import wait_until_free
+from metta.sweep.client.health import workers
 from metta.sweep.client.health.examination import examined
 from metta.sweep.client.identities import Identity, version_here
 from metta.sweep.client.launches import Launches
@@ -51,18 +55,50 @@ async def serving(rig: Rig, server: Settings, version: str) -> AsyncIterator[Ide
         yield identity
 
 
-async def test_a_queue_without_a_worker_is_told_and_the_command_that_is_told_serves_it(
-    rig: Rig, server: Settings
-) -> None:
+@contextmanager
+def running(command: str, folder: Path) -> Iterator[None]:
+    """A command as it was told, in a terminal of which the environment is this one."""
+    program, *words = shlex.split(command)
+    assert program == "sweep"
+    process = subprocess.Popen([str(Path(sys.executable).with_name("sweep")), *words], cwd=folder)
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+async def test_a_queue_without_a_worker_is_told_and_the_command_that_is_told_serves_it(rig: Rig) -> None:
     handle = await rig.start(definition(budget=1))
     [unserved] = await look("queue-unserved", rig.queue)
     assert unserved.text.endswith(f"and so {handle.id} cannot go on")
-    python, *words = unserved.command.split()
-    assert (python, words[:2]) == ("python", ["-m", "metta.sweep.worker"])
-    assert words[2:] == ["--queue", rig.queue, "--store", str(rig.store.root)]
-    with worker(rig, server, *words[4:]):
+    assert unserved.command == "", "nobody can tell which modules"
+    told = unserved.cure.split("`")[1]
+    assert told == f"sweep worker MODULES --queue {rig.queue} --store {rig.store.root}"
+    with running(told.replace("MODULES", "objectives"), rig.folder):
         await handle.result()
     assert await look("queue-unserved", rig.queue) == []
+
+
+async def test_where_settings_say_what_workers_take_the_command_that_is_told_serves_as_it_is(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("METTA_SWEEP_MODULES", "objectives")
+    handle = await rig.start(definition(budget=1))
+    [unserved] = await look("queue-unserved", rig.queue)
+    with running(unserved.command, rig.folder):
+        await handle.result()
+
+
+async def test_a_queue_of_trials_is_not_told_besides_the_one_whose_worker_serves_both(
+    rig: Rig, server: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(rig, server, version_here()):  # which does not serve the queue of trials
+        handle = await rig.start(definition(budget=1, executor={"type": "worker"}))
+        await until(lambda: look("queue-unserved", f"{rig.queue}-trials"))
+    monkeypatch.setattr(workers, "FRESH_S", 0.0)  # it does not ask any more
+    assert [finding.subject for finding in await look("queue-unserved")] == [rig.queue]
+    await handle.terminate()
 
 
 async def test_a_worker_of_another_version_beside_a_new_one_is_told(rig: Rig, server: Settings) -> None:
@@ -98,7 +134,7 @@ async def test_an_activity_that_is_for_others_and_has_none_is_told(rig: Rig, ser
         await until(lambda: look("queue-unserved", f"{rig.queue}-trials"))
         [unserved] = await look("queue-unserved", f"{rig.queue}-trials")
         assert f"{handle.id} cannot go on" in unserved.text
-        assert f"--queue {rig.queue} " in unserved.command
+        assert f"--queue {rig.queue} " in unserved.cure
         await handle.terminate()
 
 
@@ -146,6 +182,9 @@ async def test_a_worker_whose_launch_was_closed_too_early_is_started(
     launches.close(NAME, 0)
     os.kill(pid_in(launches.lock(NAME)), signal.SIGKILL)
     await until(lambda: look("queue-unserved", NAME))
+    [unserved] = await look("queue-unserved", NAME)
+    assert unserved.command == "sweep doctor --fix"
+    assert f"`sweep attach {NAME}`" in unserved.cure
     [mended] = await look("queue-unserved", NAME, fix=True)
     assert mended.fixed == f"started the worker of {NAME}"
     rig.open_gate()

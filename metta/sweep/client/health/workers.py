@@ -16,6 +16,7 @@ from metta.sweep.client.health.running import Runs
 from metta.sweep.client.identities import Identity, version_here
 from metta.sweep.client.launches import Launches
 from metta.sweep.client.settings import Settings
+from metta.sweep.contracts.jobs import trials_queue
 
 YOUNG_S = 10.0
 """What began later may still wait for its worker to be there."""
@@ -25,6 +26,7 @@ FRESH_S = 75.0
 
 STARTED = PendingActivityState.PENDING_ACTIVITY_STATE_STARTED
 SCHEDULED = PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED
+ACTIVITIES = TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY
 
 
 class Served(NamedTuple):
@@ -88,14 +90,17 @@ async def queues_found(
     """
     found: list[Finding] = []
     versions: dict[str, set[Identity]] = {}
-    for queue, kind in sorted(_wanted(runs)):
+    told = {*dead}
+    for queue, kind in sorted(_wanted(runs)):  # so that a queue comes before that of its trials
         served = await served_by(client, queue, kind, settings.is_embedded)
-        if not served.workers and queue not in dead and not _is_busy(runs, queue, kind):
-            found.append(_unserved(served, runs, launches, settings, fix))
+        is_told = queue in told or (kind == ACTIVITIES and _base(queue) in told)
+        if not served.workers and not is_told and not _is_busy(runs, queue, kind):
+            found.append(_unserved(queue, runs, launches, settings, fix))
+            told.add(queue)
         versions.setdefault(queue, set()).update(served.workers)
     for queue, workers in versions.items():
         found += _other_versions(queue, workers)
-    if not found and not dead:
+    if not found and not told:
         count = len({worker for workers in versions.values() for worker in workers})
         text = f"task queues that are served: {len(versions)}, by workers: {count}"
         found.append(healthy("workers", text if versions else "nothing runs that waits for one"))
@@ -134,37 +139,44 @@ def _wanted(runs: Runs) -> set[tuple[str, TaskQueueType.ValueType]]:
         for pending in running.raw.pending_activities:
             queue = pending.activity_options.task_queue.name or running.queue
             if pending.state == SCHEDULED:
-                wanted.add((queue, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY))
+                wanted.add((queue, ACTIVITIES))
     return wanted
 
 
 def _is_busy(runs: Runs, queue: str, kind: TaskQueueType.ValueType) -> bool:
     """Whether somebody works on activities of a queue: one whose slots are taken does not ask for more."""
-    return kind == TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY and any(
+    return kind == ACTIVITIES and any(
         pending.state == STARTED and (pending.activity_options.task_queue.name or running.queue) == queue
         for running in runs.found
         for pending in running.raw.pending_activities
     )
 
 
-def _unserved(served: Served, runs: Runs, launches: Launches, settings: Settings, fix: bool) -> Finding:
-    queue = served.queue
+def _base(queue: str) -> str:
+    """The queue whose worker serves this one, too."""
+    return queue.removesuffix(trials_queue(""))
+
+
+def _unserved(queue: str, runs: Runs, launches: Launches, settings: Settings, fix: bool) -> Finding:
     names = list(dict.fromkeys(_waiting(runs, queue)))
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    launch = launches.find(queue)
+    name = queue if launches.find(queue) else _base(queue)
+    is_launched = launches.find(name) is not None
+    own = f"let its own worker be started; `sweep attach {quote(name)}` does that, too"
+    cure, command = (own, FIX) if is_launched else _by_hand(name, settings)
     found = Finding(
         check="workers",
         code="queue-unserved",
         severity="problem",
         subject=queue,
         text=f"no worker serves the task queue {queue}, and so {', '.join(names[:3])}{more} cannot go on",
-        cure="start a worker for it",
-        command=FIX if launch else _by_hand(queue, settings),
+        cure=cure,
+        command=command,
     )
-    if launch and launches.is_alive(queue):
+    if is_launched and launches.is_alive(name):
         cure = "its worker lives and does not ask for work, so it hangs: end it, and look again"
         return found.model_copy(update={"cure": cure, "command": "sweep dev --stop && sweep ls"})
-    return _started(found, queue, launches) if launch and fix else found
+    return _started(found, name, launches) if is_launched and fix else found
 
 
 def _waiting(runs: Runs, queue: str) -> Iterator[str]:
@@ -174,12 +186,14 @@ def _waiting(runs: Runs, queue: str) -> Iterator[str]:
             yield running.root
 
 
-def _by_hand(queue: str, settings: Settings) -> str:
-    served = queue.removesuffix("-trials")
-    if settings.is_embedded and served == "metta-sweep":
-        return "sweep dev"
-    store = settings.address or str(settings.home)
-    return join(["python", "-m", "metta.sweep.worker", "--queue", served, "--store", store])
+def _by_hand(queue: str, settings: Settings) -> tuple[str, str]:
+    """The cure where nobody has launched a worker: which modules one is for, nobody but people can tell."""
+    if settings.is_embedded and queue == "metta-sweep":
+        return "start a worker for it", "sweep dev"
+    where = join(["--queue", queue, "--store", settings.address or str(settings.home)])
+    if settings.worker.modules:  # else it would take nothing
+        return "start a worker for it, where the code is that it takes", f"sweep worker {where}"
+    return f"start a worker for it, with the modules that it is to take: `sweep worker MODULES {where}`", ""
 
 
 def _started(finding: Finding, name: str, launches: Launches) -> Finding:
