@@ -38,7 +38,10 @@ def damaged_launches(launches: Launches) -> list[Finding]:
             severity="problem",
             subject=str(file),
             text=f"{file} does not tell how a worker is started, so that nobody brings it back",
-            cure=f"delete it; if its work is unfinished, `sweep retry {unquote(file.stem)}` goes on with it",
+            cure=(
+                "delete it; if its work is unfinished, this goes on with it:"
+                f" `sweep retry {quote(unquote(file.stem))}`"
+            ),
             command=f"rm {quote(str(file))}",
         )
         for file in launches.unreadable()
@@ -185,7 +188,7 @@ def unasked(records: Sequence[Record]) -> list[Finding]:
             subject=record.name,
             text=f"the {record.kind} {record.name} has not ended as far as is recorded, and no server runs",
             cure="look whether it goes on: this starts the server",
-            command=f"sweep show {record.name}",
+            command=f"sweep show {quote(record.name)}",
         )
         for record in unended(records)
         if not _is_young(record.at)
@@ -238,7 +241,7 @@ def _open(record: Record, status: WorkflowExecutionStatus | None, is_remembered:
         subject=record.name,
         text=f"the {record.kind} {record.name} {why}",
         cure="this continues it; nothing that is recorded is done again",
-        command=f"sweep retry {record.name}",
+        command=f"sweep retry {quote(record.name)}",
     )
 
 
@@ -250,5 +253,5 @@ def _foreign(id: str, settings: Settings, where: str) -> Finding:
         subject=id,
         text=f"{id} runs, and nothing of it is recorded in {settings.address or settings.home}",
         cure="it belongs to another store, whose project is to be asked; or else end it",
-        command=f"temporal workflow describe --workflow-id {id} {where}",
+        command=f"temporal workflow describe --workflow-id {quote(id)} {where}",
     )

@@ -108,7 +108,7 @@ def _damaged(name: str, error: LedgerCorrupt) -> Finding:
         text=f"the record of {name} is damaged: {error.path}, line {error.line}: {error.why}",
         cure=(
             "restore the file from a backup; or keep what stands before the damage, put that in its place,"
-            f" and `sweep retry {name}`"
+            f" and `sweep retry {quote(name)}`"
         ),
         command=f"head -c {error.offset} {quote(str(error.path))} > {quote(str(repaired))}",
     )

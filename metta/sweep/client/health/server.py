@@ -189,7 +189,7 @@ def _silent(address: str, why: str, settings: Settings) -> Finding:
         cure, command = "end it, and the next command starts it again", "sweep dev --stop"
     else:
         cure = "see that it runs, and that TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE and temporal.toml are right"
-        command = f"temporal operator cluster health --address {address}"
+        command = f"temporal operator cluster health --address {quote(address)}"
     return Finding(
         check="server",
         code="server-silent",

@@ -1,6 +1,7 @@
 """Stuck workflows: those whose tasks fail again and again, and whose activities do."""
 
 from collections.abc import Iterator
+from shlex import quote
 from time import time
 from typing import NamedTuple
 
@@ -129,18 +130,18 @@ def _cure(running: Running, fault: Fault | None, where: str) -> tuple[str, str]:
         return (
             f"a worker without MettaSweepPlugin takes the tasks of {running.queue}: end it, or give it"
             " another queue; the task is then tried again by itself",
-            f"temporal task-queue describe --task-queue {running.queue} {where}",
+            f"temporal task-queue describe --task-queue {quote(running.queue)} {where}",
         )
     if fault and (fault.is_indeterminate or "TMPRL1100" in fault.message):
-        end = f"temporal workflow terminate --workflow-id {running.root} {where}"
+        end = f"temporal workflow terminate --workflow-id {quote(running.root)} {where}"
         return (
             "its worker decides otherwise than the one that began it, so it is of another version: let one of"
             " that version go on with it; or end it, and begin again with all that is recorded",
-            f"{end} && sweep retry {running.root}",
+            f"{end} && sweep retry {quote(running.root)}",
         )
     return (
         "mend what it says, and start its worker anew; the task is then tried again by itself",
-        f"temporal workflow show --workflow-id {running.id} {where}",
+        f"temporal workflow show --workflow-id {quote(running.id)} {where}",
     )
 
 
@@ -178,12 +179,12 @@ def _retried(running: Running, pending: PendingActivityInfo, where: str) -> Find
             f"{when}: {message_of(pending.last_failure)}"
         ),
         cure="mend what it says; it then goes on by itself",
-        command=f"temporal workflow describe --workflow-id {running.id} {where}",
+        command=f"temporal workflow describe --workflow-id {quote(running.id)} {where}",
     )
 
 
 def _paused(running: Running, pending: PendingActivityInfo, where: str) -> Finding:
-    given = f"--workflow-id {running.id} --activity-id {pending.activity_id}"
+    given = f"--workflow-id {quote(running.id)} --activity-id {quote(pending.activity_id)}"
     return Finding(
         check="stuck workflows",
         code="activity-paused",
