@@ -102,14 +102,14 @@ async def test_a_queue_of_trials_is_not_told_besides_the_one_whose_worker_serves
 
 
 async def test_a_worker_of_another_version_beside_a_new_one_is_told(rig: Rig, server: Settings) -> None:
-    async with serving(rig, server, "0.0.9") as old, serving(rig, server, version_here()):
+    async with serving(rig, server, "0.0.9"), serving(rig, server, version_here()):
         handle = await rig.started(budget=1)
         await until(lambda: look("version-mixed", rig.queue))
         [mixed] = await look("version-mixed", rig.queue)
-        assert str(old) in mixed.text
-        assert f" {version_here()}," in mixed.cure
+        name = f"{os.getpid()}@{socket.gethostname()}"
+        assert f"0.0.9 ({name}); {version_here()} ({name})" in mixed.text
         assert mixed.severity == "problem"
-        assert mixed.command == f"kill {os.getpid()}  # on {socket.gethostname()}"
+        assert mixed.command == f"kill {os.getpid()}"
         rig.open_gate()
         await handle.result()
 
@@ -120,9 +120,9 @@ async def test_a_worker_process_says_its_version_and_an_old_one_alone_is_a_warni
     with worker(rig, server) as process:
         handle = await rig.started(budget=1)
         assert codes(await examined()).isdisjoint({"version-mixed", "version-other"})
-        monkeypatch.setattr("metta.sweep.client.health.workers.version_here", lambda: "9.9")
+        monkeypatch.setattr("metta.sweep.client.health.versions.version_here", lambda: "9.9")
         [other] = await look("version-other", rig.queue)
-        assert f"{process.pid}@{socket.gethostname()} metta-sweep/{version_here()}" in other.text
+        assert f"{version_here()} ({process.pid}@{socket.gethostname()})" in other.text
         assert other.severity == "warning"
         rig.open_gate()
         await handle.result()

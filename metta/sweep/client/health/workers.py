@@ -13,7 +13,8 @@ from temporalio.client import Client
 from metta.sweep.client.health.findings import FIX, Finding, healthy
 from metta.sweep.client.health.limits import RPC
 from metta.sweep.client.health.running import Runs
-from metta.sweep.client.identities import Identity, version_here
+from metta.sweep.client.health.versions import versions_found
+from metta.sweep.client.identities import Identity
 from metta.sweep.client.launches import Launches
 from metta.sweep.client.settings import Settings
 from metta.sweep.contracts.jobs import trials_queue
@@ -99,7 +100,7 @@ async def queues_found(
             told.add(queue)
         versions.setdefault(queue, set()).update(served.workers)
     for queue, workers in versions.items():
-        found += _other_versions(queue, workers)
+        found += versions_found(queue, workers)
     if not found and not told:
         count = len({worker for workers in versions.values() for worker in workers})
         text = f"task queues that are served: {len(versions)}, by workers: {count}"
@@ -216,39 +217,3 @@ def _dies(name: str, failure: str, launches: Launches, fix: bool) -> Finding:
         launches.reopen(name)
         return dies.model_copy(update={"cure": f"{dies.cure}: it was tried again just now"})
     return dies
-
-
-def _other_versions(queue: str, workers: set[Identity]) -> Iterator[Finding]:
-    here = version_here()
-    others = sorted({worker for worker in workers if worker.version and worker.version != here})
-    if not others:
-        return
-    names = ", ".join(map(str, others))
-    is_mixed = len({worker.version for worker in workers if worker.version}) > 1
-    if is_mixed:
-        text = f"workers of several versions serve the task queue {queue}: beside others {names}"
-        cure = (
-            f"what one of them has begun may be wrong for another: end those that are not of {here}, which"
-            " hand over what they do (one that has just ended is listed for a minute more)"
-        )
-    else:
-        text = f"the task queue {queue} is served by another version than this command's, {here}: {names}"
-        cure = f"`sweep replay NAME` says whether {here} would go on as it began; then replace the workers"
-    yield Finding(
-        check="workers",
-        code="version-mixed" if is_mixed else "version-other",
-        severity="problem" if is_mixed else "warning",
-        subject=queue,
-        text=text,
-        cure=cure,
-        command=_end_of(others) if is_mixed else "",
-    )
-
-
-def _end_of(workers: Iterable[Identity]) -> str:
-    """Tells workers to end, each on its machine."""
-    hosts: dict[str, list[str]] = {}
-    for worker in workers:
-        if worker.pid is not None:
-            hosts.setdefault(worker.host, []).append(str(worker.pid))
-    return "; ".join(f"kill {' '.join(pids)}  # on {host}" for host, pids in hosts.items())
