@@ -80,3 +80,44 @@ def test_a_launch_without_a_workflow_is_closed_when_that_is_wanted(project: Path
     assert Launches(Settings.load().home).unfinished() == ["gone"], "it only looks"
     assert "closed the launch" in call.printed("doctor", "--fix")
     assert Launches(Settings.load().home).unfinished() == []
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "temporal operator search-attribute remove --yes --name SweepBest && temporal operator ...",
+        "temporal workflow terminate --workflow-id a && sweep retry a",
+        "temporal workflow show --workflow-id a && rm a",
+        "rm /home/ada/.metta-sweep/launches/a.json",
+        "kill 17",
+        "fuser -k a.lock",
+        "sudo chown -R 0:0 a",
+        "head -c 7 ledger.jsonl > repaired.jsonl",
+        "sweep retry a",
+        "sweep gc --delete",
+        "sweep dev --stop",
+        "sweep dev --stop && sweep ls",
+        "sweep worker --queue a",
+        "temporal activity unpause --workflow-id a --activity-id 1",
+    ],
+)
+def test_the_next_command_ends_and_removes_nothing(
+    command: str, call: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def problem(command: str) -> Finding:
+        return Finding(check="workers", code="worker-idle", severity="problem", text="so", command=command)
+
+    def last_of(*findings: Finding) -> str:
+        async def found(fix: bool) -> list[Finding]:
+            return [*findings]
+
+        monkeypatch.setattr("metta.sweep.client.health.examination.examined", found)
+        done = call("doctor")
+        assert f"$ {command}" in done.stdout, "it is told as the cure all the same"
+        return done.stdout.splitlines()[-1]
+
+    assert last_of(problem(command)) == "next: sweep doctor"
+    assert last_of(problem(command), problem("tail -n 50 'a b.log'")) == "next: tail -n 50 'a b.log'"
+    assert last_of(problem(command), problem("sweep doctor --fix")) == "next: sweep doctor --fix"
+    warning = problem(command).model_copy(update={"severity": "warning"})
+    assert last_of(warning) == "next: sweep ls"

@@ -60,10 +60,13 @@ def _counted(number: int, what: str) -> str:
 
 
 def _following(findings: Sequence[Finding]) -> str:
-    """The next useful command: what can be mended at once, then what has to be done by hand."""
+    """The next useful command: what mends at once what is safe to mend, then what looks closer.
+
+    Nobody is to end or remove anything because it stands in the last line; the cures say all of it.
+    """
     worst = [finding for finding in findings if finding.is_open]
     worst += [finding for finding in findings if finding.severity == "warning"]
-    commands = [finding.command for finding in worst if finding.command]
-    if FIX in commands:
+    if any(finding.command == FIX for finding in worst):
         return FIX
-    return next(iter(commands), "sweep ls")
+    otherwise = "sweep doctor" if any(finding.is_open for finding in worst) else "sweep ls"
+    return next((finding.command for finding in worst if finding.only_looks), otherwise)

@@ -64,6 +64,17 @@ FIX = "sweep doctor --fix"
 """The command for what it mends itself."""
 
 
+LOOKS = (
+    *("sweep doctor", "sweep ls", "sweep show ", "tail ", "ls -ld ", "findmnt "),
+    *("temporal workflow describe ", "temporal workflow show ", "temporal task-queue describe "),
+    "temporal operator cluster health ",
+)
+"""How commands begin that change nothing, so that they may be told as the next ones."""
+
+JOINS = frozenset("&|;<>`$\n")
+"""What may join such a command with another one."""
+
+
 class Finding(Wire):
     """Something that was found, good or bad.
 
@@ -91,6 +102,13 @@ class Finding(Wire):
     def is_open(self) -> bool:
         """Whether something is wrong that was not mended."""
         return self.severity == "problem" and not self.fixed
+
+    @property
+    def only_looks(self) -> bool:
+        """Whether its command changes nothing, as far as anybody can tell from its words."""
+        if self.command == FIX or JOINS & {*self.command}:
+            return False
+        return self.command == "sweep gc" or self.command.startswith(LOOKS)  # which so only shows
 
     def mended(self, done: str) -> "Finding":
         """The same, once something was done about it."""
