@@ -1,19 +1,22 @@
 """Workflows that do not get on: their tasks fail again and again, or their activities do."""
 
+import shlex
 from collections.abc import AsyncIterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from metta.sweep.client.health.examination import examined
+from metta.sweep.client.health.findings import Finding
 from metta.sweep.client.settings import Settings
 from metta.sweep.workflows.sweep import Sweep
 from tests.client.health.elsewhere import Another, OlderSweep, unwanted
 from tests.client.health.looks import lead, look, of
-from tests.rig import Rig, definition, standing, until
+from tests.rig import Handle, Rig, definition, standing, until
 
 
 @pytest.fixture
@@ -49,15 +52,34 @@ async def test_a_workflow_that_its_worker_does_not_know_is_told(rig: Rig, server
     await handle.terminate()
 
 
-async def test_a_workflow_that_another_version_began_is_told(rig: Rig, server: Settings) -> None:
+async def begun_by_another_version(rig: Rig, server: Settings, name: str) -> tuple[Handle, Finding]:
+    """A sweep that ours cannot go on with, and what is told of it."""
     options = {"workflow_runner": UnsandboxedWorkflowRunner(), "max_cached_workflows": 0}
     async with Worker(await plain(server), task_queue=rig.queue, workflows=[OlderSweep], **options):  # type: ignore[arg-type]
-        handle = await rig.start(definition(budget=1))
+        handle = await rig.start(definition(budget=1), name)
         await until(lambda: _has_timer(rig, handle.id))
     await handle.signal("set_budget", 2)  # or it would sleep for an hour
     async with Worker(rig.client, task_queue=rig.queue, max_cached_workflows=0):
         await until(lambda: look("workflow-stuck", handle.id))
         [stuck] = await look("workflow-stuck", handle.id)
+    return handle, stuck
+
+
+async def test_one_within_another_is_ended_alone_by_the_command_that_is_told(
+    rig: Rig, server: Settings
+) -> None:
+    root = await rig._replace(queue=f"{rig.queue}-of-root").start(definition(budget=1))
+    part, stuck = await begun_by_another_version(rig, server, f"{root.id}/part")
+    assert f"end it alone, of which {root.id} is told" in stuck.cure
+    words = shlex.split(stuck.command)[1:-2]  # the rig says which namespace
+    assert (await rig.temporal(*words)).returncode == 0
+    assert (await part.describe()).status is WorkflowExecutionStatus.TERMINATED
+    assert (await root.describe()).status is WorkflowExecutionStatus.RUNNING
+    await root.terminate()
+
+
+async def test_a_workflow_that_another_version_began_is_told(rig: Rig, server: Settings) -> None:
+    handle, stuck = await begun_by_another_version(rig, server, f"sweep-{uuid4()}")
     assert "its worker decides otherwise than the one that began it" in stuck.cure
     assert stuck.command.endswith(f"&& sweep retry {handle.id}")
     await handle.terminate()

@@ -133,11 +133,15 @@ def _cure(running: Running, fault: Fault | None, where: str) -> tuple[str, str]:
             f"temporal task-queue describe --task-queue {quote(running.queue)} {where}",
         )
     if fault and (fault.is_indeterminate or "TMPRL1100" in fault.message):
-        end = f"temporal workflow terminate --workflow-id {quote(running.root)} {where}"
-        return (
+        why = (
             "its worker decides otherwise than the one that began it, so it is of another version: let one of"
-            " that version go on with it; or end it, and begin again with all that is recorded",
-            f"{end} && sweep retry {quote(running.root)}",
+        )
+        end = f"temporal workflow terminate --workflow-id {quote(running.id)} {where}"
+        if running.id != running.root:  # whose end would not be this one's
+            return f"{why} that version go on with it; or end it alone, of which {running.root} is told", end
+        return (
+            f"{why} that version go on with it; or end it, and begin again with all that is recorded",
+            f"{end} && sweep retry {quote(running.id)}",
         )
     return (
         "mend what it says, and start its worker anew; the task is then tried again by itself",
