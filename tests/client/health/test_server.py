@@ -1,6 +1,7 @@
 """Servers that are gone, mute, or without the namespace; the rest is checked, and it never hangs."""
 
 import os
+import shlex
 import signal
 import socket
 from collections.abc import Awaitable, Callable
@@ -12,6 +13,7 @@ import pytest
 from metta.sweep.client.connection import connect
 from metta.sweep.client.health import server as asked
 from metta.sweep.client.health.examination import examined
+from metta.sweep.client.health.findings import CHECKS
 from metta.sweep.client.launches import Launches
 from metta.sweep.client.locks import is_held
 from metta.sweep.client.server import HOST, EmbeddedServer, ServerInfo
@@ -43,6 +45,47 @@ async def test_a_server_that_is_gone_or_mute_is_a_finding_in_time(
     assert silent.command == f"temporal operator cluster health --address {HOST}:{port}"
     assert [finding.check for finding in of(found, "not-checked")] == UNCHECKED
     assert len(of(found, "store-absent")) == 1
+    monkeypatch.delenv("TEMPORAL_ADDRESS")
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:notaport", "a b:1", ":"])
+async def test_an_address_that_is_none_is_a_finding(
+    project: Path, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    lead(monkeypatch, Settings(project, {"target_host": address, "namespace": "n"}))
+    found = await examined()
+    [silent] = of(found, "server-silent")
+    assert silent.text.startswith(f"the server at {address} cannot be used: invalid target URL: ")
+    assert shlex.split(silent.command)[-1] == address
+    assert [finding.check for finding in of(found, "not-checked")] == UNCHECKED
+    monkeypatch.delenv("TEMPORAL_ADDRESS")
+
+
+@pytest.mark.parametrize(
+    ("broken", "checks"),
+    [
+        ("led", [*CHECKS]),
+        ("store_found", ["store"]),
+        ("answer_of", ["server", *UNCHECKED]),
+        ("attributes_found", ["search attributes"]),
+        ("runs_of", ["workers", "orphans", "stuck workflows"]),
+        ("idle_launches", ["orphans"]),
+        ("stuck_found", ["stuck workflows"]),
+    ],
+)
+async def test_what_nobody_foresaw_is_told_and_keeps_no_other_check_from_being_made(
+    project: Path, server: Settings, monkeypatch: pytest.MonkeyPatch, broken: str, checks: list[str]
+) -> None:
+    def fails(*given: object) -> None:
+        raise KeyError("a field that there was")
+
+    lead(monkeypatch, server)
+    monkeypatch.setattr(f"metta.sweep.client.health.examination.{broken}", fails)
+    found = await examined()
+    unchecked = of(found, "not-checked")
+    assert [finding.check for finding in unchecked] == checks
+    assert unchecked[0].text == f"{checks[0]} could not be checked: KeyError: 'a field that there was'"
+    assert {finding.check for finding in found} == {*CHECKS}
     monkeypatch.delenv("TEMPORAL_ADDRESS")
 
 

@@ -21,7 +21,7 @@ from metta.sweep.client.health.orphans import (
 from metta.sweep.client.health.places import LaunchesHere
 from metta.sweep.client.health.records import Reader, Record
 from metta.sweep.client.health.running import Runs, runs_of
-from metta.sweep.client.health.server import answer_of, command_of
+from metta.sweep.client.health.server import Answer, answer_of, command_of
 from metta.sweep.client.health.settings import led
 from metta.sweep.client.health.store import refused, store_found
 from metta.sweep.client.health.stuck import stuck_found
@@ -58,7 +58,11 @@ class _Examination:
         self._records: Sequence[Record] | None = None
 
     async def make(self) -> None:
-        store, server, findings = led()
+        try:
+            store, server, findings = led()
+        except Exception as error:  # whatever it is, it is told
+            self.findings += [not_checked(check, _text_of(error)) for check in CHECKS]
+            return
         self.findings += findings
         if store:
             await self._store(store)
@@ -84,12 +88,17 @@ class _Examination:
             self.findings.append(refused(place, told))
         except SweepError:
             return  # told already
+        except Exception as error:
+            self.findings.append(not_checked("store", _text_of(error)))
         else:
             self._records = reader.records
             self.findings += reader.findings
 
     async def _server(self, settings: Settings) -> None:
-        answer = await answer_of(settings)
+        try:
+            answer = await answer_of(settings)
+        except Exception as error:
+            answer = Answer(None, "", [not_checked("server", _text_of(error))])
         self.findings += answer.findings
         launches = LaunchesHere(settings)
         await self._check("orphans", lambda: within(CHECK_S, lambda: damaged_launches(launches)))
@@ -133,7 +142,8 @@ class _Examination:
         if not runs.unseen:  # else it may work for what was not looked at
             found += await within(CHECK_S, lambda: idle_workers(launches, runs, self._fix))
         if self._records is not None:
-            found += await open_records(client, self._records_here(launches), runs)
+            records = await within(CHECK_S, lambda: self._records_here(launches))
+            found += await open_records(client, records, runs)
             found += foreign_workflows(settings, self._records, runs, where)
         fine = Finding(check="orphans", code="healthy", severity="note", text="nothing is left over")
         return found or [fine]
@@ -141,7 +151,11 @@ class _Examination:
     async def _without_server(self, launches: LaunchesHere) -> None:
         """What can be told all the same."""
         if any(finding.code == "server-stopped" for finding in self.findings):
-            self.findings += unasked(self._records_here(launches))
+
+            def unended() -> list[Finding]:
+                return unasked(self._records_here(launches))
+
+            await self._check("orphans", lambda: within(CHECK_S, unended))
             return
 
         def dead() -> list[Finding]:
@@ -155,12 +169,19 @@ class _Examination:
         try:
             async with asyncio.timeout(CHECK_S):
                 self.findings += await made()
-        except (RPCError, SweepError, TimeoutError, OSError) as error:
+        except Exception as error:  # whatever it is, it is told, and the other checks are made
             is_denied = isinstance(error, RPCError) and error.status in DENIED
-            why = str(error) or f"the server does not answer within {CHECK_S:g} s"
-            self.findings.append(not_checked(check, why, "warning" if is_denied else "problem"))
+            self.findings.append(not_checked(check, _text_of(error), "warning" if is_denied else "problem"))
             return False
         return True
 
     def _unchecked(self, why: str, *checks: Check) -> None:
         self.findings += [not_checked(check, why, "warning") for check in checks]
+
+
+def _text_of(error: Exception) -> str:
+    """What an error says; one that nobody foresaw says of which kind it is, too."""
+    if isinstance(error, TimeoutError):
+        return str(error) or f"it does not end within {CHECK_S:g} s"
+    is_foreseen = isinstance(error, RPCError | SweepError | OSError)
+    return str(error) if is_foreseen and str(error) else f"{type(error).__name__}: {error}"

@@ -1,6 +1,7 @@
 """Places: on which server and in which store the work of a launch is; settings may lead elsewhere by now."""
 
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote
@@ -40,9 +41,7 @@ class LaunchesHere(Launches):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings.home)
-        embedded = EmbeddedServer(settings.home / "server").find()
-        self._embedded = embedded.address if embedded else ""
-        self._here = self._place(settings)
+        self._settings = settings
         self._servers: dict[frozenset[tuple[str, str]], Mapping[str, object] | None] = {}
 
     def find(self, name: str) -> Launch | None:
@@ -67,6 +66,15 @@ class LaunchesHere(Launches):
             if launch and (place := self._place_of(launch)) != self._here:
                 found[name] = launch, place
         return found
+
+    @cached_property
+    def _here(self) -> Place:
+        return self._place(self._settings)
+
+    @cached_property
+    def _embedded(self) -> str:
+        found = EmbeddedServer(self._home / "server").find()
+        return found.address if found else ""
 
     def _place_of(self, launch: Launch) -> Place | None:
         variables = launch.variables  # what its worker is started with

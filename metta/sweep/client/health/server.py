@@ -68,7 +68,7 @@ async def answer_of(settings: Settings) -> Answer:
         address = found
     try:
         client, version = await _connected(settings, address)
-    except (RuntimeError, RPCError, TimeoutError) as error:
+    except (ValueError, RuntimeError, RPCError, TimeoutError) as error:  # the first where it is no address
         why = str(error) or f"it does not answer within {ANSWER_S:g} s"
         findings.append(_silent(address, why, settings))
         return Answer(None, address, findings)
