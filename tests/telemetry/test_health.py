@@ -18,7 +18,7 @@ from metta.sweep.client.loop import call
 from metta.sweep.client.server import NAMESPACE, EmbeddedServer
 from metta.sweep.client.settings import Settings
 from metta.sweep.contracts.errors import DefinitionError
-from metta.sweep.worker.endpoints import Address, Endpoints
+from metta.sweep.telemetry.endpoints import Address, Endpoints
 from metta.sweep.worker.health import Health
 from tests.rig import pid_in
 from tests.telemetry.conftest import free_port, program, until, worker

@@ -50,7 +50,7 @@ def worker(
     """Serve a queue to which anybody sends work, with the code that is registered, until Ctrl-C."""
     from metta.sweep.cli.workers import serve_shared
     from metta.sweep.client.settings import Settings
-    from metta.sweep.worker.endpoints import Endpoints
+    from metta.sweep.telemetry.endpoints import Endpoints
 
     settings = Settings.load()
     settings = settings.with_store(store) if store else settings

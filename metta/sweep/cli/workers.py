@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from metta.sweep.cli.output import Printer
 from metta.sweep.client.settings import Settings
+from metta.sweep.telemetry.endpoints import Endpoints
 from metta.sweep.telemetry.logs import configure_logs
-from metta.sweep.worker.endpoints import Endpoints
 from metta.sweep.worker.shared import Served, Shared
 
 

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Mapping, MutableMapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 from structlog.contextvars import merge_contextvars
@@ -29,23 +29,45 @@ _ENGINE = ("temporal_activity", "temporal_workflow")
 _NEEDLESS = ("__temporal_error_identifier", "temporal_log", "taskName")
 
 
+class LogSettings(NamedTuple):
+    """What ``METTA_SWEEP_LOG`` and ``METTA_SWEEP_LOG_LEVEL`` say.
+
+    Args:
+        format: One of ``FORMATS``.
+        level: One of ``LEVELS``.
+    """
+
+    format: str
+    level: str
+
+    @classmethod
+    def load(cls) -> "LogSettings":
+        """What the environment says.
+
+        Raises:
+            DefinitionError: When one of the two is none of those that there are.
+        """
+        given = cls(os.environ.get(FORMAT) or "text", os.environ.get(LEVEL) or "info")
+        problems = [
+            f"{name} has to be one of {', '.join(known)}, got {got!r}"
+            for name, got, known in ((FORMAT, given.format, FORMATS), (LEVEL, given.level, LEVELS))
+            if got.lower() not in known
+        ]
+        if problems:
+            raise DefinitionError(problems, "the environment")
+        return cls(given.format.lower(), given.level.lower())
+
+
 def configure_logs() -> None:
     """Let all lines of this process go to standard error, as ``METTA_SWEEP_LOG`` and its level say.
 
     Raises:
         DefinitionError: When one of the two is none of those that there are.
     """
-    given_format = os.environ.get(FORMAT) or "text"
-    given_level = os.environ.get(LEVEL) or "info"
-    problems = []
-    for name, given, known in ((FORMAT, given_format, FORMATS), (LEVEL, given_level, LEVELS)):
-        if given.lower() not in known:
-            problems.append(f"{name} has to be one of {', '.join(known)}, got {given!r}")
-    if problems:
-        raise DefinitionError(problems, "the environment")
+    said = LogSettings.load()
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(formatter(given_format.lower() == "json", is_terminal=sys.stderr.isatty()))
-    logging.basicConfig(level=given_level.upper(), handlers=[handler], force=True)
+    handler.setFormatter(formatter(said.format == "json", is_terminal=sys.stderr.isatty()))
+    logging.basicConfig(level=said.level.upper(), handlers=[handler], force=True)
     chain: list[Processor] = [*_chain(), ProcessorFormatter.wrap_for_formatter]
     structlog.configure(chain, logger_factory=LoggerFactory())
 

@@ -17,7 +17,7 @@ from temporalio.service import RPCError
 from temporalio.worker import Worker
 
 from metta.sweep.client.identities import version_here
-from metta.sweep.worker.endpoints import HEALTH, Address, in_use
+from metta.sweep.telemetry.endpoints import HEALTH, Address, in_use
 
 PATHS = ("/healthz", "/livez")
 

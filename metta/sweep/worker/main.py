@@ -31,8 +31,8 @@ from metta.sweep.contracts.attempts import Code
 from metta.sweep.contracts.consent import ALLOWED, EVERYTHING
 from metta.sweep.contracts.errors import ServerError, SweepError
 from metta.sweep.contracts.jobs import trials_queue
+from metta.sweep.telemetry.endpoints import HEALTH, METRICS, Endpoints
 from metta.sweep.telemetry.logs import configure_logs
-from metta.sweep.worker.endpoints import HEALTH, METRICS, Endpoints
 from metta.sweep.worker.health import Health
 from metta.sweep.worker.metrics import runtime
 from metta.sweep.worker.plugin import MettaSweepPlugin

@@ -13,7 +13,7 @@ from temporalio.runtime import (
 )
 
 from metta.sweep.activities.meters import ATTEMPT_SECONDS, CHUNK_SECONDS
-from metta.sweep.worker.endpoints import METRICS, Address, in_use
+from metta.sweep.telemetry.endpoints import METRICS, Address, in_use
 
 BUCKETS = {
     ATTEMPT_SECONDS: (0.001, 0.01, 0.1, 1, 10, 60, 600, 3600, 6 * 3600, 24 * 3600),

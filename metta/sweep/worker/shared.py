@@ -9,7 +9,7 @@ from metta.sweep.client.settings import Serving, Settings
 from metta.sweep.client.starts import code_here
 from metta.sweep.contracts.consent import Consent
 from metta.sweep.contracts.models import Wire, parse
-from metta.sweep.worker.endpoints import Endpoints
+from metta.sweep.telemetry.endpoints import Endpoints
 from metta.sweep.worker.main import QUEUE, serve
 from metta.sweep.worker.plugin import import_registered
 

@@ -52,3 +52,21 @@ async def test_it_is_told_where_settings_lead(
         f"the server is {server.connect['target_host']}, namespace metta-sweep",
     ]
     monkeypatch.delenv("TEMPORAL_ADDRESS")
+
+
+async def test_every_mistake_in_what_workers_are_told_of_logs_traces_and_endpoints_is_told(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrong = {
+        "METTA_SWEEP_LOG": "yaml",
+        "METTA_SWEEP_LOG_LEVEL": "loud",
+        "METTA_SWEEP_TRACES": "paper",
+        "METTA_SWEEP_METRICS": "9090",
+        "METTA_SWEEP_HEALTH": "lab:http",
+    }
+    for name, value in wrong.items():
+        monkeypatch.setenv(name, value)
+    told = of(await examined(), "settings-wrong")
+    assert [finding.text.split(": ", 1)[1].split()[0] for finding in told] == [*wrong]
+    assert [value in finding.text for value, finding in zip(wrong.values(), told, strict=True)] == [True] * 5
+    assert all("'Telemetry'" in finding.cure for finding in told)

@@ -8,6 +8,9 @@ from metta.sweep.client.server import NAMESPACE
 from metta.sweep.client.settings import Settings
 from metta.sweep.contracts.errors import DefinitionError
 from metta.sweep.stores.urls import HOME
+from metta.sweep.telemetry.endpoints import Endpoints
+from metta.sweep.telemetry.logs import LogSettings
+from metta.sweep.telemetry.tracing import is_wanted
 
 
 class Led(NamedTuple):
@@ -36,6 +39,7 @@ def led() -> Led:
         server = (store or Settings(Path.cwd() / HOME)).connected()
     except DefinitionError as error:
         findings += _wrong(error)
+    findings += _telemetry()
     if store is None and server and server.is_embedded:  # its server lies in the store that nobody can tell
         server = None
     if store:
@@ -50,6 +54,17 @@ def namespace_of(settings: Settings) -> str:
     return NAMESPACE if settings.is_embedded else str(settings.connect.get("namespace") or "default")
 
 
+def _telemetry() -> list[Finding]:
+    """What is wrong with what a worker is told of its logs, traces and endpoints: most do not start then."""
+    found = []
+    for read in (LogSettings.load, is_wanted, Endpoints.load):
+        try:
+            read()
+        except DefinitionError as error:
+            found += _wrong(error, "Telemetry")
+    return found
+
+
 def _where(server: Settings) -> str:
     namespace = namespace_of(server)
     if server.is_embedded:
@@ -61,7 +76,7 @@ def _said(text: str) -> Finding:
     return Finding(check="settings", code="settings", severity="note", text=text)
 
 
-def _wrong(error: DefinitionError) -> list[Finding]:
+def _wrong(error: DefinitionError, guide: str = "With your own Temporal") -> list[Finding]:
     return [
         Finding(
             check="settings",
@@ -69,7 +84,7 @@ def _wrong(error: DefinitionError) -> list[Finding]:
             severity="problem",
             subject=error.subject,
             text=f"{error.subject}: {problem}",
-            cure="correct it there; the guide 'With your own Temporal' lists all settings",
+            cure=f"correct it there; the guide '{guide}' lists all settings",
             command="sweep doctor",
         )
         for problem in error.problems
