@@ -97,7 +97,8 @@ async def test_a_queue_of_trials_is_not_told_besides_the_one_whose_worker_serves
         handle = await rig.start(definition(budget=1, executor={"type": "worker"}))
         await until(lambda: look("queue-unserved", f"{rig.queue}-trials"))
     monkeypatch.setattr(workers, "FRESH_S", 0.0)  # it does not ask any more
-    assert [finding.subject for finding in await look("queue-unserved")] == [rig.queue]
+    told = [finding.subject for finding in await look("queue-unserved")]
+    assert [queue for queue in told if queue.startswith(rig.queue)] == [rig.queue]
     await handle.terminate()
 
 
