@@ -1,6 +1,7 @@
 """The engine's runtime in our worker: metrics for Prometheus, and its own lines among all others."""
 
 import logging
+from ctypes import py_object, pythonapi
 
 from temporalio import activity, workflow
 from temporalio.runtime import (
@@ -39,7 +40,7 @@ def runtime(address: Address | None) -> Runtime:
     )
     log = LoggingConfig(TelemetryFilter(core_level="WARN", other_level="ERROR"), forwarding)
     if address is None:
-        return Runtime(telemetry=TelemetryConfig(logging=log))
+        return _kept(Runtime(telemetry=TelemetryConfig(logging=log)))
     config = PrometheusConfig(
         _checked(address),
         counters_total_suffix=True,
@@ -48,7 +49,7 @@ def runtime(address: Address | None) -> Runtime:
         histogram_bucket_overrides=BUCKETS,
     )
     try:
-        return Runtime(telemetry=TelemetryConfig(logging=log, metrics=config))
+        return _kept(Runtime(telemetry=TelemetryConfig(logging=log, metrics=config)))
     except (RuntimeError, ValueError) as error:
         raise in_use(METRICS, address, error) from error
 
@@ -64,3 +65,13 @@ def _checked(address: Address) -> str:
         return str(address.resolved()[1])
     except OSError as error:
         raise in_use(METRICS, address, error.strerror or error) from error
+
+
+def _kept(runtime: Runtime) -> Runtime:
+    """The runtime, which is never deleted.
+
+    When Python ends, its deletion would wait for its threads, and one of them that has a line for Python's
+    log just then waits for ever: a worker whose work is done would not end.
+    """
+    pythonapi.Py_IncRef(py_object(runtime))
+    return runtime
