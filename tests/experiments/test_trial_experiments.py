@@ -107,7 +107,7 @@ def test_a_script_and_the_command_run_a_sweep_of_an_experiment(hosted: Path) -> 
     assert "3 completed" in shown
     assert f"{best:.4g}" in shown
     assert "train" in told(sweep, "show", "fits/trial-0/experiment")
-    assert "trial-0" not in told(sweep, "show")
+    assert "trial-0" not in told(sweep, "ls")
 
 
 def test_fields_that_are_not_searched_are_those_of_the_experiment(hosted: Path) -> None:

@@ -230,7 +230,11 @@ def test_each_trial_that_has_not_failed_keeps_its_last_one_and_no_other_is_left(
     plays: Plays, tmp_path: Path
 ) -> None:
     plays(trains, slots=2).run(trials=4)
-    assert left(tmp_path) == ["ledger.jsonl", *(f"trials/{n}/seg-0/try-1/checkpoints/2" for n in (0, 1, 3))]
+    assert left(tmp_path) == [
+        "ledger.jsonl",
+        "snapshot.jsonl",
+        *(f"trials/{n}/seg-0/try-1/checkpoints/2" for n in (0, 1, 3)),
+    ]
 
 
 def test_a_promoted_trial_leaves_nothing_of_its_segments_before(plays: Plays, tmp_path: Path) -> None:
@@ -238,7 +242,7 @@ def test_a_promoted_trial_leaves_nothing_of_its_segments_before(plays: Plays, tm
     played.run(trials=4)
     needed = [f"{record.checkpoint}" for record in played.table.records if record.status != "failed"]
     assert any("seg-1" in checkpoint for checkpoint in needed)
-    assert left(tmp_path) == ["ledger.jsonl", *needed]
+    assert left(tmp_path) == ["ledger.jsonl", "snapshot.jsonl", *needed]
 
 
 def test_a_trial_that_is_promoted_without_one_is_told(plays: Plays) -> None:
