@@ -66,7 +66,7 @@ class Overview(Printer):
         Raises:
             SweepNotFound: When a name is unknown.
         """
-        noted = set[str]()
+        noted, is_bad = set[str](), False
         with self._shows() as show:
             for _ in _moments():
                 try:
@@ -75,12 +75,13 @@ class Overview(Printer):
                     _note([str(error)], noted)
                     continue
                 show(listing)
+                is_bad = bool(listing.damaged) or any(s.state == "failed" for s in listing.statuses)
                 _note([*map(str, listing.damaged), *filter(None, [listing.doubt])], noted)
                 if names and not listing.doubt and all(s.state in ENDS for s in listing.statuses):
                     break
         if not self._json:
             self._next(f"sweep show {names[0]}" if names else "sweep ls")
-        return int(bool(listing.damaged) or any(status.state == "failed" for status in listing.statuses))
+        return int(is_bad)
 
     @contextmanager
     def _shows(self) -> Iterator[Callable[[Listing], None]]:
