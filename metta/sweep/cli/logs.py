@@ -13,6 +13,7 @@ from metta.sweep.cli.shapes import Piece
 from metta.sweep.client.experiment_handle import ExperimentHandle
 from metta.sweep.client.logs import Printed, StageLog, TrialLog
 from metta.sweep.contracts.errors import DefinitionError, ServerError, StoreAway
+from metta.sweep.contracts.sweeps import ENDED
 from metta.sweep.stores.base import Store
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def _moments(printed: Printed, handle: "AnyHandle") -> Iterator[None]:
 
 def _is_over(handle: "AnyHandle") -> bool:
     try:
-        return handle.status().state in ("finished", "failed", "cancelled")
+        return handle.status().state in ENDED
     except ServerError:  # it may come back
         return False
 

@@ -2,7 +2,7 @@
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel
@@ -10,6 +10,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from metta.sweep.client.consoles import console_of
+from metta.sweep.client.leaderboards import Column
 from metta.sweep.client.runs import Run
 
 HandleT = TypeVar("HandleT", bound=Run[Any])
@@ -28,6 +29,12 @@ class Printer:
 
     def _say(self, said: RenderableType) -> None:
         self._console.print(said, soft_wrap=True, markup=False)  # a line of a file is not to be broken
+
+    def _params(self, params: Mapping[str, Any]) -> None:
+        """Parameters in full, to be copied."""
+        names = Column("", [f"  {name}" for name in params])
+        for n, value in enumerate(params.values(), 1):
+            self._say(f"{names.line(n)} {json.dumps(value)}")
 
     def _next(self, command: str, ui: str = "") -> None:
         self._say(Text(f"next: {command}" + (f"   UI: {ui}" if ui else ""), style="dim"))

@@ -15,20 +15,18 @@ from metta.sweep.cli.output import Printer
 from metta.sweep.cli.shapes import ExperimentListed, SweepListed
 from metta.sweep.client.leaderboards import Column, Columns
 from metta.sweep.client.listing import Listing, listed
-from metta.sweep.client.live import is_live
+from metta.sweep.client.live import best_known, is_live
 from metta.sweep.client.loop import call
 from metta.sweep.client.starts import Starts
 from metta.sweep.contracts.errors import StoreAway
 from metta.sweep.contracts.experiments import ExperimentStatus
-from metta.sweep.contracts.sweeps import SweepStatus
+from metta.sweep.contracts.sweeps import ENDED, SweepStatus
 from metta.sweep.contracts.wording import duration_text, value_text
 
 StatusT = TypeVar("StatusT")
 
 ROWS = 20
 """So many of each kind are shown where they are to fit on a screen."""
-
-ENDS = ("finished", "failed", "cancelled")
 
 LOOK_S = 1.0
 
@@ -77,7 +75,7 @@ class Overview(Printer):
                 show(listing)
                 is_bad = bool(listing.damaged) or any(s.state == "failed" for s in listing.statuses)
                 _note([*map(str, listing.damaged), *filter(None, [listing.doubt])], noted)
-                if names and not listing.doubt and all(s.state in ENDS for s in listing.statuses):
+                if names and not listing.doubt and all(s.state in ENDED for s in listing.statuses):
                     break
         if not self._json:
             self._next(f"sweep show {names[0]}" if names else "sweep ls")
@@ -135,8 +133,7 @@ def _line(shape: SweepListed | ExperimentListed) -> str:
         return f"{shape.experiment}: {shape.state}, {shape.ended} stages"
     progress = shape.progress
     counts = ", ".join(f"{n} {name}" for name, n in progress.counts if n) or "no trials yet"
-    best = f", best {progress.metric} {value_text(progress.best[0].value)}" if progress.best else ""
-    return f"{shape.sweep}: {shape.state}, {counts}{best}"
+    return f"{shape.sweep}: {shape.state}, {counts}{best_known(progress)}"
 
 
 def _tables(listing: Listing, limit: int | None = None) -> Group:

@@ -1,6 +1,5 @@
 """What the command says of sweeps."""
 
-import json
 import os
 import shlex
 from typing import TYPE_CHECKING
@@ -10,7 +9,7 @@ from rich.text import Text
 
 from metta.sweep.cli.output import Output
 from metta.sweep.cli.shapes import SweepChanged, SweepShown
-from metta.sweep.client.leaderboards import Column, leaderboard
+from metta.sweep.client.leaderboards import leaderboard
 from metta.sweep.client.live import best_text, counts_text, failures_text
 from metta.sweep.contracts.budgets import Control
 from metta.sweep.contracts.sweeps import Progress, SweepStatus
@@ -91,10 +90,7 @@ class SweepOutput(Output["SweepHandle"]):
         self._say(leaderboard(table, ROWS))
         self._say(f"\nbest: {best_text(table)}")
         if table.best:
-            params = table.best.params  # in full, to be copied
-            names = Column("", [f"  {name}" for name in params])
-            for n, value in enumerate(params.values(), 1):
-                self._say(f"{names.line(n)} {json.dumps(value)}")
+            self._params(table.best.params)
 
     def _print_status(self, handle: "SweepHandle", status: SweepStatus) -> None:
         self._print(SweepShown(sweep=handle.sweep_id, ui=handle.ui, **dict(status)))

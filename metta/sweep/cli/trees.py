@@ -7,9 +7,9 @@ from rich.text import Text
 from metta.sweep.cli.output import Printer
 from metta.sweep.cli.shapes import ExperimentWithin, SweepWithin
 from metta.sweep.client.attaching import AnyHandle
+from metta.sweep.client.live import best_known
 from metta.sweep.client.trees import Tree, tree_of
 from metta.sweep.contracts.sweeps import SweepStatus
-from metta.sweep.contracts.wording import value_text
 
 STYLES = {"running": "green", "failed": "red", "cancelled": "yellow", "paused": "yellow"}
 
@@ -58,9 +58,7 @@ def _progress(tree: Tree) -> str:
     status = tree.status
     if not isinstance(status, SweepStatus):
         return f"{status.ended} stage{'' if status.ended == 1 else 's'}"
-    best = status.progress.best
-    known = f", best {status.progress.metric} {value_text(best[0].value)}" if best else ""
-    return f"{status.progress.counts.started} trials{known}"
+    return f"{status.progress.counts.started} trials{best_known(status.progress)}"
 
 
 def _shape(tree: Tree) -> SweepWithin | ExperimentWithin:

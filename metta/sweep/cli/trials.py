@@ -1,6 +1,5 @@
 """What the command says of trials."""
 
-import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -8,7 +7,7 @@ from rich.text import Text
 
 from metta.sweep.cli.output import Printer
 from metta.sweep.cli.shapes import ReportShown, TrialListed, TrialShown
-from metta.sweep.client.leaderboards import Column, Columns
+from metta.sweep.client.leaderboards import Column, Columns, cell_text
 from metta.sweep.client.live import counts_text
 from metta.sweep.client.results import record_in, table_of
 from metta.sweep.contracts.errors import DefinitionError, nearest
@@ -75,7 +74,7 @@ class TrialOutput(Printer):
             self._print(TrialShown(**_plain(record), reports=tuple(reports)))
             return
         self._told(record)
-        self._params(record)
+        self._params(record.params)
         if reports:
             self._say("")
             self._say(_table_of_reports(reports[-REPORTS:]))
@@ -98,11 +97,6 @@ class TrialOutput(Printer):
             self._say(f"last values{step}: {metrics or '-'}")
         if record.checkpoint:
             self._say(f"checkpoint: {record.checkpoint}")
-
-    def _params(self, record: TrialRecord) -> None:
-        names = Column("", [f"  {name}" for name in record.params])
-        for n, value in enumerate(record.params.values(), 1):  # in full, to be copied
-            self._say(f"{names.line(n)} {json.dumps(value)}")
 
 
 def _check(statuses: Sequence[str]) -> None:
@@ -146,10 +140,7 @@ def _table_of_reports(reports: Sequence[ReportShown]) -> Columns:
 
 
 def _value(value: Any) -> str:
-    if value is None:
-        return "-"
-    text = value_text(value)
-    return text if text.isprintable() else repr(text)
+    return "-" if value is None else cell_text(value)
 
 
 def _why(record: TrialRecord) -> str:

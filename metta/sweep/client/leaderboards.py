@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -84,7 +85,12 @@ def leaderboard(table: TrialTable, limit: int) -> Columns:
 def _cell(row: Row, name: str) -> str:
     if name not in row.params:
         return "-"  # not active in this trial
-    text = value_text(row.params[name])
+    return cell_text(row.params[name])
+
+
+def cell_text(value: Any) -> str:
+    """A value as it stands in a cell, which is one line."""
+    text = value_text(value)
     return text if text.isprintable() else repr(text)
 
 

@@ -16,7 +16,7 @@ from rich.text import Text
 from metta.sweep.client.leaderboards import leaderboard
 from metta.sweep.contracts.budgets import Budget
 from metta.sweep.contracts.errors import StoreAway
-from metta.sweep.contracts.sweeps import Counts
+from metta.sweep.contracts.sweeps import Counts, Progress
 from metta.sweep.contracts.wording import duration_text, value_text
 from metta.sweep.stores.base import Ledger
 from metta.sweep.stores.trials import TrialTable
@@ -190,6 +190,11 @@ def best_text(table: TrialTable) -> str:
         return ""
     metric, goal = table.objective
     return f"{metric} {value_text(table.value(table.best))} ({goal}), trial {table.best.number}"
+
+
+def best_known(progress: Progress) -> str:
+    """The best value, to be said behind the counts; empty before there is one."""
+    return f", best {progress.metric} {value_text(progress.best[0].value)}" if progress.best else ""
 
 
 def spent(budget: Budget, started: int, elapsed_s: float) -> float:

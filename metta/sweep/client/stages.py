@@ -115,18 +115,28 @@ def stages_of(log: OutcomeLog) -> Stages:
     return stages
 
 
-def all_rows(log: OutcomeLog) -> Iterator[Row]:
-    """Rows of all stages in the order in which they ended, and of those that failed for good."""
-    ended: dict[At, Row] = {}
-    failing: dict[At, Row] = {}
+def last_entries(log: OutcomeLog) -> Iterator[StageEnded | AttemptFailed]:
+    """How all stages ended, in that order, and how those failed that did so for good."""
+    ended: dict[At, StageEnded] = {}
+    failing: dict[At, AttemptFailed] = {}
     for entry in log.entries():
         match entry:
             case Began():
                 failing.clear()
-                ended = {at: row for at, row in ended.items() if not entry.forgets(at)}
+                ended = {at: end for at, end in ended.items() if not entry.forgets(at)}
             case AttemptFailed():
-                failing[entry.at] = row_of_failure(entry.failure)
+                failing[entry.at] = entry
             case StageEnded():
                 failing.pop(entry.at, None)
-                ended[entry.at] = row_of(entry.outcome, entry.seconds)
-    yield from (*ended.values(), *failing.values())
+                ended[entry.at] = entry
+    yield from ended.values()
+    yield from failing.values()
+
+
+def all_rows(log: OutcomeLog) -> Iterator[Row]:
+    """Rows of all stages in the order in which they ended, and of those that failed for good."""
+    for entry in last_entries(log):
+        if isinstance(entry, StageEnded):
+            yield row_of(entry.outcome, entry.seconds)
+        else:
+            yield row_of_failure(entry.failure)

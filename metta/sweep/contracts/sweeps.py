@@ -299,6 +299,8 @@ class SessionResult(Wire):
 
 SweepState: TypeAlias = Literal["running", "paused", "stopping", "finished", "failed", "cancelled"]
 
+ENDED: frozenset[SweepState] = frozenset(["finished", "failed", "cancelled"])
+
 
 class SweepStatus(Wire):
     """Answer of the query ``status``; ``notice`` tells of a signal that was refused."""

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import get_args
 
-from metta.sweep.contracts.outcomes import AttemptFailed, Began, StageEnded
-from metta.sweep.contracts.plans import At, StageFailureKind, StageStatus
+from metta.sweep.client.stages import last_entries
+from metta.sweep.contracts.outcomes import AttemptFailed, StageEnded
+from metta.sweep.contracts.plans import StageFailureKind, StageStatus
 from metta.sweep.report.columns import Column, Row, Rows, numbers, time_of
 from metta.sweep.stores.base import OutcomeLog
 
@@ -33,19 +34,7 @@ def stage_columns(rows: Sequence[Row]) -> Sequence[Column]:
 
 
 def _rows(log: OutcomeLog) -> Sequence[Row]:
-    ended: dict[At, Row] = {}
-    failing: dict[At, Row] = {}
-    for entry in log.entries():
-        match entry:
-            case Began():
-                failing.clear()
-                ended = {at: row for at, row in ended.items() if not entry.forgets(at)}
-            case AttemptFailed():
-                failing[entry.at] = _failed(entry)
-            case StageEnded():
-                failing.pop(entry.at, None)
-                ended[entry.at] = _ended(entry)
-    return [*ended.values(), *failing.values()]
+    return [_ended(entry) if isinstance(entry, StageEnded) else _failed(entry) for entry in last_entries(log)]
 
 
 def _ended(entry: StageEnded) -> Row:

@@ -12,7 +12,8 @@ from metta.sweep.stores.additions import removing
 from metta.sweep.stores.data import NAME
 from metta.sweep.stores.files import LEDGER, OUTCOMES, FileStore
 from metta.sweep.stores.garbage import Kind, Piece
-from metta.sweep.stores.ledgers import READ_BYTES, told
+from metta.sweep.stores.ledgers import READ_BYTES, FileLedger, told
+from metta.sweep.stores.outcomes import FileOutcomeLog
 from metta.sweep.stores.workplaces import FileWorkplace, deleted
 
 _VALUE = re.compile(r"[0-9a-f]{64}\.pkl", re.ASCII)
@@ -59,10 +60,11 @@ class FileGarbage:
             StoreError: When one cannot be read.
         """
         found = []
-        for kind, log in (("sweeps", LEDGER), ("experiments", OUTCOMES)):
+        logs = ("sweeps", FileLedger, LEDGER), ("experiments", FileOutcomeLog, OUTCOMES)
+        for kind, log, name in logs:
             for folder in sorted(self._root.glob(f"{kind}/*")):
                 with told(folder, "read"):
-                    if folder.is_dir() and any(folder.iterdir()) and not _has_lines(folder / log):
+                    if folder.is_dir() and any(folder.iterdir()) and not log(folder / name).exists():
                         found.append(self._key(folder))
         return found
 
@@ -144,12 +146,6 @@ def _owner_of(key: str) -> str:
     """The sweep or experiment whose folder something lies in; empty when all share it."""
     kind, *rest = key.split("/")
     return unquote(rest[0]) if kind in ("sweeps", "experiments") else ""
-
-
-def _has_lines(log: Path) -> bool:
-    with suppress(FileNotFoundError), log.open("rb") as file:
-        return file.readline().endswith(b"\n")
-    return False
 
 
 def _written(path: Path) -> float:

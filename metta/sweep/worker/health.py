@@ -32,29 +32,24 @@ class Health:
     """Answers ``GET /healthz`` and ``GET /livez``; from the beginning, so that a busy address is noticed.
 
     Args:
-        address: Where it listens; None answers nobody.
+        address: Where it listens.
         queue: The queue that is served.
 
     Raises:
         DefinitionError: When nothing can listen there.
     """
 
-    def __init__(self, address: Address | None, queue: str) -> None:
+    def __init__(self, address: Address, queue: str) -> None:
         self._queue = queue
         self._since = datetime.now(UTC)
-        self._server: TCPServer | None = None
-        if address is not None:
-            try:
-                self._server = _server(address, self)
-            except OSError as error:
-                raise in_use(HEALTH, address, error.strerror or error) from error
+        try:
+            self._server = _server(address, self)
+        except OSError as error:
+            raise in_use(HEALTH, address, error.strerror or error) from error
 
     @asynccontextmanager
     async def of(self, client: Client, workers: Sequence[Worker]) -> AsyncIterator[None]:
         """Within it those are answered who ask after these workers."""
-        if self._server is None:
-            yield
-            return
         self._client, self._workers = client, workers
         self._loop = asyncio.get_running_loop()
         Thread(target=self._server.serve_forever, name="health", daemon=True).start()
@@ -66,8 +61,7 @@ class Health:
 
     def close(self) -> None:
         """Listen no more."""
-        if self._server is not None:
-            self._server.server_close()
+        self._server.server_close()
 
     def answer(self, path: str) -> tuple[HTTPStatus, dict[str, Any]]:
         """Status and body for a path."""

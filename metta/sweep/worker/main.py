@@ -7,11 +7,12 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from time import time
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.enums.v1 import PendingActivityState
@@ -31,11 +32,13 @@ from metta.sweep.contracts.attempts import Code
 from metta.sweep.contracts.consent import ALLOWED, EVERYTHING
 from metta.sweep.contracts.errors import ServerError, SweepError
 from metta.sweep.contracts.jobs import trials_queue
-from metta.sweep.telemetry.endpoints import HEALTH, METRICS, Endpoints
+from metta.sweep.telemetry.endpoints import HEALTH, METRICS, Address, Endpoints
 from metta.sweep.telemetry.logs import configure_logs
-from metta.sweep.worker.health import Health
 from metta.sweep.worker.metrics import runtime
 from metta.sweep.worker.plugin import MettaSweepPlugin
+
+if TYPE_CHECKING:
+    from metta.sweep.worker.health import Health
 
 QUEUE = "metta-sweep"
 """Task queue of workers that serve everybody."""
@@ -136,7 +139,7 @@ async def serve_launch(settings: Settings, name: str) -> None:
 
 
 async def _served(settings: Settings, queue: str, code: Code, is_done: _IsDone, endpoints: Endpoints) -> None:
-    health = Health(endpoints.health, queue)
+    health = _health(endpoints.health, queue)
     plugin = MettaSweepPlugin(
         settings.address or settings.home,
         code,
@@ -159,7 +162,8 @@ async def _served(settings: Settings, queue: str, code: Code, is_done: _IsDone, 
     worker = Worker(client, task_queue=queue, **shared)
     # it takes no more trials than it has slots: others in that queue are for other workers
     trials = Worker(client, task_queue=trials_queue(queue), max_concurrent_activities=slots, **shared)
-    async with health.of(client, [worker, trials]), worker, trials:  # it answers while they end, too
+    answering = health.of(client, [worker, trials]) if health else nullcontext()
+    async with answering, worker, trials:  # it answers while they end, too
         log.info("serving the task queue %s", queue)
         tasks = {
             asyncio.create_task(told.wait()),
@@ -170,6 +174,14 @@ async def _served(settings: Settings, queue: str, code: Code, is_done: _IsDone, 
             task.cancel()
         for task in done:
             task.result()
+
+
+def _health(address: Address | None, queue: str) -> "Health | None":
+    if address is None:
+        return None
+    from metta.sweep.worker.health import Health  # a server of its own, which most workers need not wait for
+
+    return Health(address, queue)
 
 
 async def _until_done(settings: Settings, client: Client, is_done: _IsDone) -> None:
