@@ -4,7 +4,7 @@ from typer.main import get_command
 
 import metta.sweep.cli.main  # noqa: F401 - adds the commands
 from metta.sweep.cli.app import app
-from metta.sweep.cli.shapes import SHAPES
+from metta.sweep.cli.schemas import SHAPES
 
 
 def test_every_command_that_prints_json_says_how() -> None:

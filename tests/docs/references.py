@@ -16,7 +16,7 @@ from typing import Any
 import griffe
 from pydantic import TypeAdapter
 
-from metta.sweep.cli.shapes import SHAPES
+from metta.sweep.cli.schemas import SHAPES
 
 ROOT = Path(__file__).parents[2]
 

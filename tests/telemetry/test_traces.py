@@ -128,7 +128,8 @@ async def main() -> None:
 asyncio.run(main())
 spans = exporter.get_finished_spans()
 names = {span.context.span_id: span.name for span in spans}
-print([names[span.parent.span_id] for span in spans if span.name == "RunAttempt"])
+print([names[span.parent.span_id] for span in spans if span.name == "RunAttempt"], flush=True)
+os._exit(0)  # threads of the engine's client may abort a Python that ends: temporalio/sdk-python#300
 """
 
 ATTEMPT_OF_A_JOB = [

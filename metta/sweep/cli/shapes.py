@@ -1,15 +1,9 @@
-"""Shapes: what commands print for machines with ``--json``.
-
-New fields may come; ignore those that you do not know.
-"""
+"""Shapes: what commands print for machines with ``--json``, where nothing else says it already."""
 
 from typing import Any
 
 from pydantic import JsonValue
 
-from metta.sweep.client.collecting import Collected
-from metta.sweep.client.comparisons import ExperimentComparison, SweepComparison
-from metta.sweep.client.health.findings import Finding
 from metta.sweep.contracts.budgets import Control
 from metta.sweep.contracts.experiments import ExperimentControl, ExperimentStatus
 from metta.sweep.contracts.failures import Failure
@@ -18,9 +12,6 @@ from metta.sweep.contracts.plans import StageFailure
 from metta.sweep.contracts.sweeps import SweepStatus, TrialStatus
 from metta.sweep.contracts.trials import Resources
 from metta.sweep.contracts.values import Value
-from metta.sweep.report.exports import Exported
-from metta.sweep.worker.replaying import Replayed
-from metta.sweep.worker.shared import Served
 
 
 class SweepShown(SweepStatus):
@@ -154,33 +145,3 @@ class Ended(Wire):
 
     workers: tuple[str, ...]
     server: bool
-
-
-Shown = SweepShown | ExperimentShown
-Changed = SweepChanged | ExperimentChanged
-Listed = SweepListed | ExperimentListed
-
-SHAPES: dict[str, Any] = {
-    "run": Shown | Given,
-    "start": Started,
-    "attach": Shown | Given,
-    "retry": Shown | Given,
-    "ls": tuple[Listed, ...],
-    "show": Shown | SweepWithin | ExperimentWithin,
-    "watch": Listed,
-    "trials": tuple[TrialListed, ...] | TrialShown,
-    "logs": Piece,
-    "replay": Replayed | StageShown,
-    "diff": SweepComparison | ExperimentComparison,
-    "budget": Changed,
-    "concurrency": SweepChanged,
-    "pause": Changed,
-    "resume": Changed,
-    "stop": Changed,
-    "dev": Dev | Ended,
-    "doctor": tuple[Finding, ...],
-    "export": Exported,
-    "worker": Served,
-    "gc": Collected,
-}
-"""By command; ``watch`` and ``logs`` print one a line."""
