@@ -133,6 +133,7 @@ def test_a_living_holder_that_has_not_begun_lets_the_job_wait(
         ({"boot_id": "another"}, "the machine was started anew meanwhile"),
         ({"boot_id": "another", "host": "elsewhere"}, "its supervisor ran on elsewhere, and this is"),
     ],
+    ids=["process", "boot", "host"],
 )
 def test_a_job_whose_holder_is_somebody_else_by_now_is_lost(
     change: dict[str, object], message: str, tmp_path: Path, request_here: LocalRequest

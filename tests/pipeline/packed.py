@@ -140,6 +140,9 @@ KINDS: list[Any] = [
     {"all": [np.ones(2), Colour.RED, {Point(1): {"deep": Line(None)}}]},
 ]
 
+KIND_IDS = [f"{n}-{type(value).__name__}" for n, value in enumerate(KINDS)]
+"""Names that are the same in every process: the text of a set is not."""
+
 
 def told(value: Any) -> Any:
     """All that can be seen of a value, its types too."""

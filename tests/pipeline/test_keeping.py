@@ -24,7 +24,7 @@ from metta.sweep.pipeline.nodes import Stage
 from metta.sweep.pipeline.packing import Hashes, Packer, canonical
 from metta.sweep.pipeline.runner import StageRun
 from metta.sweep.stores.data import DataStore
-from tests.pipeline.packed import KINDS, told
+from tests.pipeline.packed import KIND_IDS, KINDS, told
 
 HASHER = Packer(Hashes(), pickle=False)
 
@@ -45,7 +45,7 @@ def status(tmp_path: Path) -> Callable[..., str]:
     return status
 
 
-@pytest.mark.parametrize("value", KINDS, ids=lambda value: f"{type(value).__name__}-{str(value)[:20]!a}")
+@pytest.mark.parametrize("value", KINDS, ids=KIND_IDS)
 def test_a_cached_output_comes_back_as_it_was(value: Any, tmp_path: Path) -> None:
     pipeline = Pipeline().stage("s", lambda: value).through(cache=True)
     runs = [run_local(pipeline.definition, None, Folder(tmp_path)) for _ in range(2)]

@@ -21,13 +21,24 @@ from metta.sweep.pipeline.records import Record
 from metta.sweep.pipeline.unpacking import Misread
 from metta.sweep.stores.data import DataStore
 from tests.pipeline import packed as kinds
-from tests.pipeline.packed import KINDS, Box, Colour, Frozen, Line, Other, Point, there_and_back, told
+from tests.pipeline.packed import (
+    KIND_IDS,
+    KINDS,
+    Box,
+    Colour,
+    Frozen,
+    Line,
+    Other,
+    Point,
+    there_and_back,
+    told,
+)
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("limit_bytes", [0, 1_000_000])
-@pytest.mark.parametrize("value", KINDS, ids=lambda value: f"{type(value).__name__}-{str(value)[:20]!a}")
+@pytest.mark.parametrize("value", KINDS, ids=KIND_IDS)
 def test_a_value_comes_back_as_it_was(packer: Packer, value: Any, limit_bytes: int) -> None:
     assert told(there_and_back(packer, value, limit_bytes)) == told(value)
 

@@ -29,7 +29,7 @@ def test_old_workers_of_this_machine_can_be_ended() -> None:
         worker("0.0.9", 2**22 + 1),  # nobody is called so
         worker("unknown"),
     ],
-    ids=str,
+    ids=["first process", "elsewhere", "no process", "no such process", "no version"],
 )
 def test_no_command_ends_what_may_be_somebody_else(old: Identity) -> None:
     fine = worker("0.0.8", os.getppid())
