@@ -17,7 +17,7 @@ from metta.sweep.contracts.records import TrialRecord
 from metta.sweep.stores import snapshots
 from metta.sweep.stores.ledgers import SNAPSHOT, FileLedger
 from metta.sweep.stores.rankings import LeftOut
-from metta.sweep.stores.snapshots import Brief, Snapshots, brief_of, overview_of, taken
+from metta.sweep.stores.snapshots import Brief, Briefing, Snapshots, brief_of, overview_of, taken
 from metta.sweep.stores.trials import TrialTable
 from tests.search.by_hand import ByHand
 
@@ -168,6 +168,43 @@ def test_a_snapshot_that_is_damaged_or_of_another_ledger_or_format_is_passed_ove
     expected = told(TrialTable(chunks))
     file.write_bytes(sound)
     assert is_passed_over()
+
+
+def test_who_asks_again_and_again_reads_what_came_since(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshots, "RANKS", 20)
+    chunks = played(tmp_path / "played.jsonl", 5)
+    path = tmp_path / "ledger.jsonl"
+    writer, ledger, whole = FileLedger(path), Reading(path), TrialTable()
+    briefing = Briefing(ledger)
+    for chunk in chunks:
+        writer.commit(chunk)
+        whole.apply_chunk(chunk)
+        if chunk.n == 40:
+            writer.keep_snapshot(40, taken(whole, 40))
+            late = Briefing(once := Reading(path))
+        if chunk.n % 3 == 0:
+            assert briefing.brief() == briefing.brief() == Brief.of(whole)
+        if chunk.n >= 40 and chunk.n % 5 == 0:
+            assert late.brief() == Brief.of(whole)
+    assert ledger.begins == [-1, *range(0, len(chunks) - 3, 3)]
+    # the snapshot is all that is read, until trials go on that it does not hold
+    assert once.begins[0] == 40
+    assert once.begins.count(-1) <= 1
+    assert once.begins[-1] > 40
+
+
+def test_of_a_ledger_that_takes_the_place_of_another_one_all_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.jsonl"
+    written(path, played(tmp_path / "first.jsonl", 1, trials=40), 0)
+    briefing = Briefing(FileLedger(path))
+    for seed, trials in ((2, 60), (3, 20)):  # longer, and shorter
+        briefing.brief()
+        path.unlink()
+        chunks = played(tmp_path / f"{seed}.jsonl", seed, trials)
+        written(path, chunks, 0)
+        assert briefing.brief() == Brief.of(TrialTable(chunks))
 
 
 def test_damage_behind_a_snapshot_is_told(tmp_path: Path) -> None:

@@ -21,11 +21,11 @@ from metta.sweep.contracts.errors import DefinitionError
 def ls(json: Json = False) -> int:
     """List all sweeps and experiments of this project, the newest first."""
     from metta.sweep.cli.overview import Overview
-    from metta.sweep.client.listing import listed
+    from metta.sweep.client.listing import Lookout
     from metta.sweep.client.loop import call
     from metta.sweep.client.starts import Starts
 
-    found = call(listed(Starts()))
+    found = call(Lookout(Starts()).look())
     Overview(json).show(found)
     if found.doubt:
         complain(f"what is shown is what was recorded; nobody can tell what runs: {found.doubt}")

@@ -14,7 +14,7 @@ from rich.text import Text
 from metta.sweep.cli.output import Printer
 from metta.sweep.cli.shapes import ExperimentListed, SweepListed
 from metta.sweep.client.leaderboards import Column, Columns
-from metta.sweep.client.listing import Listing, listed
+from metta.sweep.client.listing import Listing, Lookout
 from metta.sweep.client.live import best_known, is_live
 from metta.sweep.client.loop import call
 from metta.sweep.client.starts import Starts
@@ -64,11 +64,12 @@ class Overview(Printer):
         Raises:
             SweepNotFound: When a name is unknown.
         """
+        lookout = Lookout(starts, names)
         noted, is_bad = set[str](), False
         with self._shows() as show:
             for _ in _moments():
                 try:
-                    listing = call(listed(starts, names))
+                    listing = call(lookout.look())
                 except StoreAway as error:  # what runs waits for it, too
                     _note([str(error)], noted)
                     continue

@@ -1,24 +1,17 @@
 """Listing: how all sweeps and experiments of a project stand, by what is recorded and what runs."""
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from functools import partial
-from math import inf
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable, Collection, Sequence
+from typing import NamedTuple
 
-from metta.sweep.client.experiment_handle import ExperimentHandle
 from metta.sweep.client.handle import SweepHandle
-from metta.sweep.client.runs import STATES, Run
+from metta.sweep.client.runs import STATES
 from metta.sweep.client.server import EmbeddedServer
-from metta.sweep.client.stages import stages_of
+from metta.sweep.client.sights import ExperimentSight, Sight, StatusT, SweepSight
 from metta.sweep.client.starts import Starts
 from metta.sweep.client.underway import Underway, underway
 from metta.sweep.contracts.errors import ServerError, StoreAway, StoreError, SweepNotFound
 from metta.sweep.contracts.experiments import ExperimentStatus
 from metta.sweep.contracts.sweeps import SweepStatus
-from metta.sweep.stores.snapshots import brief_of
-
-StatusT = TypeVar("StatusT")
-HandleT = TypeVar("HandleT", bound=Run[Any])
 
 
 class Listing(NamedTuple):
@@ -47,34 +40,69 @@ class Listing(NamedTuple):
         return [*self.sweeps.values(), *self.experiments.values()]
 
 
-async def listed(starts: Starts, names: Collection[str] = ()) -> Listing:
-    """List what a project has.
+class Lookout:
+    """Looks at what a project has, as often as is wanted.
 
-    For all of them it is asked once what runs: a server is not to be asked a thousand times for a thousand
+    For all of it it is asked once what runs: a server is not to be asked a thousand times for a thousand
     sweeps. For those that are named it is asked one by one, which is exact.
 
     Args:
         starts: Of the project.
         names: What is looked at; none means all that does not run within others.
-
-    Raises:
-        SweepNotFound: When one of the names is unknown.
-        StoreError: When the store cannot be read at all.
     """
 
-    def is_meant(name: str) -> bool:
-        return name in names if names else "/" not in name
+    def __init__(self, starts: Starts, names: Collection[str] = ()) -> None:
+        self._starts, self._names = starts, names
+        self._sweeps: dict[str, Sight[SweepStatus]] = {}
+        self._experiments: dict[str, Sight[ExperimentStatus]] = {}
 
-    sweeps, experiments = starts.store.names(), starts.store.experiment_names()
-    look = _Look(starts, None if names else await _running(starts))
-    for name in names:
-        if name not in sweeps and name not in experiments:
-            await look.at_unrecorded(name, [*sweeps, *experiments])
-    for name in filter(is_meant, sweeps):
-        await look.at(name, look.at_sweep)
-    for name in filter(is_meant, experiments):
-        await look.at(name, look.at_experiment)
-    return look.listing()
+    async def look(self) -> Listing:
+        """List it as it stands now.
+
+        Raises:
+            SweepNotFound: When one of the names is unknown.
+            StoreError: When the store cannot be read at all.
+        """
+        store = self._starts.store
+        sweeps, experiments = store.names(), store.experiment_names()
+        unrecorded = [name for name in self._names if name not in sweeps and name not in experiments]
+        begun = {name: await self._begun(name, [*sweeps, *experiments]) for name in unrecorded}
+        self._follow(self._sweeps, sweeps, SweepSight)
+        self._follow(self._experiments, experiments, ExperimentSight)
+        look = _Look(None if self._names else await _running(self._starts))
+        return Listing(
+            {name: it for name, it in begun.items() if isinstance(it, SweepStatus)}
+            | await look.at(self._sweeps),
+            {name: it for name, it in begun.items() if isinstance(it, ExperimentStatus)}
+            | await look.at(self._experiments),
+            look.damaged,
+            look.doubt,
+        )
+
+    def _follow(
+        self,
+        sights: dict[str, Sight[StatusT]],
+        names: list[str],
+        sight: Callable[[str, Starts], Sight[StatusT]],
+    ) -> None:
+        """Look at those of these names that are meant, and at nothing that is gone."""
+        meant = [name for name in names if (name in self._names if self._names else "/" not in name)]
+        for gone in sights.keys() - set(meant):
+            del sights[gone]
+        for name in meant:
+            if name not in sights:
+                sights[name] = sight(name, self._starts)
+
+    async def _begun(self, name: str, known: Sequence[str]) -> SweepStatus | ExperimentStatus:
+        """How something stands that has recorded nothing yet."""
+        starts = self._starts
+        handle = SweepHandle(name, starts.store, starts.settings, starts.client)
+        is_asked = handle.ui or not starts.settings.is_embedded
+        found = await handle.described() if is_asked else None
+        if found is None:
+            raise SweepNotFound(name, known, "sweep or experiment")
+        kind = ExperimentStatus if found.workflow_type == "Experiment" else SweepStatus
+        return kind(state=STATES[found.status])
 
 
 async def _running(starts: Starts) -> Underway:
@@ -84,91 +112,42 @@ async def _running(starts: Starts) -> Underway:
 
 
 class _Look:
-    """A look at how sweeps and experiments stand.
+    """One look.
 
     Args:
-        starts: Of the project.
         running: What runs; None asks for each of them.
+
+    Attributes:
+        damaged: What cannot be read.
+        doubt: Why nobody can tell what runs; empty as long as that is known.
     """
 
-    def __init__(self, starts: Starts, running: Underway | None) -> None:
-        self._starts, self._running = starts, running
-        self._sweeps: dict[str, tuple[float, SweepStatus]] = {}
-        self._experiments: dict[str, tuple[float, ExperimentStatus]] = {}
-        self._damaged: list[StoreError] = []
-        self._doubt = running.doubt if running else ""
+    def __init__(self, running: Underway | None) -> None:
+        self.damaged: list[StoreError] = []
+        self.doubt = running.doubt if running else ""
+        self._running = running
 
-    async def at(self, name: str, look: Callable[[str], Awaitable[None]]) -> None:
-        """Look at one; when it cannot be read, the others can be shown all the same."""
-        try:
-            await look(name)
-        except StoreAway:
-            raise
-        except StoreError as error:
-            self._damaged.append(error)
-        except SweepNotFound:  # somebody has just deleted it
-            pass
-
-    async def at_sweep(self, name: str) -> None:
-        """Look at a sweep."""
-        handle = self._handle(SweepHandle, name)
-        brief = brief_of(handle.ledger)
-        # one that is cancelled stops first, and records that
-        is_stopped = brief.finish is not None and brief.finish.reason == "stopped"
-        is_running = None if is_stopped else self._is_running(name)
-        standing = partial(handle.standing, brief)
-        self._sweeps[name] = brief.at or 0.0, await self._told(standing, is_running, brief.finish is not None)
-
-    async def at_experiment(self, name: str) -> None:
-        """Look at an experiment."""
-        handle = self._handle(ExperimentHandle, name)
-        stages = stages_of(handle.log)
-        standing = partial(handle.standing, stages)
-        has_ended = stages.finished is not None
-        self._experiments[name] = stages.at, await self._told(standing, self._is_running(name), has_ended)
-
-    async def at_unrecorded(self, name: str, known: Sequence[str]) -> None:
-        """Look at something that has recorded nothing yet.
-
-        Raises:
-            SweepNotFound: When Temporal does not know it either.
-        """
-        handle = self._handle(SweepHandle, name)
-        is_asked = handle.ui or not self._starts.settings.is_embedded
-        found = await handle.described() if is_asked else None
-        if found is None:
-            raise SweepNotFound(name, known, "sweep or experiment")
-        if found.workflow_type == "Experiment":
-            self._experiments[name] = inf, ExperimentStatus(state=STATES[found.status])
-        else:
-            self._sweeps[name] = inf, SweepStatus(state=STATES[found.status])
-
-    def listing(self) -> Listing:
-        """What was seen."""
-        return Listing(_newest(self._sweeps), _newest(self._experiments), self._damaged, self._doubt)
-
-    async def _told(
-        self,
-        standing: Callable[[bool | None], Awaitable[StatusT]],
-        is_running: bool | None,
-        has_ended: bool,
-    ) -> StatusT:
-        """How something stands; by what is recorded alone, when nobody can tell whether it runs."""
-        if not self._doubt:
+    async def at(self, sights: dict[str, Sight[StatusT]]) -> dict[str, StatusT]:
+        """How some stand, the newest first; when one cannot be read, the others can be shown all the same."""
+        found: dict[str, StatusT] = {}
+        for name, sight in [*sights.items()]:
             try:
-                return await standing(is_running)
+                sight.read()
+                found[name] = await self._told(name, sight)
+            except StoreAway:
+                raise
+            except StoreError as error:
+                self.damaged.append(error)
+                del sights[name]  # which may be another one when it can be read again
+            except SweepNotFound:  # somebody has just deleted it
+                pass
+        return dict(sorted(found.items(), key=lambda item: (sights[item[0]].at, item[0]), reverse=True))
+
+    async def _told(self, name: str, sight: Sight[StatusT]) -> StatusT:
+        """How something stands; by what is recorded alone, when nobody can tell whether it runs."""
+        if not self.doubt:
+            try:
+                return await sight.status(None if self._running is None else name in self._running.listed)
             except ServerError as error:
-                self._doubt = str(error)
-        return await standing(not has_ended)
-
-    def _is_running(self, name: str) -> bool | None:
-        return None if self._running is None else name in self._running.listed
-
-    def _handle(self, kind: type[HandleT], name: str) -> HandleT:
-        return kind(name, self._starts.store, self._starts.settings, self._starts.client)
-
-
-def _newest(found: Mapping[str, tuple[float, StatusT]]) -> dict[str, StatusT]:
-    """The newest first."""
-    ordered = sorted(found.items(), key=lambda item: (item[1][0], item[0]), reverse=True)
-    return {name: status for name, (_, status) in ordered}
+                self.doubt = str(error)
+        return await sight.standing(not sight.has_ended)

@@ -4,6 +4,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
+from functools import cached_property
 from typing import Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel
@@ -99,8 +100,11 @@ class Run(ABC, Generic[ResultT]):
         self.notes: Sequence[str] = ()
         self._store = store
         self._settings = settings
-        self._keeper = Keeper(settings)
         self._connect = connect
+
+    @cached_property
+    def _keeper(self) -> Keeper:
+        return Keeper(self._settings)
 
     @property
     def ui(self) -> str:

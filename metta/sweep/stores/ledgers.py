@@ -81,9 +81,9 @@ class FileLog(Log[LineT]):
             self._read = (number + 1, offset + len(line))
 
     def has_more(self) -> bool:
-        """Whether anything stands behind the last line that was read or written here; a cheap look."""
+        """Whether the file is longer, or shorter, than up to the last line that was read or written here."""
         try:
-            return self._path.stat().st_size > self._read[1]
+            return self._path.stat().st_size != self._read[1]
         except FileNotFoundError:
             return False
 

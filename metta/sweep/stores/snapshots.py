@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 
 from metta.sweep.contracts.budgets import Control
 from metta.sweep.contracts.decisions import Finish
-from metta.sweep.contracts.errors import StoreError
+from metta.sweep.contracts.errors import LedgerCorrupt, StoreError
 from metta.sweep.contracts.events import Known
 from metta.sweep.contracts.metrics import Objective
 from metta.sweep.contracts.models import Wire
@@ -167,18 +167,59 @@ def _dumped(records: list[TrialRecord]) -> bytes:
     return _records.dump_json(records, exclude={"__all__": {"history"}})  # which is long, and for schedulers
 
 
+class Briefing:
+    """How a sweep stands, for those who ask again and again: only what came since is read.
+
+    Args:
+        ledger: Its ledger.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._brief: Brief | None = None
+        self._overview: tuple[TrialTable, int] | None = None
+
+    def brief(self) -> Brief:
+        """How it stands by now.
+
+        Raises:
+            LedgerCorrupt: When a chunk that has to be read does not match its checksum.
+        """
+        if self._brief is None:
+            self._brief = self._kept() or self._folded()
+        elif self._ledger.has_more():
+            self._brief = self._folded()
+        return self._brief
+
+    def _kept(self) -> Brief | None:
+        data = self._ledger.snapshot()
+        if data is None or self._ledger.has_more():
+            return None
+        with suppress(ValueError):  # of another format
+            return Brief.model_validate_json(data.partition(b"\n")[0])
+        return None
+
+    def _folded(self) -> Brief:
+        self._overview = self._went_on() or overview_of(self._ledger)
+        return Brief.of(self._overview[0])
+
+    def _went_on(self) -> tuple[TrialTable, int] | None:
+        if self._overview is None:
+            return None
+        table, n = self._overview
+        with suppress(LeftOut, LedgerCorrupt):
+            table, last = _read_on(self._ledger, table, n)
+            return (table, last) if last > n else None  # else another ledger has taken its place
+        return None
+
+
 def brief_of(ledger: Ledger) -> Brief:
     """How a sweep stands by its ledger.
 
     Raises:
         LedgerCorrupt: When a chunk that has to be read does not match its checksum.
     """
-    data = ledger.snapshot()
-    if data is not None and not ledger.has_more():
-        with suppress(ValueError):  # of another format
-            return Brief.model_validate_json(data.partition(b"\n")[0])
-    table, _ = overview_of(ledger)
-    return Brief.of(table)
+    return Briefing(ledger).brief()
 
 
 def overview_of(ledger: Ledger) -> tuple[TrialTable, int]:
