@@ -145,6 +145,35 @@ def test_what_runs_is_followed_to_its_end(project: Path, call: Caller) -> None:
     assert states[0] == "running"
 
 
+def test_who_follows_what_has_not_begun_waits_for_it(project: Path, call: Caller) -> None:
+    (project / "mine.py").write_text(SCRIPT, "utf-8")
+    with running("run", "mine.py:Talking", "--name", "talk") as talk:
+        wait_until_recorded(project / ".metta-sweep/experiments/talk/outcomes.jsonl", '"began"')
+        with running("logs", "talk", "speek", "-f") as speek:
+            assert speek.stderr
+            assert speek.stderr.readline().endswith("; waiting for it\n")
+            (project / "go").touch()
+            done = ended(speek)
+            assert done.returncode == 2
+            assert done.stderr.endswith("; did you mean speak?; stages that did: speak\n")
+        assert ended(talk).returncode == 0
+
+    script(project, "slow", name="digits")
+    with running("run", "mine.py") as run:
+        wait_until_recorded(project / ".metta-sweep/sweeps/digits/ledger.jsonl", '"start"')
+        with running("logs", "digits", "2", "-f") as last, running("logs", "digits", "3", "-f") as none:
+            for logs in (last, none):
+                assert logs.stderr
+                assert logs.stderr.readline().startswith("note: there is no trial ")
+            assert ended(last).stderr.endswith("next: sweep trials digits 2\n")
+            done = ended(none)
+            assert (done.returncode, done.stderr) == (
+                2,
+                "error: digits: there is no trial 3; its trials are 0 to 2\n",
+            )
+        assert ended(run).returncode == 0
+
+
 def test_what_cannot_be_read_does_not_hide_the_others(project: Path, call: Caller) -> None:
     recorded(project, "sound")
     ledger = recorded(project, "damaged").ledger

@@ -3,6 +3,7 @@
 import codecs
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
@@ -36,7 +37,7 @@ class LogOutput(Printer):
         self._decoder = _utf8("replace")  # a character may come in two pieces
 
     def shown(self, handle: "AnyHandle", store: Store, what: str, follow: bool) -> None:
-        """What was printed; where it is followed, until nothing more can come.
+        """What was printed; where it is followed, from when it begins until nothing more can come.
 
         Args:
             handle: The sweep or experiment.
@@ -48,6 +49,11 @@ class LogOutput(Printer):
             DefinitionError: When there is none.
         """
         printed = _printed_of(handle, store, what)
+        missing = printed.missing()
+        if missing and follow:
+            missing = _awaited(printed, handle, missing)
+        if missing:
+            raise DefinitionError([missing], handle.name)
         for _ in _moments(printed, handle) if follow else (None,):
             self._more(printed, is_patient=follow)
         if not self._source:
@@ -91,6 +97,16 @@ def _moments(printed: Printed, handle: "AnyHandle") -> Iterator[None]:
         if not is_over and monotonic() - asked > ASK_S:
             asked, is_over = monotonic(), _is_over(handle)
     yield
+
+
+def _awaited(printed: Printed, handle: "AnyHandle", missing: str) -> str:
+    """Wait for it to begin; why it never did, or nothing."""
+    typer.echo(f"note: {missing}; waiting for it", err=True)
+    for _ in _moments(printed, handle):
+        with suppress(StoreAway):  # what runs waits for it, too
+            if not (missing := printed.missing()):
+                break
+    return missing
 
 
 def _is_over(handle: "AnyHandle") -> bool:

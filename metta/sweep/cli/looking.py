@@ -97,7 +97,8 @@ def logs(
         str, typer.Argument(metavar="TRIAL|STAGE", help="Number of a trial, or a stage of an experiment.")
     ],
     follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Wait for more, until nothing can come.")
+        bool,
+        typer.Option("--follow", "-f", help="Wait until it begins, and for more until nothing can come."),
     ] = False,
     json: Json = False,
 ) -> None:

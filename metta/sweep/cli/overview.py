@@ -73,9 +73,9 @@ class Overview(Printer):
                 except StoreAway as error:  # what runs waits for it, too
                     _note([str(error)], noted)
                     continue
+                _note([*map(str, listing.damaged), *filter(None, [listing.doubt])], noted)
                 show(listing)
                 is_bad = bool(listing.damaged) or any(s.state == "failed" for s in listing.statuses)
-                _note([*map(str, listing.damaged), *filter(None, [listing.doubt])], noted)
                 if names and not listing.doubt and all(s.state in ENDED for s in listing.statuses):
                     break
         if not self._json:

@@ -2,14 +2,13 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from pathlib import Path
 
 from metta.sweep.client.experiment_handle import ExperimentHandle
 from metta.sweep.client.handle import SweepHandle
-from metta.sweep.client.results import record_in
+from metta.sweep.client.results import missing_in
 from metta.sweep.client.stages import Stages
 from metta.sweep.contracts.attempts import LOG, LOGS, AttemptKey
-from metta.sweep.contracts.errors import DefinitionError, nearest
+from metta.sweep.contracts.errors import nearest
 from metta.sweep.stores.base import Store
 from metta.sweep.stores.ledgers import told
 from metta.sweep.stores.trials import TrialTable
@@ -20,6 +19,14 @@ BLOCK = 1 << 20
 
 class Printed(ABC):
     """What is printed under one name, read on with each call."""
+
+    @abstractmethod
+    def missing(self) -> str:
+        """Why there is nothing yet to be read; empty when there is something.
+
+        Raises:
+            StoreError: When it cannot be read.
+        """
 
     @abstractmethod
     def more(self) -> Iterator[tuple[str, bytes]]:
@@ -42,9 +49,6 @@ class TrialLog(Printed):
         handle: The sweep.
         store: Where it is recorded.
         trial: Number of the trial.
-
-    Raises:
-        DefinitionError: When there is no such trial.
     """
 
     def __init__(self, handle: SweepHandle, store: Store, trial: int) -> None:
@@ -53,8 +57,11 @@ class TrialLog(Printed):
         self._table, self._trial = TrialTable(), trial
         self._attempts: list[AttemptKey] = []
         self._read = 0  # bytes of the first of them
+
+    def missing(self) -> str:
+        """See ``Printed.missing``."""
         self._read_on()
-        record_in(self._table, trial, handle.sweep_id)
+        return "" if self._has_begun else missing_in(self._table, self._trial)
 
     def more(self) -> Iterator[tuple[str, bytes]]:
         """See ``Printed.more``."""
@@ -74,14 +81,19 @@ class TrialLog(Printed):
     @property
     def is_over(self) -> bool:
         """Whether the trial has ended, or the sweep."""
-        status = self._table.records[self._trial].status
-        return self._table.finish is not None or status not in ("running", "paused")
+        if self._table.finish is not None:
+            return True
+        return self._has_begun and self._table.records[self._trial].status not in ("running", "paused")
+
+    @property
+    def _has_begun(self) -> bool:
+        return self._trial < len(self._table.records)
 
     def _read_on(self) -> None:
         for chunk in self._ledger.read(self._last):
             self._table.apply_chunk(chunk)
             self._last = chunk.n
-            if self._trial < len(self._table.records):
+            if self._has_begun:
                 key = self._table.records[self._trial].key
                 self._attempts += [key] if key not in self._attempts[-1:] else []
 
@@ -93,21 +105,24 @@ class StageLog(Printed):
         handle: The experiment.
         store: Where it is recorded.
         stage: Path of the stage, without turns.
-
-    Raises:
-        DefinitionError: When nothing was printed under that name.
     """
 
     def __init__(self, handle: ExperimentHandle, store: Store, stage: str) -> None:
         self._stages = Stages(handle.log)
-        folder = store.experiment_folder(handle.name) / LOGS
-        self._path, self._stage, self._read = folder / f"{stage}.txt", stage, 0
-        if not self._path.is_file():
-            files = (file for file in folder.rglob("*.txt") if not file.name.startswith("@"))  # of the engine
-            names = sorted(_stage_of(file, folder) for file in files)
-            known = f"{nearest(stage, names)}; stages that did: {', '.join(names) or 'none'}"
-            problem = f"no stage {stage!r} has printed anything on this machine{known}"
-            raise DefinitionError([problem], handle.name)
+        self._folder = store.experiment_folder(handle.name) / LOGS
+        self._path, self._stage, self._read = self._folder / f"{stage}.txt", stage, 0
+
+    def missing(self) -> str:
+        """See ``Printed.missing``."""
+        self._stages.update()
+        if self._path.is_file():
+            return ""
+        files = (
+            file for file in self._folder.rglob("*.txt") if not file.name.startswith("@")
+        )  # the engine's
+        names = sorted(file.relative_to(self._folder).with_suffix("").as_posix() for file in files)
+        known = f"{nearest(self._stage, names)}; stages that did: {', '.join(names) or 'none'}"
+        return f"no stage {self._stage!r} has printed anything on this machine{known}"
 
     def more(self) -> Iterator[tuple[str, bytes]]:
         """See ``Printed.more``."""
@@ -122,7 +137,3 @@ class StageLog(Printed):
     def is_over(self) -> bool:
         """Whether the experiment has ended."""
         return self._stages.finished is not None
-
-
-def _stage_of(file: Path, folder: Path) -> str:
-    return file.relative_to(folder).with_suffix("").as_posix()

@@ -184,8 +184,13 @@ def record_in(table: TrialTable, trial: int, sweep: str) -> TrialRecord:
     """
     if 0 <= trial < len(table.records):
         return table.records[trial]
+    raise DefinitionError([missing_in(table, trial)], sweep)
+
+
+def missing_in(table: TrialTable, trial: int) -> str:
+    """How it is told that there is no trial of a number."""
     known = f"0 to {len(table.records) - 1}" if table.records else "none so far"
-    raise DefinitionError([f"there is no trial {trial}; its trials are {known}"], sweep)
+    return f"there is no trial {trial}; its trials are {known}"
 
 
 def table_of(ledger: Ledger) -> TrialTable:
