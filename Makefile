@@ -15,8 +15,9 @@ check: setup
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports --no-logo
 
+# Most tests wait for servers and processes, so several run at a time: those of a file in their order.
 test: setup
-	$(BIN)/pytest --cov --cov-report=term:skip-covered $(ARGS)
+	$(BIN)/pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-cluster:
 	@echo "No cluster tests yet: they come with the Kubernetes, SLURM and Docker executors."
