@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from metta.sweep.contracts.outcomes import Began, Line
 from metta.sweep.stores.files import FileStore
 from tests.cli.commands import ended, interrupt, running, script, wait_until_recorded
 from tests.cli.conftest import Caller
+from tests.cli.records import begun, recorded
 from tests.search.by_hand import ByHand
 
 SCRIPT = """\
@@ -46,16 +46,6 @@ if __name__ == "__main__":
     one = LocalExecutor(max_parallel=1)
     SweepExperiment(train, {"x": Uniform(0, 1)}, name="digits", seed=1, retry=2, executor=one).run(budget=4)
 """
-
-
-def recorded(project: Path, name: str = "digits", trials: int = 3) -> ByHand:
-    """A sweep that is over, without a server that would know of it."""
-    hand = ByHand(FileStore(project / ".metta-sweep").ledger(name), slots=1)
-    hand.open(trials=trials)
-    hand.tell()
-    for number in range(trials):
-        hand.tell(hand.complete(number, acc=number / 10))
-    return hand
 
 
 def test_trials_and_what_they_print(project: Path, call: Caller) -> None:
@@ -215,6 +205,20 @@ def test_without_a_server_that_answers_what_is_recorded_is_listed(
         assert ended(watch).stderr.startswith("note: the Temporal server at 127.0.0.1:9 cannot be used: ")
 
 
+def test_ctrl_c_ends_the_wait_for_a_log(project: Path) -> None:
+    hand = ByHand(FileStore(project / ".metta-sweep").ledger("open"), slots=1)
+    hand.open(trials=3)
+    with running("logs", "open", "2", "--follow") as logs:
+        assert logs.stderr
+        assert (
+            logs.stderr.readline()
+            == "note: there is no trial 2; its trials are none so far; waiting for it\n"
+        )
+        interrupt(logs)
+        done = ended(logs)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
@@ -235,10 +239,7 @@ def test_without_a_server_that_answers_what_is_recorded_is_listed(
 )
 def test_a_mistake_is_told(project: Path, call: Caller, arguments: tuple[str, ...], problem: str) -> None:
     recorded(project)
-    log = FileStore(project / ".metta-sweep").outcome_log("talk")
-    began = Began(recorded=1.0, run="r", experiment="m:f", fingerprint="f")
-    log.commit(Line(n=0, writer="w", entries=(began,)))
-    log.close()
+    begun(project)
     done = call(*arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f"error: {problem}")

@@ -10,10 +10,11 @@ from uuid import uuid4
 import pytest
 
 from metta.sweep.client.settings import Settings
-from metta.sweep.contracts.outcomes import Began, Line
+from metta.sweep.contracts.outcomes import Began
 from metta.sweep.stores.files import FileStore
 from tests.cli.commands import running, script, wait_until_recorded
 from tests.cli.conftest import Caller
+from tests.cli.records import begun
 
 SCRIPT = """\
 import sys
@@ -315,10 +316,7 @@ def test_a_name_that_nobody_knows_is_told(mine: Path, call: Caller) -> None:
 def test_a_part_of_something_else_is_not_retried_alone(
     project: Path, call: Caller, name: str, problem: str
 ) -> None:
-    log = FileStore(project / ".metta-sweep").outcome_log(name)
-    began = Began(recorded=1.0, run="r", experiment="m:f", fingerprint="f")
-    log.commit(Line(n=0, writer="w", entries=(began,)))
-    log.close()
+    begun(project, name)
     for arguments in ((), ("--from-stage", "load")):
         done = call("retry", name, *arguments)
         assert (done.returncode, done.stderr) == (2, f"error: the experiment {name}: {problem}\n")

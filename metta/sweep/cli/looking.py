@@ -171,11 +171,11 @@ def export(
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there already.")] = False,
     json: Json = False,
-) -> int:
+) -> None:
     """Write the trials of a sweep, or the stages of an experiment, as CSV, JSON Lines or Parquet."""
     from metta.sweep.cli.exports import ExportOutput
     from metta.sweep.client.settings import Settings
     from metta.sweep.report.exports import Export
 
     export = Export(Settings.of_stores().store, name, reports)
-    return ExportOutput(json).exported(export, format, output, force)
+    ExportOutput(json).exported(export, format, output, force)

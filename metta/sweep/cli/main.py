@@ -1,5 +1,6 @@
 """The command `sweep`: calls what is asked for, and turns errors into exit codes."""
 
+import os
 import sys
 from bdb import BdbQuit
 from typing import Any
@@ -20,10 +21,22 @@ from metta.sweep.contracts.errors import SweepError
 WrongUsage: Any = typer.BadParameter.__mro__[1]
 """Root of the errors of the command line's parser, which typer does not export."""
 
+PIPE_CLOSED = 141
+"""What shells report for a program whose output nobody reads any more, such as that of ``... | head``."""
+
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point of the command: exit code 1 for what failed, 2 for wrong usage."""
-    sys.exit(_exit_code(sys.argv[1:] if arguments is None else arguments))
+    try:
+        code = _exit_code(sys.argv[1:] if arguments is None else arguments)
+        sys.stdout.flush()
+    except (BrokenPipeError, SystemExit) as end:  # the parser and rich turn the one into the other
+        if not any(isinstance(error, BrokenPipeError) for error in (end, end.__context__)):
+            raise
+        # or Python would complain at its own end that the rest cannot be written
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = PIPE_CLOSED
+    sys.exit(code)
 
 
 def _exit_code(arguments: list[str]) -> int:
