@@ -130,10 +130,9 @@ def test_an_experiment_that_is_another_one_by_now_is_refused(failed: Path, call:
 
 def test_a_name_of_which_nothing_is_recorded_is_told(project: Path, call: Caller) -> None:
     done = call("replay", "nobody", "--stage", "count")
-    assert done.returncode == 2
-    assert "nothing is recorded of nobody" in done.stderr
+    assert (done.returncode, done.stderr) == (1, "error: there is no experiment 'nobody' here\n")
     done = call("replay", "nobody", "--pdb")
-    assert "it debugs a stage: add --stage" in done.stderr
+    assert (done.returncode, done.stderr) == (2, "error: --pdb: it debugs a stage: add --stage\n")
 
 
 def test_a_stage_with_a_workflow_of_its_own_is_not_run_here(project: Path, call: Caller) -> None:

@@ -11,7 +11,7 @@ from temporalio.worker import Replayer
 
 from metta.sweep.client.starts import Starts
 from metta.sweep.contracts.attempts import Code
-from metta.sweep.contracts.errors import ServerError, SweepNotFound
+from metta.sweep.contracts.errors import DefinitionError, ServerError, SweepError, SweepNotFound
 from metta.sweep.contracts.models import Wire
 from metta.sweep.contracts.nested import below
 from metta.sweep.runners.objective import enter
@@ -75,7 +75,8 @@ async def replayed(starts: Starts, name: str) -> Replayed:
         name: Its name. Earlier runs of that name, its trials, and what is nested in it are replayed, too.
 
     Raises:
-        SweepNotFound: When Temporal knows nothing of it, and it is no recorded experiment.
+        SweepNotFound: When nobody knows it.
+        SweepError: When it is a sweep of which Temporal knows nothing any more.
         DefinitionError: When the code of an experiment cannot be loaded.
         ServerError: When the server does not answer.
     """
@@ -91,6 +92,11 @@ async def replayed(starts: Starts, name: str) -> Replayed:
 
 def _retraced(starts: Starts, name: str) -> list[Retraced]:
     sweeps, experiments = starts.store.names(), starts.store.experiment_names()
+    if name in sweeps:
+        raise SweepError(
+            f"Temporal has forgotten the histories of the sweep {name}, and a store tells the steps of"
+            f" experiments alone; `sweep show {name}` shows what is recorded of it"
+        )
     if name not in experiments:
         raise SweepNotFound(name, [*sweeps, *experiments])
     _enter(starts, name)
@@ -142,11 +148,17 @@ def stage_again(starts: Starts, name: str, stage: str, debug: Debug | None = Non
         debug: See ``run_again``.
 
     Raises:
+        SweepNotFound: When nothing is recorded of it.
         DefinitionError: When it cannot be run again.
         StoreError: When the store cannot be read.
     """
+    store = starts.store
+    if store.ledger(name).exists():
+        raise DefinitionError([f"a sweep has no stages, got {stage!r}"], f"the sweep {name}")
+    if not store.outcome_log(name).exists():
+        raise SweepNotFound(name, store.experiment_names(), "experiment")
     _enter(starts, name)
-    return run_again(starts.store, name, stage, pickle=starts.settings.may_pickle, debug=debug)
+    return run_again(store, name, stage, pickle=starts.settings.may_pickle, debug=debug)
 
 
 def _enter(starts: Starts, name: str) -> None:

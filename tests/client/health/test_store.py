@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from shutil import which
 from typing import Any
 
 import pytest
@@ -15,6 +14,7 @@ from metta.sweep.client.health.examination import examined
 from metta.sweep.stores.files import FileStore
 from tests.client.gathered import files, halving
 from tests.client.health.looks import codes, look
+from tests.rights import without_rights
 from tests.stores.disks import ROOT, run_on_disk
 from tests.stores.weed import Weed
 
@@ -71,12 +71,7 @@ def test_a_read_only_disk_is_told_with_where_to_look(tmp_path: Path) -> None:
 
 def looked_without_rights(root: Path) -> Told:
     """What a user finds to whom the rights of files apply, as they do not to root."""
-    command = [sys.executable, "-c", LOOK, str(root)]
-    if os.getuid() == 0:
-        if which("setpriv") is None:
-            pytest.skip("root may do everything here: there is no setpriv to give that up")
-        powers = "-dac_override,-dac_read_search,-fowner"
-        command = ["setpriv", f"--bounding-set={powers}", f"--inh-caps={powers}", *command]
+    command = without_rights([sys.executable, "-c", LOOK, str(root)])
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)}
     )

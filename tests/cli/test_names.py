@@ -1,0 +1,150 @@
+"""Names that nobody has, that belong to something of another kind, or to what cannot be read."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.commands import PATIENCE_S
+from tests.cli.conftest import Caller
+from tests.cli.records import begun, damaged, recorded
+from tests.rights import without_rights
+
+
+@pytest.mark.parametrize(
+    ("command", "what"),
+    [
+        ("attach digit", "sweep"),
+        ("retry digit", "sweep"),
+        ("show digit", "sweep"),
+        ("show digit --tree", "sweep"),
+        ("watch digits digit", "sweep or experiment"),
+        ("trials digit", "sweep"),
+        ("trials digit 1", "sweep"),
+        ("logs digit 1", "sweep"),
+        ("logs digit 1 --follow", "sweep"),
+        ("diff digits digit", "sweep or experiment"),
+        ("export digit", "sweep or experiment"),
+        ("export digit --reports", "sweep or experiment"),
+        ("budget digit 9", "sweep"),
+        ("concurrency digit 2", "sweep"),
+        ("pause digit", "sweep"),
+        ("pause digit --now", "sweep"),
+        ("resume digit", "sweep"),
+        ("stop digit", "sweep"),
+        ("gc digit", "sweep or experiment"),
+    ],
+)
+def test_a_name_that_nobody_has_is_told_with_the_nearest_one(
+    project: Path, call: Caller, command: str, what: str
+) -> None:
+    recorded(project)
+    done = call(*command.split())
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"error: there is no {what} 'digit' here; did you mean digits?\n"
+    assert not (project / ".metta-sweep/server").exists()  # none was started only to hear that
+
+
+def test_a_stage_of_an_experiment_that_nobody_has_is_told_with_the_nearest_one(
+    project: Path, call: Caller
+) -> None:
+    begun(project)
+    done = call("replay", "tal", "--stage", "one")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "error: there is no experiment 'tal' here; did you mean talk?\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "problem"),
+    [
+        ("trials talk", "talk: it is an experiment; only sweeps have trials to count"),
+        ("trials talk 1", "talk: it is an experiment; only sweeps have trials to count"),
+        ("concurrency talk 2", "talk: it is an experiment; only sweeps have trials to count"),
+        ("pause talk --now", "talk: it is an experiment; only sweeps have trials to count"),
+        (
+            "export talk --reports",
+            "talk: it is an experiment, whose rows are its stages; trials of its sweeps",
+        ),
+        (
+            "diff digits talk",
+            "the comparison: digits is a sweep, and talk an experiment: give two of one kind",
+        ),
+        ("retry digits --from-stage one", "the sweep digits: a sweep has no stages, got 'one'"),
+        ("replay digits --stage one", "the sweep digits: a sweep has no stages, got 'one'"),
+        ("logs talk 1", "talk: no stage '1' has printed anything on this machine; stages that did: none"),
+        ("logs digits one", "digits: give the number of a trial, got 'one'"),
+    ],
+)
+def test_a_name_of_another_kind_is_told(project: Path, call: Caller, command: str, problem: str) -> None:
+    recorded(project)
+    begun(project)
+    done = call(*command.split())
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"error: {problem}")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "show hurt",
+        "show hurt --tree",
+        "trials hurt",
+        "trials hurt 0",
+        "logs hurt 0",
+        "logs hurt 0 --follow",
+        "retry hurt",
+        "export hurt",
+        "export hurt --reports",
+        "export hurt -o hurt.csv",
+        "diff hurt digits",
+        "diff digits hurt",
+        "gc hurt",
+        "show torn",
+        "show torn --tree",
+        "logs torn one",
+        "retry torn",
+        "replay torn --stage one",
+        "export torn",
+        "diff torn talk",
+    ],
+)
+def test_what_is_damaged_is_told_with_line_and_cure(project: Path, call: Caller, command: str) -> None:
+    recorded(project)
+    begun(project)
+    file = damaged(project)["hurt" if "hurt" in command else "torn"]
+    done = call(*command.split())
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"error: {file}, line 1 (byte 0) is damaged: its checksum does not match. Nothing was changed."
+        " Restore the file from a backup, or keep what stands before it:"
+        f" `head -c 0 {file.name} > repaired.jsonl`\n"
+    )
+    assert not (project / "hurt.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "path", "what"),
+    [
+        ("ls", "sweeps/digits/ledger.jsonl", "read"),
+        ("show digits", "sweeps/digits/ledger.jsonl", "read"),
+        ("export digits", "sweeps/digits/ledger.jsonl", "read"),
+        ("show talk", "experiments/talk/outcomes.jsonl", "read"),
+    ],
+)
+def test_what_nobody_may_read_is_told(project: Path, command: str, path: str, what: str) -> None:
+    recorded(project)
+    begun(project)
+    file = project / ".metta-sweep" / path
+    file.chmod(0)
+    (
+        project / ".metta-sweep/sweeps/digits/snapshot.jsonl"
+    ).unlink()  # which spares a look at what is before it
+    given = [str(Path(sys.executable).with_name("sweep")), *command.split()]
+    done = subprocess.run(
+        without_rights(given), capture_output=True, text=True, timeout=PATIENCE_S, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"error: {file} cannot be {what}: Permission denied; allow it, or put the store elsewhere\n"
+    )
