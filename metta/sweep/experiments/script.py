@@ -40,7 +40,7 @@ def experiment_in(
         DefinitionError: When there is no such file, no such experiment, or it has no such fields.
     """
     if not path.is_file():
-        scripts = [str(file) for file in path.parent.glob("*.py")]
+        scripts = [str(file) for file in path.parent.glob("*.py") if file.is_file()]
         raise DefinitionError([f"there is no file {str(path)!r}{nearest(str(path), scripts)}"], "the script")
     module, reached = _executed(path.resolve(), argv)
     found, options = _found(module, reached, path, name)
