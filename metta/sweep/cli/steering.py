@@ -48,7 +48,7 @@ def budget(
 def concurrency(
     name: Name,
     trials: Annotated[
-        int, typer.Argument(help="Trials at the same time; 0 leaves it to scheduler and executor.")
+        int, typer.Argument(min=0, help="Trials at the same time; 0 leaves it to scheduler and executor.")
     ],
     json: Json = False,
 ) -> None:
