@@ -115,7 +115,7 @@ def test_where_no_server_is_installed_it_is_told_how_to_have_one(
 
 @pytest.fixture
 def forgetful(project: Path, server: Settings, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project whose server knows nothing of the sweep ``digits`` and the experiment ``talk``."""
+    """A project whose server knows nothing of what is recorded in it."""
     monkeypatch.setenv("TEMPORAL_ADDRESS", str(server.connect["target_host"]))
     monkeypatch.setenv("TEMPORAL_NAMESPACE", str(server.connect["namespace"]))
     recorded(project, "forgotten")
