@@ -34,7 +34,6 @@ def kill_server(folder: Path) -> None:
     os.kill(pid_in(folder / "alive.lock"), signal.SIGKILL)
 
 
-@pytest.mark.timeout(120)
 async def test_trials_go_on_while_the_server_is_away_for_longer_than_the_heartbeat_timeout(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

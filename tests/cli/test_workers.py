@@ -57,7 +57,6 @@ def table(name: str) -> TrialTable:
     return Sweeps(Settings.load()).table(name)
 
 
-@pytest.mark.timeout(120)
 def test_a_registered_objective_runs_on_a_shared_queue(project: Path, call: Caller) -> None:
     make_lab(project)
     script(project, "digits")
@@ -81,7 +80,6 @@ def test_a_registered_objective_runs_on_a_shared_queue(project: Path, call: Call
         )
 
 
-@pytest.mark.timeout(120)
 def test_what_is_started_on_a_queue_is_attached_to_paused_and_goes_on_with_another_worker(
     project: Path, call: Caller
 ) -> None:
@@ -106,7 +104,6 @@ def test_what_is_started_on_a_queue_is_attached_to_paused_and_goes_on_with_anoth
     assert table("slow").epoch == 2
 
 
-@pytest.mark.timeout(120)
 def test_children_run_on_the_queue_of_their_root(project: Path, call: Caller) -> None:
     make_lab(project)
     (project / "mine.py").write_text(
@@ -162,7 +159,6 @@ def test_modules_that_cannot_be_imported_are_told_together(project: Path) -> Non
     assert "'commands', 'scripts', 'by-value' or 'pickle', got 'comands'" in wrong.stderr
 
 
-@pytest.mark.timeout(120)
 def test_settings_say_what_a_worker_takes_and_where_work_goes(
     project: Path, call: Caller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -211,7 +207,6 @@ def test_where_the_project_has_a_queue_it_is_told_how_to_have_none(project: Path
         assert 'or start a worker of its own with `--queue ""`, or queue=""\n' in done.stderr
 
 
-@pytest.mark.timeout(120)
 def test_what_has_failed_or_is_over_goes_on_on_its_queue(project: Path, call: Caller) -> None:
     make_lab(project)
     script(project, "digits")
@@ -228,7 +223,6 @@ def test_what_has_failed_or_is_over_goes_on_on_its_queue(project: Path, call: Ca
         assert not list((project / ".metta-sweep/launches").glob("*.json"))
 
 
-@pytest.mark.timeout(120)
 def test_what_a_stage_runs_takes_no_queue_of_its_own(project: Path, call: Caller) -> None:
     make_lab(project)
     (project / "my_lab/asking.py").write_text(ASKING, "utf-8")

@@ -124,7 +124,6 @@ def test_neither_a_killed_worker_nor_a_killed_bucket_loses_anything(
     assert evidence.story() == undisturbed_halving(BUDGET)
 
 
-@pytest.mark.timeout(120)
 def test_trials_wait_for_a_bucket_that_is_away_and_are_not_begun_again(
     here: Project, own_weed: Weed, monkeypatch: pytest.MonkeyPatch, undisturbed_halving: Stories
 ) -> None:
@@ -141,7 +140,6 @@ def test_trials_wait_for_a_bucket_that_is_away_and_are_not_begun_again(
     assert evidence.story() == undisturbed_halving(BUDGET)
 
 
-@pytest.mark.timeout(120)
 def test_jobs_leave_their_reports_logs_and_checkpoints_in_the_bucket(
     here: Project, store: S3Store, undisturbed_halving: Stories
 ) -> None:

@@ -62,7 +62,6 @@ def test_a_curriculum_comes_to_the_same_end_and_does_nothing_twice(here: Project
     assert not [entry for entry in entries if isinstance(entry, AttemptFailed)]
 
 
-@pytest.mark.timeout(120)
 def test_one_that_was_stopped_goes_on_where_it_was(here: Project, tmp_path: Path) -> None:
     curriculum = Lessons(trials_per_task=4)
     handle = curriculum.start(name="lessons")

@@ -30,7 +30,7 @@ def test_ctrl_c_detaches_and_attach_shows_the_rest(here: Project, undisturbed: S
 
 
 def test_a_stopped_project_goes_on_and_leaves_no_process_behind(here: Project) -> None:
-    parents.start(BUDGET, name="family")
+    parents.start(2 * BUDGET, name="family")
     evidence = here.evidence("family")
     evidence.wait_for(STEPS)
     here.sweep("dev", "--stop")
@@ -39,5 +39,5 @@ def test_a_stopped_project_goes_on_and_leaves_no_process_behind(here: Project) -
     here.sweep("ls")
     evidence.wait_for_end()
     evidence.assert_kept(before)
-    evidence.assert_complete(BUDGET)
+    evidence.assert_complete(2 * BUDGET)
     assert evidence.epochs() == 2

@@ -51,7 +51,6 @@ def _lives_or_has_ended(here: Project, evidence: Evidence) -> bool:
     return bool(here.workers(evidence.name)) or evidence.has_ended()
 
 
-@pytest.mark.timeout(120)
 def test_the_workers_of_five_sweeps_twice(
     here: Project, on_a_machine_of_its_own: Callable[[str], None], undisturbed_halving: Stories
 ) -> None:
@@ -83,7 +82,6 @@ def test_the_workers_of_five_sweeps_twice(
         evidence.assert_kept(recorded)
 
 
-@pytest.mark.timeout(120)
 def test_the_server_which_the_worker_starts_again(here: Project, undisturbed_halving: Stories) -> None:
     story = undisturbed_halving(LONG)
     halving.start(LONG, name="served")
@@ -99,7 +97,6 @@ def test_the_server_which_the_worker_starts_again(here: Project, undisturbed_hal
     assert {record.attempt for record in evidence.table().records} == {1}, "trials went on all the time"
 
 
-@pytest.mark.timeout(120)
 def test_the_server_and_the_workers_of_five_sweeps_twice(
     here: Project, on_a_machine_of_its_own: Callable[[str], None], undisturbed_halving: Stories
 ) -> None:
@@ -119,7 +116,6 @@ def test_the_server_and_the_workers_of_five_sweeps_twice(
         evidence.assert_kept(recorded)
 
 
-@pytest.mark.timeout(120)
 def test_a_runner(here: Project, undisturbed_halving: Stories) -> None:
     story = undisturbed_halving(LONG)
     halving.start(LONG, name="run")
@@ -148,7 +144,6 @@ def test_a_runner_after_the_last_report_before_a_pause(here: Project) -> None:
     assert rests <= set(RUNGS), "no trial goes on beyond the rung at which it is to pause"
 
 
-@pytest.mark.timeout(120)
 def test_the_client(here: Project, undisturbed: Story) -> None:
     evidence = here.evidence("clients")
     for moment in range(10):

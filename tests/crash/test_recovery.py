@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from time import monotonic
 
-import pytest
 from temporalio.service import RPCError
 
 from metta.sweep.client.connection import connect
@@ -40,7 +39,6 @@ def answers() -> bool:
         return False
 
 
-@pytest.mark.timeout(120)
 def test_a_client_that_follows_brings_back_whatever_is_killed(here: Project, undisturbed: Story) -> None:
     evidence = here.evidence("watched")
     with here.beginning(*here.run("watched", BUDGET)) as client:

@@ -56,7 +56,6 @@ def beside(here: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
     Project(folder).sweep("dev", "--stop")
 
 
-@pytest.mark.timeout(120)
 def test_half_a_minute_without_a_server(
     here: Project, beside: Project, monkeypatch: pytest.MonkeyPatch, undisturbed: Story
 ) -> None:

@@ -160,7 +160,6 @@ def notes(home: Path) -> list[tuple[int, int]]:
     return [(int(trial), int(step)) for trial, step in map(str.split, lines)]
 
 
-@pytest.mark.timeout(120)
 async def test_a_trial_goes_on_from_its_checkpoint_on_another_machine(
     store: S3Store, server: Settings, tmp_path: Path
 ) -> None:

@@ -53,17 +53,17 @@ def history(handle: SweepHandle) -> Iterator[tuple[Chunk, TrialTable]]:
 
 
 def test_a_budget_that_is_raised_is_used_up(sweep: SweepExperiment) -> None:
-    handle = sweep.start(budget=20)
+    handle = sweep.start(budget=80)
     until_started(handle, 5)
     at = monotonic()
-    handle.set_budget(40)
-    while table_of(handle.ledger).control.budget.trials != 40:
+    handle.set_budget(100)
+    while table_of(handle.ledger).control.budget.trials != 100:
         assert monotonic() < at + SOON_S
         sleep(0.02)
     print(f"\nthe budget acts after {monotonic() - at:.2f} s")
     results = handle.result()
-    assert results.progress.counts.completed == 40
-    assert {table.counts.running for _, table in history(handle) if 2 <= table.counts.started < 40} == {2}, (
+    assert results.progress.counts.completed == 100
+    assert {table.counts.running for _, table in history(handle) if 2 <= table.counts.started < 100} == {2}, (
         "no slot waits for it"
     )
 

@@ -45,7 +45,6 @@ def ledger():
     )
 
 
-@pytest.mark.timeout(120)
 def test_of_sixteen_writers_that_race_each_number_is_won_by_one(objects: Objects) -> None:
     script = f"""
         from threading import Barrier, Thread

@@ -103,7 +103,6 @@ async def test_what_is_not_registered_is_refused_and_never_imported(project: Pat
     assert not mark.exists()
 
 
-@pytest.mark.timeout(120)
 async def test_what_is_allowed_runs_and_nothing_else(project: Path) -> None:
     mark = make_lab(project)
     ran = project / "ran"

@@ -83,7 +83,6 @@ class Slow(Tuning):
 """
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("name", KILLED)
 async def test_another_worker_with_another_hash_seed_goes_on_with_the_same_trials(
     server: Settings, tmp_path: Path, name: str

@@ -41,7 +41,7 @@ async def test_a_long_loop_begins_its_history_anew(rig: Rig) -> None:
     assert await check(rig, handle) > 1
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_many_branches_carry_what_flows_into_them(rig: Rig) -> None:
     handle = await start(rig, "wider", {"x": 1, "text": "x" * 3000})
     result = await result_of(handle)

@@ -142,7 +142,6 @@ async def test_what_one_attempt_has_dropped_goes_on_when_the_next_one_asks_for_i
     assert below(rig, handle) == [f"{handle.id}/go/s"]
 
 
-@pytest.mark.timeout(120)
 async def test_where_the_server_takes_no_more_updates_the_stage_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,7 +24,6 @@ class Wide(Experiment):
 """
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize(
     ("name", "text", "problem"),
     [

@@ -131,6 +131,6 @@ async def test_what_gets_on_is_not_told(rig: Rig) -> None:
     async with Worker(rig.client, task_queue=rig.queue):
         handle = await rig.started(budget=1)
         found = await examined()
-        assert of(found, "workflow-stuck") == of(found, "activity-retried") == []
+        assert of(found, "workflow-stuck", handle.id) == of(found, "activity-retried", handle.id) == []
         rig.open_gate()
         await handle.result()
