@@ -176,23 +176,22 @@ def test_who_asks_again_and_again_reads_what_came_since(
     monkeypatch.setattr(snapshots, "RANKS", 20)
     chunks = played(tmp_path / "played.jsonl", 5)
     path = tmp_path / "ledger.jsonl"
-    writer, ledger, whole = FileLedger(path), Reading(path), TrialTable()
-    briefing = Briefing(ledger)
+    writer, early, late, whole = FileLedger(path), Reading(path), Reading(path), TrialTable()
+    first, second = Briefing(early), Briefing(late)
     for chunk in chunks:
         writer.commit(chunk)
         whole.apply_chunk(chunk)
+        if chunk.n % 3 == 0:
+            assert first.brief() == first.brief() == Brief.of(whole)
         if chunk.n == 40:
             writer.keep_snapshot(40, taken(whole, 40))
-            late = Briefing(once := Reading(path))
-        if chunk.n % 3 == 0:
-            assert briefing.brief() == briefing.brief() == Brief.of(whole)
         if chunk.n >= 40 and chunk.n % 5 == 0:
-            assert late.brief() == Brief.of(whole)
-    assert ledger.begins == [-1, *range(0, len(chunks) - 3, 3)]
+            assert second.brief() == Brief.of(whole)
+    assert early.begins == [-1, *range(0, len(chunks) - 3, 3)]
     # the snapshot is all that is read, until trials go on that it does not hold
-    assert once.begins[0] == 40
-    assert once.begins.count(-1) <= 1
-    assert once.begins[-1] > 40
+    assert late.begins[0] == 40
+    assert late.begins.count(-1) <= 1
+    assert late.begins[-1] > 40
 
 
 def test_of_a_ledger_that_takes_the_place_of_another_one_all_is_read(tmp_path: Path) -> None:
