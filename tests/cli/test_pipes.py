@@ -57,3 +57,44 @@ def test_a_reader_who_has_seen_enough_is_no_error(project: Path, command: str) -
 
 def test_an_error_is_told_to_whoever_reads_errors(project: Path) -> None:
     assert unread("show", "nobody") == (1, "error: there is no sweep 'nobody' here\n")
+
+
+WRITER = """\
+import subprocess, sys
+from metta.sweep.experiments.base import Pipeline
+
+pipeline = Pipeline().stage("one", lambda x: x + 1)
+with subprocess.Popen(["true"], stdin=subprocess.PIPE) as gone:
+    gone.wait()
+    try:
+        gone.stdin.write(b"x")
+        gone.stdin.flush()
+    except BrokenPipeError:
+        {then}
+"""
+
+
+def sweep_into(file: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A command whose output goes to a file."""
+    command = [str(Path(sys.executable).with_name("sweep")), *arguments]
+    with Path(file).open("w") as output:
+        return subprocess.run(command, stdout=output, stderr=subprocess.PIPE, text=True, check=False)
+
+
+def test_a_script_that_writes_to_somebody_who_is_gone_has_failed(project: Path) -> None:
+    (project / "mine.py").write_text(WRITER.format(then="raise"), "utf-8")
+    done = sweep_into("/dev/null", "run", "mine.py")
+    assert done.returncode == 1
+    assert "BrokenPipeError" in done.stderr
+    (project / "mine.py").write_text(WRITER.format(then="gone.stdin = None; sys.exit(3)"), "utf-8")
+    assert sweep_into("/dev/null", "run", "mine.py").returncode == 3
+
+
+@pytest.mark.parametrize("command", ["export digits", "show digits"])
+def test_output_that_cannot_be_written_is_told(project: Path, command: str) -> None:
+    recorded(project)
+    done = sweep_into("/dev/full", *command.split())
+    assert (done.returncode, done.stderr) == (
+        1,
+        "error: what is printed cannot be written: No space left on device\n",
+    )

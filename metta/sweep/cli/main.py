@@ -1,6 +1,7 @@
 """The command `sweep`: calls what is asked for, and turns errors into exit codes."""
 
 import os
+import select
 import sys
 from bdb import BdbQuit
 from typing import Any
@@ -15,33 +16,37 @@ import metta.sweep.cli.serving  # noqa: F401
 # isort: on
 
 from metta.sweep.cli.app import app, code_of, complain
-from metta.sweep.cli.tracebacks import print_traceback
+from metta.sweep.cli.tracebacks import print_traceback, script_line
 from metta.sweep.contracts.errors import SweepError
+from metta.sweep.contracts.failures import NO_ROOM
 
 WrongUsage: Any = typer.BadParameter.__mro__[1]
 """Root of the errors of the command line's parser, which typer does not export."""
 
+STDOUT = 1
 PIPE_CLOSED = 141
 """What shells report for a program whose output nobody reads any more, such as that of ``... | head``."""
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Entry point of the command: exit code 1 for what failed, 2 for wrong usage."""
+    """Entry point of the command.
+
+    Its exit code is 1 for what failed, 2 for wrong usage, 130 after Ctrl-C, and 141 when nobody reads what it
+    prints any more.
+    """
+    code = _exit_code(sys.argv[1:] if arguments is None else arguments)
     try:
-        code = _exit_code(sys.argv[1:] if arguments is None else arguments)
         sys.stdout.flush()
-    except (BrokenPipeError, SystemExit) as end:  # the parser and rich turn the one into the other
-        if not any(isinstance(error, BrokenPipeError) for error in (end, end.__context__)):
-            raise
-        # or Python would complain at its own end that the rest cannot be written
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = PIPE_CLOSED
+    except OSError:  # which was told; or Python would complain at its own end that the rest cannot be written
+        os.dup2(os.open(os.devnull, os.O_WRONLY), STDOUT)
     sys.exit(code)
 
 
 def _exit_code(arguments: list[str]) -> int:
     try:
-        return app(arguments or ["--help"], prog_name="sweep", standalone_mode=False) or 0
+        code = app(arguments or ["--help"], prog_name="sweep", standalone_mode=False) or 0
+        sys.stdout.flush()
+        return code
     except WrongUsage as error:
         command = error.ctx.command_path if error.ctx else "sweep"
         return complain(f"{error.format_message().rstrip('.')}; see {command} --help", 2)
@@ -49,6 +54,27 @@ def _exit_code(arguments: list[str]) -> int:
         return complain(error, code_of(error))
     except (KeyboardInterrupt, BdbQuit):
         return 130  # what shells report for Ctrl-C
-    except Exception as error:  # of the user's script, or ours
-        print_traceback(error)
-        return 1
+    except SystemExit as end:
+        # so the parser and rich end, without a word, wherever a pipe is broken
+        if end.code == 1 and isinstance(end.__context__, BrokenPipeError):
+            return _failed(end.__context__)
+        raise
+    except Exception as error:
+        return _failed(error)
+
+
+def _failed(error: Exception) -> int:
+    """Tell of a mistake of the script, or of ours, unless it is only the output that cannot be written."""
+    is_scripts = bool(script_line(error))
+    if isinstance(error, BrokenPipeError) and (_is_unread() or not is_scripts):
+        return PIPE_CLOSED
+    if isinstance(error, OSError) and error.errno in NO_ROOM and not is_scripts:
+        return complain(f"what is printed cannot be written: {error.strerror}")
+    print_traceback(error)
+    return 1
+
+
+def _is_unread() -> bool:
+    poll = select.poll()
+    poll.register(STDOUT, 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
