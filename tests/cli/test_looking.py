@@ -48,6 +48,24 @@ if __name__ == "__main__":
 """
 
 
+WAITING = """\
+from pathlib import Path
+from time import sleep
+from metta.sweep import Uniform
+from metta.sweep.executors import LocalExecutor
+from metta.sweep.experiments import SweepExperiment
+
+def train(params):
+    while not Path("begin").exists():
+        sleep(0.05)
+    return {"loss": params["x"]}
+
+if __name__ == "__main__":
+    one = LocalExecutor(max_parallel=1)
+    SweepExperiment(train, {"x": Uniform(0, 1)}, name="digits", seed=1, executor=one).run(budget=3)
+"""
+
+
 def test_trials_and_what_they_print(project: Path, call: Caller) -> None:
     (project / "mine.py").write_text(SCRIPT, "utf-8")
     assert call("run", "mine.py").returncode == 0
@@ -148,13 +166,14 @@ def test_who_follows_what_has_not_begun_waits_for_it(project: Path, call: Caller
             assert done.stderr.endswith("; did you mean speak?; stages that did: speak\n")
         assert ended(talk).returncode == 0
 
-    script(project, "slow", name="digits")
+    (project / "mine.py").write_text(WAITING, "utf-8")
     with running("run", "mine.py") as run:
         wait_until_recorded(project / ".metta-sweep/sweeps/digits/ledger.jsonl", '"start"')
         with running("logs", "digits", "2", "-f") as last, running("logs", "digits", "3", "-f") as none:
             for logs in (last, none):
                 assert logs.stderr
                 assert logs.stderr.readline().startswith("note: there is no trial ")
+            (project / "begin").touch()
             assert ended(last).stderr.endswith("next: sweep trials digits 2\n")
             done = ended(none)
             assert (done.returncode, done.stderr) == (

@@ -5,30 +5,25 @@ from pathlib import Path
 
 import pytest
 
-from metta.sweep.client.listing import Lookout
+from metta.sweep.client.listing import Listing, Lookout
 from metta.sweep.client.settings import Settings
 from metta.sweep.client.starts import Starts
-from metta.sweep.contracts.outcomes import Began, Finished, Line
+from metta.sweep.contracts.outcomes import Finished, Line
 from metta.sweep.stores.files import FileStore
+from tests.cli.records import begun, recorded
 from tests.search.by_hand import ByHand
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> FileStore:
-    return FileStore(tmp_path)
+def lookout(project: Path) -> Lookout:
+    return Lookout(Starts(Settings.load()))
 
 
-def begun(store: FileStore, name: str) -> ByHand:
-    hand = ByHand(store.ledger(name), slots=1)
+def going(project: Path, name: str) -> ByHand:
+    """A sweep of two trials that Temporal does not know any more, so that it counts as cancelled."""
+    hand = ByHand(FileStore(project / ".metta-sweep").ledger(name), slots=1)
     hand.open(trials=2)
     hand.tell()
-    return hand
-
-
-def over(store: FileStore, name: str) -> ByHand:
-    hand = begun(store, name)
-    for number in range(2):
-        hand.tell(hand.complete(number, acc=0.5))
     return hand
 
 
@@ -39,46 +34,39 @@ def spoil(path: Path) -> bytes:
     return sound
 
 
-async def test_what_has_changed_is_seen_and_only_that_is_read(store: FileStore) -> None:
-    lookout = Lookout(Starts(Settings(store.root)))
+def states(listing: Listing) -> dict[str, str]:
+    return {name: status.state for name, status in (listing.sweeps | listing.experiments).items()}
+
+
+async def test_what_has_changed_is_seen_and_only_that_is_read(project: Path, lookout: Lookout) -> None:
     assert (await lookout.look()).names == []
-    over(store, "first")
-    going = begun(store, "second")
-    listing = await lookout.look()
-    assert [(name, status.state) for name, status in listing.sweeps.items()] == [
-        ("first", "finished"),  # its last event is the later one
-        ("second", "cancelled"),  # there is no server on which it could run
-    ]
+    recorded(project, "first")
+    second = going(project, "second")
+    # the one first in which something was recorded last
+    assert [*states(await lookout.look()).items()] == [("first", "finished"), ("second", "cancelled")]
 
-    sweeps = store.root / "sweeps"
-    spoil(sweeps / "first/ledger.jsonl")
-    spoil(sweeps / "first/snapshot.jsonl")
+    folder = project / ".metta-sweep/sweeps/first"
+    spoil(folder / "ledger.jsonl")
+    spoil(folder / "snapshot.jsonl")
     for number in range(2):
-        going.tell(going.complete(number, acc=0.75))
+        second.tell(second.complete(number, acc=0.75))
     listing = await lookout.look()
-    assert listing.damaged == []
-    assert {name: status.state for name, status in listing.sweeps.items()} == {
-        "first": "finished",
-        "second": "finished",
-    }
-    assert [str(damage)[:30] for damage in (await Lookout(Starts(Settings(store.root))).look()).damaged]
+    assert (listing.damaged, states(listing)) == ([], {"first": "finished", "second": "finished"})
+    [damage] = (await Lookout(Starts(Settings.load())).look()).damaged
+    assert str(damage).startswith(str(folder / "ledger.jsonl"))
 
-    shutil.rmtree(sweeps / "first")
+    shutil.rmtree(folder)
     assert (await lookout.look()).names == ["second"]
-    begun(store, "first")
-    assert {name: status.state for name, status in (await lookout.look()).sweeps.items()} == {
-        "first": "cancelled",
-        "second": "finished",
-    }
+    going(project, "first")
+    assert states(await lookout.look()) == {"first": "cancelled", "second": "finished"}
 
 
-async def test_what_is_damaged_is_told_until_it_is_mended(store: FileStore) -> None:
-    going = begun(store, "mine")
-    over(store, "other")
-    lookout = Lookout(Starts(Settings(store.root)))
+async def test_what_is_damaged_is_told_until_it_is_mended(project: Path, lookout: Lookout) -> None:
+    mine = going(project, "mine")
+    recorded(project, "other")
     await lookout.look()
-    going.tell(going.complete(0, acc=0.5))
-    path = store.root / "sweeps/mine/ledger.jsonl"
+    mine.tell(mine.complete(0, acc=0.5))
+    path = project / ".metta-sweep/sweeps/mine/ledger.jsonl"
     sound = spoil(path)
     for _ in range(2):
         listing = await lookout.look()
@@ -89,11 +77,16 @@ async def test_what_is_damaged_is_told_until_it_is_mended(store: FileStore) -> N
     assert (listing.damaged, sorted(listing.names)) == ([], ["mine", "other"])
 
 
-async def test_experiments_are_followed(store: FileStore) -> None:
-    log = store.outcome_log("talk")
-    began = Began(recorded=1.0, run="run", experiment="mine:Talk", fingerprint="f")
-    log.commit(Line(n=0, writer="w", entries=(began,)))
-    lookout = Lookout(Starts(Settings(store.root)))
-    assert (await lookout.look()).experiments["talk"].state == "cancelled"
-    log.commit(Line(n=1, writer="w", entries=(Finished(recorded=2.0, reason="completed"),)))
-    assert (await lookout.look()).experiments["talk"].state == "finished"
+async def test_experiments_are_followed_also_where_another_one_takes_their_name(
+    project: Path, lookout: Lookout
+) -> None:
+    path = begun(project)
+    assert states(await lookout.look()) == {"talk": "cancelled"}
+    for recorded_at in (2.0, 3.0):
+        log = FileStore(project / ".metta-sweep").outcome_log("talk")
+        end = Finished(recorded=recorded_at, reason="completed", message="x" * 1000)
+        log.commit(Line(n=1, writer="w", entries=(end,)))
+        assert states(await lookout.look()) == {"talk": "finished"}
+        path.unlink()
+        begun(project)
+        assert states(await lookout.look()) == {"talk": "cancelled"}

@@ -67,7 +67,9 @@ def watched(command: str) -> str:
         assert attached.stderr
         seen = ""
         while " trials in " not in seen:
-            seen += attached.stderr.readline()
+            line = attached.stderr.readline()
+            assert line, seen
+            seen += line
         interrupt(attached)
         assert ended(attached).returncode == 130
     return seen

@@ -67,6 +67,19 @@ def test_it_tells_whether_others_have_written(path: Path) -> None:
     assert [c.n for c in mine.read(1)] == [2]
 
 
+def test_it_has_a_mark_that_another_one_in_its_place_has_not(path: Path) -> None:
+    mine, other = FileLedger(path), FileLedger(path)
+    assert mine.mark() == ""
+    mine.commit(chunk(0))
+    mark = mine.mark()
+    other.commit(chunk(1))
+    assert mine.mark() == mark
+    path.unlink()
+    assert mine.mark() != mark
+    FileLedger(path).commit(chunk(0).model_copy(update={"writer": "another"}))
+    assert mine.mark() != mark
+
+
 def test_lines_are_json_that_others_can_read(path: Path) -> None:
     FileLedger(path).commit(chunk(0))
     [line] = path.read_text("utf-8").splitlines()

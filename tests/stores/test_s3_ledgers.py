@@ -247,3 +247,19 @@ def test_a_snapshot_is_of_the_chunk_that_it_was_made_at(
     ledger = S3Ledger(objects)
     ledger.commit(chunk(2, writer="another"))
     assert S3Ledger(objects).snapshot() is None
+
+
+def test_a_ledger_has_a_mark_that_another_one_in_its_place_has_not(
+    ledger: S3Ledger, three: None, objects: Objects
+) -> None:
+    reader = S3Ledger(objects)
+    assert reader.mark() == ""
+    assert len(list(reader.read())) == 3
+    mark = reader.mark()
+    ledger.commit(chunk(3))
+    assert reader.mark() == mark
+    objects.delete([chunk_key(n) for n in range(4)])
+    assert reader.mark() != mark
+    for n in range(4):
+        S3Ledger(objects).commit(chunk(n, writer="another"))
+    assert reader.mark() != mark

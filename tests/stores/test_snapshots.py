@@ -11,7 +11,7 @@ import pytest
 
 from metta.sweep.contracts.chunks import Chunk
 from metta.sweep.contracts.decisions import Resume
-from metta.sweep.contracts.errors import LedgerCorrupt, StoreError
+from metta.sweep.contracts.errors import LedgerCorrupt, StoreAway, StoreError
 from metta.sweep.contracts.events import Event
 from metta.sweep.contracts.records import TrialRecord
 from metta.sweep.stores import snapshots
@@ -41,6 +41,19 @@ class Reading(FileLedger):
     def read(self, after: int = -1) -> Iterator[Chunk]:
         self.begins.append(after)
         return super().read(after)
+
+
+class Leaving(FileLedger):
+    """A ledger whose store goes away once, when a chunk of it has been read."""
+
+    leaves_at = -1
+
+    def read(self, after: int = -1) -> Iterator[Chunk]:
+        for chunk in super().read(after):
+            yield chunk
+            if chunk.n == self.leaves_at:
+                self.leaves_at = -1
+                raise StoreAway("it is away")
 
 
 def played(path: Path, seed: int, trials: int = 80) -> list[Chunk]:
@@ -192,6 +205,22 @@ def test_who_asks_again_and_again_reads_what_came_since(
     assert late.begins[0] == 40
     assert late.begins.count(-1) <= 1
     assert late.begins[-1] > 40
+
+
+def test_who_could_not_read_all_counts_nothing_twice(tmp_path: Path) -> None:
+    chunks = played(tmp_path / "played.jsonl", 1)
+    path = tmp_path / "ledger.jsonl"
+    writer, ledger = FileLedger(path), Leaving(path)
+    briefing = Briefing(ledger)
+    for chunk in chunks:
+        writer.commit(chunk)
+        if chunk.n % 20 == 10:
+            briefing.brief()
+            ledger.leaves_at = chunk.n + 5
+        if chunk.n == ledger.leaves_at:
+            with pytest.raises(StoreAway):
+                briefing.brief()
+            assert briefing.brief() == Brief.of(TrialTable(chunks[: chunk.n + 1]))
 
 
 def test_of_a_ledger_that_takes_the_place_of_another_one_all_is_read(tmp_path: Path) -> None:

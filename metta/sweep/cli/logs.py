@@ -3,7 +3,7 @@
 import codecs
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, nullcontext
 from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
@@ -51,25 +51,36 @@ class LogOutput(Printer):
         printed = _printed_of(handle, store, what)
         missing = printed.missing()
         if missing and follow:
-            missing = _awaited(printed, handle, missing)
+            missing = self._awaited(printed, handle, missing)
         if missing:
             raise DefinitionError([missing], handle.name)
         for _ in _moments(printed, handle) if follow else (None,):
-            self._more(printed, is_patient=follow)
+            with self._patience() if follow else nullcontext():
+                for source, data in printed.more():
+                    self._piece(source, data)
         if not self._source:
             typer.echo("nothing was printed", err=True)
         kind = "show" if isinstance(handle, ExperimentHandle) else "trials"
         number = "" if isinstance(handle, ExperimentHandle) else f" {what}"
         typer.echo(f"next: sweep {kind} {handle.name}{number}", err=True)
 
-    def _more(self, printed: Printed, is_patient: bool) -> None:
+    def _awaited(self, printed: Printed, handle: "AnyHandle", missing: str) -> str:
+        """Wait for it to begin; why it never did, or nothing."""
+        typer.echo(f"note: {missing}; waiting for it", err=True)
+        for _ in _moments(printed, handle):
+            with self._patience():
+                missing = printed.missing()
+            if not missing:
+                break
+        return missing
+
+    @contextmanager
+    def _patience(self) -> Iterator[None]:
+        """Within it a store that is away is told, and waited for, as what runs waits for it, too."""
         try:
-            for source, data in printed.more():
-                self._piece(source, data)
+            yield
             self._trouble = ""
-        except StoreAway as error:  # what runs waits for it, too
-            if not is_patient:
-                raise
+        except StoreAway as error:
             if str(error) != self._trouble:
                 typer.echo(f"note: {error}", err=True)
             self._trouble = str(error)
@@ -99,20 +110,10 @@ def _moments(printed: Printed, handle: "AnyHandle") -> Iterator[None]:
     yield
 
 
-def _awaited(printed: Printed, handle: "AnyHandle", missing: str) -> str:
-    """Wait for it to begin; why it never did, or nothing."""
-    typer.echo(f"note: {missing}; waiting for it", err=True)
-    for _ in _moments(printed, handle):
-        with suppress(StoreAway):  # what runs waits for it, too
-            if not (missing := printed.missing()):
-                break
-    return missing
-
-
 def _is_over(handle: "AnyHandle") -> bool:
     try:
         return handle.status().state in ENDED
-    except ServerError:  # it may come back
+    except (ServerError, StoreAway):  # it may come back
         return False
 
 

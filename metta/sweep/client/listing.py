@@ -72,9 +72,9 @@ class Lookout:
         look = _Look(None if self._names else await _running(self._starts))
         return Listing(
             {name: it for name, it in begun.items() if isinstance(it, SweepStatus)}
-            | await look.at(self._sweeps),
+            | await look.statuses(self._sweeps),
             {name: it for name, it in begun.items() if isinstance(it, ExperimentStatus)}
-            | await look.at(self._experiments),
+            | await look.statuses(self._experiments),
             look.damaged,
             look.doubt,
         )
@@ -127,7 +127,7 @@ class _Look:
         self.doubt = running.doubt if running else ""
         self._running = running
 
-    async def at(self, sights: dict[str, Sight[StatusT]]) -> dict[str, StatusT]:
+    async def statuses(self, sights: dict[str, Sight[StatusT]]) -> dict[str, StatusT]:
         """How some stand, the newest first; when one cannot be read, the others can be shown all the same."""
         found: dict[str, StatusT] = {}
         for name, sight in [*sights.items()]:
@@ -141,7 +141,9 @@ class _Look:
                 del sights[name]  # which may be another one when it can be read again
             except SweepNotFound:  # somebody has just deleted it
                 pass
-        return dict(sorted(found.items(), key=lambda item: (sights[item[0]].at, item[0]), reverse=True))
+        return dict(
+            sorted(found.items(), key=lambda item: (sights[item[0]].recorded_at, item[0]), reverse=True)
+        )
 
     async def _told(self, name: str, sight: Sight[StatusT]) -> StatusT:
         """How something stands; by what is recorded alone, when nobody can tell whether it runs."""

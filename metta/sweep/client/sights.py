@@ -18,15 +18,14 @@ class Sight(ABC, Generic[StatusT]):
     """One of those that are looked at; only what has changed since the last look is read, or asked for.
 
     Attributes:
-        at: When something was recorded last, in seconds since 1970.
+        recorded_at: When something was recorded last, in seconds since 1970.
+        has_ended: Whether it is recorded how it ended.
+        may_run_on: Whether it may run although that is recorded.
     """
 
-    at = 0.0
+    recorded_at = 0.0
     has_ended = False
-    """Whether it is recorded how it ended."""
-
-    may_lag = False
-    """Whether it may run although its record says that it has ended."""
+    may_run_on = False
 
     _told: tuple[float, StatusT] | None = None
 
@@ -56,10 +55,12 @@ class Sight(ABC, Generic[StatusT]):
         Args:
             is_listed: Whether a list names it among those that run; None when there is no list.
         """
-        if is_listed is False and self._told and self._told[0] == self.at:
+        if is_listed is False and self._told and self._told[0] == self.recorded_at:
             return self._told[1]  # it was over, and nothing has happened since
-        status = await self.standing(None if self.may_lag else is_listed)
-        self._told = (self.at, status) if status.state in ENDED else None
+        status = await self.standing(None if self.may_run_on else is_listed)
+        # why it failed may be known when it is asked for again
+        is_known = self.has_ended or status.state == "cancelled"
+        self._told = (self.recorded_at, status) if is_known and status.state in ENDED else None
         return status
 
 
@@ -73,10 +74,10 @@ class SweepSight(Sight[SweepStatus]):
     def read(self) -> None:
         """See ``Sight.read``."""
         brief = self._brief = self._briefing.brief()
-        self.at = brief.at or 0.0
+        self.recorded_at = brief.at or 0.0
         self.has_ended = brief.finish is not None
         # one that is cancelled stops first, and records that
-        self.may_lag = brief.finish is not None and brief.finish.reason == "stopped"
+        self.may_run_on = brief.finish is not None and brief.finish.reason == "stopped"
 
     async def standing(self, is_running: bool | None) -> SweepStatus:
         """See ``Sight.standing``."""
@@ -88,12 +89,20 @@ class ExperimentSight(Sight[ExperimentStatus]):
 
     def __init__(self, name: str, starts: Starts) -> None:
         self._handle = ExperimentHandle(name, starts.store, starts.settings, starts.client)
-        self._stages = Stages(self._handle.log)
+        self._log = self._handle.log
+        self._stages = Stages(self._log)
+        self._mark: str | None = None
 
     def read(self) -> None:
         """See ``Sight.read``."""
+        if self._mark is not None and not self._log.has_more():
+            return
+        if self._mark != self._log.mark():  # nothing is known, or another one has taken its place
+            self._stages = Stages(self._log)
+        self._mark = None  # if reading fails, all is read anew
         self._stages.update()
-        self.at = self._stages.at
+        self._mark = self._log.mark()
+        self.recorded_at = self._stages.at
         self.has_ended = self._stages.finished is not None
 
     async def standing(self, is_running: bool | None) -> ExperimentStatus:

@@ -11,7 +11,14 @@ from typing import IO, Any, NamedTuple, TypeAlias
 
 from metta.sweep.contracts.blobs import Blobs, Write
 from metta.sweep.contracts.defaults import travelled
-from metta.sweep.contracts.errors import DefinitionError, StageFailed, SweepError, SweepFailed, nearest
+from metta.sweep.contracts.errors import (
+    DefinitionError,
+    StageFailed,
+    SweepError,
+    SweepFailed,
+    SweepNotFound,
+    nearest,
+)
 from metta.sweep.contracts.nested import NestedEnd, NestedRun, ToldError, child_name
 from metta.sweep.contracts.nesting import NOWHERE, nested_in
 from metta.sweep.contracts.outcomes import Began
@@ -63,6 +70,7 @@ def run_again(store: Store, name: str, stage: str, *, pickle: bool, debug: Debug
         debug: Is called with what the stage raised, while the fields are still as it left them.
 
     Raises:
+        SweepNotFound: When nothing is recorded of it.
         DefinitionError: When there is no such stage, it has not been reached, it has a workflow of its own,
             or the experiment is another one by now.
         StoreError: When the store cannot be read.
@@ -71,7 +79,7 @@ def run_again(store: Store, name: str, stage: str, *, pickle: bool, debug: Debug
     outcomes.refresh()
     began = outcomes.began
     if began is None:
-        raise DefinitionError([f"nothing is recorded of {name}"], "the experiment")
+        raise SweepNotFound(name, store.experiment_names(), "experiment")
     experiment = _loaded(began, store, name)
     node, at, flowing = _node(experiment, outcomes, stage, name)
     packer = packer_for(experiment.definition, store.data, pickle=pickle)

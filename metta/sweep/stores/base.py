@@ -49,7 +49,14 @@ class Log(ABC, Generic[LineT]):
 
     @abstractmethod
     def has_more(self) -> bool:
-        """Whether anything stands behind the last chunk that was read or written here; a cheap look."""
+        """Whether anything stands behind the last chunk that was read or written here; a cheap look.
+
+        Where it is cheap to see that there is less, that counts, too: another log has taken its place.
+        """
+
+    @abstractmethod
+    def mark(self) -> str:
+        """What only this very log has, up to the last chunk that was read here; another one differs."""
 
     @abstractmethod
     def close(self) -> None:

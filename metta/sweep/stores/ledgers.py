@@ -87,11 +87,24 @@ class FileLog(Log[LineT]):
         except FileNotFoundError:
             return False
 
+    def mark(self) -> str:
+        """See ``Log.mark``."""
+        with suppress(FileNotFoundError):
+            return self._fingerprint(self._read[1])
+        return ""
+
     def close(self) -> None:
         """Give back the file, and what is known of it; the next commit opens it again."""
         if self._file is not None:
             os.close(self._file)
         self._file, self._offset, self._lines = None, 0, 0
+
+    def _fingerprint(self, offset: int) -> str:
+        """What only this log has at its beginning, and before an offset."""
+        size = min(EDGE, offset)
+        with self._path.open("rb") as file:
+            begin, end = (os.pread(file.fileno(), size, at) for at in (0, offset - size))
+        return f"{crc32(end, crc32(begin)):08x}"
 
     # --- writing ---
 
@@ -202,12 +215,6 @@ class FileLedger(FileLog[Chunk], Ledger):
     @property
     def _beside(self) -> Path:
         return self._path.with_name(SNAPSHOT)
-
-    def _fingerprint(self, offset: int) -> str:
-        """What only this ledger has at its beginning, and before an offset."""
-        with self._path.open("rb") as file:
-            begin, end = (os.pread(file.fileno(), EDGE, at) for at in (0, max(0, offset - EDGE)))
-        return f"{crc32(end, crc32(begin)):08x}"
 
 
 class Damage(Exception):

@@ -106,11 +106,19 @@ class ObjectLog(Log[LineT]):
         """See ``Log.has_more``. Takes one request."""
         return self._objects.size(chunk_key(self._known)) is not None
 
+    def mark(self) -> str:
+        """See ``Log.mark``. Takes one request."""
+        return self._fingerprint(self._known - 1) if self._known else ""
+
     def close(self) -> None:
         """Wait for what is being merged, unless its server is away."""
         if self._merging is not None:
             self._merging.join(MERGE_S)
         self._merging = None
+
+    def _fingerprint(self, n: int) -> str:
+        """What only this log has: the name of a chunk's writer stands in it."""
+        return f"{crc32(self._objects.get(chunk_key(n)) or b''):08x}"
 
     def _merge(self, count: int) -> None:
         try:
@@ -176,10 +184,6 @@ class S3Ledger(ObjectLog[Chunk], Ledger):
             return None
         self._known = int(n) + 1
         return data
-
-    def _fingerprint(self, n: int) -> str:
-        """What only this ledger has: the name of a chunk's writer stands in it."""
-        return f"{crc32(self._objects.get(chunk_key(n)) or b''):08x}"
 
 
 class S3OutcomeLog(ObjectLog[Line], OutcomeLog):

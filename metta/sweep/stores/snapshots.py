@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 
 from metta.sweep.contracts.budgets import Control
 from metta.sweep.contracts.decisions import Finish
-from metta.sweep.contracts.errors import LedgerCorrupt, StoreError
+from metta.sweep.contracts.errors import StoreError
 from metta.sweep.contracts.events import Known
 from metta.sweep.contracts.metrics import Objective
 from metta.sweep.contracts.models import Wire
@@ -178,6 +178,7 @@ class Briefing:
         self._ledger = ledger
         self._brief: Brief | None = None
         self._overview: tuple[TrialTable, int] | None = None
+        self._mark = ""
 
     def brief(self) -> Brief:
         """How it stands by now.
@@ -185,10 +186,9 @@ class Briefing:
         Raises:
             LedgerCorrupt: When a chunk that has to be read does not match its checksum.
         """
-        if self._brief is None:
-            self._brief = self._kept() or self._folded()
-        elif self._ledger.has_more():
-            self._brief = self._folded()
+        if self._brief is None or self._ledger.has_more():
+            self._brief = None  # if reading fails, all is read anew
+            self._brief = (None if self._overview else self._kept()) or self._folded()
         return self._brief
 
     def _kept(self) -> Brief | None:
@@ -200,16 +200,17 @@ class Briefing:
         return None
 
     def _folded(self) -> Brief:
-        self._overview = self._went_on() or overview_of(self._ledger)
-        return Brief.of(self._overview[0])
+        overview = self._went_on() or overview_of(self._ledger)
+        self._overview, self._mark = overview, self._ledger.mark()
+        return Brief.of(overview[0])
 
     def _went_on(self) -> tuple[TrialTable, int] | None:
-        if self._overview is None:
+        """What was known and what came since; None when another ledger has taken its place."""
+        overview, self._overview = self._overview, None
+        if overview is None or self._ledger.mark() != self._mark:
             return None
-        table, n = self._overview
-        with suppress(LeftOut, LedgerCorrupt):
-            table, last = _read_on(self._ledger, table, n)
-            return (table, last) if last > n else None  # else another ledger has taken its place
+        with suppress(LeftOut):
+            return _read_on(self._ledger, *overview)
         return None
 
 

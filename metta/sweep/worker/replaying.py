@@ -155,8 +155,6 @@ def stage_again(starts: Starts, name: str, stage: str, debug: Debug | None = Non
     store = starts.store
     if store.ledger(name).exists():
         raise DefinitionError([f"a sweep has no stages, got {stage!r}"], f"the sweep {name}")
-    if not store.outcome_log(name).exists():
-        raise SweepNotFound(name, store.experiment_names(), "experiment")
     _enter(starts, name)
     return run_again(store, name, stage, pickle=starts.settings.may_pickle, debug=debug)
 
