@@ -54,12 +54,14 @@ class Collector:
         return found
 
     def path(self, span: Span) -> list[str]:
-        """The names of spans from the root to one."""
-        by_id = {one.id: one for one in self.spans}
+        """The names of spans from the root to one; those above it end, and are sent, later."""
         names = [span.name]
+        deadline = monotonic() + PATIENCE_S
         while span.parent:
-            assert span.parent in by_id, f"the parent of {span.name} was never sent"
-            span = by_id[span.parent]
+            while not (above := [one for one in self.spans if one.id == span.parent]):
+                assert monotonic() < deadline, f"the parent of {span.name} was never sent"
+                sleep(0.05)
+            [span] = above
             names.append(span.name)
         return names[::-1]
 

@@ -99,6 +99,11 @@ class FileLog(Log[LineT]):
             os.close(self._file)
         self._file, self._offset, self._lines = None, 0, 0
 
+    def __del__(self) -> None:
+        """Give back the file of a log that nobody closed."""
+        if self._file is not None:
+            os.close(self._file)
+
     def _fingerprint(self, offset: int) -> str:
         """What only this log has at its beginning, and before an offset."""
         size = min(EDGE, offset)
