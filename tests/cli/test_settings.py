@@ -55,6 +55,7 @@ def test_a_mistake_in_the_projects_file_is_told_by_every_command(
         ("METRICS", "9090", "worker", 2, "the worker: METTA_SWEEP_METRICS has to be HOST:PORT, such as "),
         ("HEALTH", "x:y", "worker", 2, "the worker: METTA_SWEEP_HEALTH has to be HOST:PORT, such as "),
         ("PORT", "http", "dev", 1, "METTA_SWEEP_PORT has to be a free port, got 'http': "),
+        ("IDLE_S", "1h", "dev", 1, "METTA_SWEEP_IDLE_S has to be a number of seconds, got '1h'"),
     ],
 )
 def test_a_mistake_in_the_environment_is_told(

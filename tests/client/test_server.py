@@ -151,6 +151,15 @@ def test_a_port_that_cannot_be_had_is_told(
             embedded.ensure()
 
 
+@pytest.mark.parametrize("said", ["an hour", "-1", "nan", ""])
+def test_an_idle_time_that_is_none_is_told(
+    embedded: EmbeddedServer, monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    monkeypatch.setenv("METTA_SWEEP_IDLE_S", said)
+    with pytest.raises(ServerError, match=f"METTA_SWEEP_IDLE_S has to be a number of seconds, got '{said}'"):
+        embedded.ensure()
+
+
 def test_without_the_program_the_extra_is_named(
     embedded: EmbeddedServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

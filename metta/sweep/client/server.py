@@ -127,6 +127,7 @@ class EmbeddedServer:
                 f"a Temporal server runs in {self._folder}, but {self._file} is missing or damaged, so that"
                 " nobody knows its ports. `sweep dev --stop` ends it, and the next command starts it again"
             )
+        _check_idle()
         binary = _binary()
         info = self._recorded() or _new_info()
         for port in (info.port, info.ui_port):
@@ -190,6 +191,17 @@ def _wanted_port() -> int:
             return int(wanted)
     except (OSError, ValueError, OverflowError) as error:
         raise ServerError(f"METTA_SWEEP_PORT has to be a free port, got {wanted!r}: {error}") from None
+
+
+def _check_idle() -> None:
+    """See to it that METTA_SWEEP_IDLE_S says something: the minder could only pass it over."""
+    said = os.environ.get("METTA_SWEEP_IDLE_S", "0")
+    try:
+        is_time = float(said) >= 0  # which what is no number is not
+    except ValueError:
+        is_time = False
+    if not is_time:
+        raise ServerError(f"METTA_SWEEP_IDLE_S has to be a number of seconds, got {said!r}")
 
 
 def _command(binary: str, info: ServerInfo, folder: Path) -> list[str]:
