@@ -1,5 +1,6 @@
 """The command `sweep`: calls what is asked for, and turns errors into exit codes."""
 
+import gc
 import os
 import select
 import sys
@@ -23,6 +24,10 @@ from metta.sweep.contracts.failures import NO_ROOM
 WrongUsage: Any = typer.BadParameter.__mro__[1]
 """Root of the errors of the command line's parser, which typer does not export."""
 
+GARBAGE = 100_000
+"""After so many new objects garbage is looked for, instead of 700: imports, of which nothing is garbage, and
+lists of a thousand sweeps take a tenth longer with those."""
+
 STDOUT = 1
 PIPE_CLOSED = 141
 """What shells report for a program whose output nobody reads any more, such as that of ``... | head``."""
@@ -34,6 +39,7 @@ def main(arguments: list[str] | None = None) -> None:
     Its exit code is 1 for what failed, 2 for wrong usage, 130 after Ctrl-C, and 141 when nobody reads what it
     prints any more.
     """
+    gc.set_threshold(GARBAGE)
     code = _exit_code(sys.argv[1:] if arguments is None else arguments)
     try:
         sys.stdout.flush()
