@@ -89,7 +89,7 @@ class FileLog(Log[LineT]):
 
     def mark(self) -> str:
         """See ``Log.mark``."""
-        with suppress(FileNotFoundError):
+        with told(self._path, "read"), suppress(FileNotFoundError):
             return self._fingerprint(self._read[1])
         return ""
 
