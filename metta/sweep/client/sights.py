@@ -90,7 +90,6 @@ class ExperimentSight(Sight[ExperimentStatus]):
     def __init__(self, name: str, starts: Starts) -> None:
         self._handle = ExperimentHandle(name, starts.store, starts.settings, starts.client)
         self._log = self._handle.log
-        self._stages = Stages(self._log)
         self._mark: str | None = None
 
     def read(self) -> None:

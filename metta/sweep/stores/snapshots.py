@@ -188,16 +188,8 @@ class Briefing:
         """
         if self._brief is None or self._ledger.has_more():
             self._brief = None  # if reading fails, all is read anew
-            self._brief = (None if self._overview else self._kept()) or self._folded()
+            self._brief = (None if self._overview else _kept(self._ledger)) or self._folded()
         return self._brief
-
-    def _kept(self) -> Brief | None:
-        data = self._ledger.snapshot()
-        if data is None or self._ledger.has_more():
-            return None
-        with suppress(ValueError):  # of another format
-            return Brief.model_validate_json(data.partition(b"\n")[0])
-        return None
 
     def _folded(self) -> Brief:
         overview = self._went_on() or overview_of(self._ledger)
@@ -220,7 +212,17 @@ def brief_of(ledger: Ledger) -> Brief:
     Raises:
         LedgerCorrupt: When a chunk that has to be read does not match its checksum.
     """
-    return Briefing(ledger).brief()
+    return _kept(ledger) or Brief.of(overview_of(ledger)[0])
+
+
+def _kept(ledger: Ledger) -> Brief | None:
+    """What the snapshot says, where nothing came since."""
+    data = ledger.snapshot()
+    if data is None or ledger.has_more():
+        return None
+    with suppress(ValueError):  # of another format
+        return Brief.model_validate_json(data.partition(b"\n")[0])
+    return None
 
 
 def overview_of(ledger: Ledger) -> tuple[TrialTable, int]:
