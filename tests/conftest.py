@@ -10,12 +10,10 @@ import psutil
 import pytest
 from rich.console import Console
 
-from metta.sweep.client.connection import connect
-from metta.sweep.client.loop import call
-from metta.sweep.client.server import NAMESPACE, EmbeddedServer
 from metta.sweep.client.settings import Settings
 from metta.sweep.experiments import defaults
 from metta.sweep.worker.dev import stop_dev
+from tests.rig import serving
 from tests.stores.weed import Weed, running_weed
 
 GONE_S = 10.0
@@ -54,11 +52,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """A Temporal server for all tests that only need one, as the settings that lead to it."""
-    folder = tmp_path_factory.mktemp("server")
-    call(connect(Settings(folder)))  # which waits until it can do everything
-    embedded = EmbeddedServer(folder / "server")
-    yield Settings(folder, {"target_host": embedded.ensure().address, "namespace": NAMESPACE})
-    embedded.stop()
+    with serving(tmp_path_factory.mktemp("server")) as settings:
+        yield settings
 
 
 @pytest.fixture(scope="module")  # not longer: others count the processes that they have

@@ -3,8 +3,8 @@
 import asyncio
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from inspect import isawaitable
 from pathlib import Path
 from time import monotonic, sleep
@@ -17,7 +17,10 @@ from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import Worker
 
+from metta.sweep.client.connection import connect
+from metta.sweep.client.loop import call
 from metta.sweep.client.results import table_of
+from metta.sweep.client.server import NAMESPACE, EmbeddedServer
 from metta.sweep.client.settings import Settings
 from metta.sweep.contracts.attempts import Code
 from metta.sweep.contracts.consent import EVERYTHING
@@ -96,6 +99,17 @@ class Rig(NamedTuple):
         return await asyncio.to_thread(
             subprocess.run, [TEMPORAL, *arguments, *where], capture_output=True, text=True, check=False
         )
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[Settings]:
+    """A Temporal server in ``folder/server`` that can do everything, as the settings that lead to it."""
+    embedded = EmbeddedServer(folder / "server")
+    call(connect(Settings(folder)))  # it opens its port before that
+    try:
+        yield Settings(folder, {"target_host": embedded.ensure().address, "namespace": NAMESPACE})
+    finally:
+        embedded.stop()
 
 
 @pytest.fixture

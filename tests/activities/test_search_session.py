@@ -8,12 +8,11 @@ from pathlib import Path
 import pytest
 from temporalio.client import WorkflowExecutionStatus
 
-from metta.sweep.client.connection import connect
-from metta.sweep.client.server import NAMESPACE, EmbeddedServer
+from metta.sweep.client.server import EmbeddedServer
 from metta.sweep.client.settings import Settings
 from metta.sweep.contracts.events import Opened
 from metta.sweep.workflows import policies
-from tests.rig import Handle, Rig, definition, pid_in, runners_of, status_of, until, working
+from tests.rig import Handle, Rig, definition, pid_in, runners_of, serving, status_of, until, working
 
 HEARTBEAT_S = 3.0
 BEAT = timedelta(seconds=1)
@@ -38,10 +37,7 @@ async def test_trials_go_on_while_the_server_is_away_for_longer_than_the_heartbe
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(policies, "HEARTBEAT", timedelta(seconds=HEARTBEAT_S))
-    server = EmbeddedServer(tmp_path / "server")
-    await connect(Settings(tmp_path))
-    there = Settings(tmp_path, {"target_host": server.ensure().address, "namespace": NAMESPACE})
-    try:
+    with serving(tmp_path) as there:
         async with working(there, tmp_path / "rig") as rig:
             # one will be running when the server is back, the other will have ended meanwhile
             space = {
@@ -55,7 +51,7 @@ async def test_trials_go_on_while_the_server_is_away_for_longer_than_the_heartbe
             await asyncio.sleep(HEARTBEAT_S + 1)
             await until(lambda: step_of(rig, running) > before + 10)
             await until(lambda: rig.table(ended.id).counts.completed == 2)
-            await asyncio.to_thread(server.ensure)
+            await asyncio.to_thread(EmbeddedServer(tmp_path / "server").ensure)
             assert (await ended.result())["progress"]["counts"]["completed"] == 2
             await running.execute_update("set_budget", 1)
             # by the next attempt, or by this one if its heartbeat was faster than the server's timer
@@ -65,8 +61,6 @@ async def test_trials_go_on_while_the_server_is_away_for_longer_than_the_heartbe
             assert rig.table(running.id).epoch == 1  # nobody opened the sweep again
             for handle in (ended, running):
                 assert all(record.attempt == 1 for record in rig.table(handle.id).records)
-    finally:
-        server.stop()
 
 
 async def test_a_terminated_sweep_ends_its_session(quick: Rig) -> None:

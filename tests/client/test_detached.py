@@ -10,6 +10,7 @@ import pytest
 
 from metta.sweep.client.detached import end, end_of, spawn_detached, wait_until_free
 from metta.sweep.client.locks import held, is_held
+from metta.sweep.contracts.errors import ServerError
 from tests.rig import pid_in
 
 GONE_S = 10.0
@@ -53,7 +54,7 @@ def test_a_detached_process_is_nobodys_child_and_holds_its_lock(tmp_path: Path) 
     assert is_held(tmp_path / "lock")
     assert not spawn_detached(["sleep", "60"], tmp_path / "log", tmp_path, tmp_path / "lock")
     assert pid_in(tmp_path / "lock") == pid
-    assert end(tmp_path / "lock", GONE_S)
+    end(tmp_path / "lock", GONE_S, "it")
     assert is_gone(pid)
 
 
@@ -70,7 +71,7 @@ def test_it_outlives_the_program_that_started_it(tmp_path: Path) -> None:
     os.killpg(parent.pid, signal.SIGKILL)  # as when a terminal is closed
     parent.communicate()
     assert is_held(tmp_path / "lock")
-    assert end(tmp_path / "lock", GONE_S)
+    end(tmp_path / "lock", GONE_S, "it")
 
 
 def test_its_output_and_what_keeps_it_from_starting_stand_in_its_log(tmp_path: Path) -> None:
@@ -102,7 +103,7 @@ def test_a_process_that_does_not_listen_is_killed(tmp_path: Path) -> None:
     while "stubborn" not in (tmp_path / "log").read_text("utf-8"):
         assert monotonic() < deadline
         sleep(0.01)
-    assert end(tmp_path / "lock", 0.5)
+    end(tmp_path / "lock", 0.5, "it")
     assert not is_held(tmp_path / "lock")
     assert is_gone(pid)
 
@@ -112,7 +113,7 @@ def test_nobody_is_ended_without_his_lock(tmp_path: Path, says: str) -> None:
     """A pid outlives its process, and may be somebody else's by now."""
     with subprocess.Popen(["sleep", "60"]) as innocent:
         (tmp_path / "lock").write_text(says.format(pid=innocent.pid), "utf-8")
-        assert end(tmp_path / "lock", GONE_S)
+        end(tmp_path / "lock", GONE_S, "it")
         assert innocent.poll() is None
         innocent.kill()
 
@@ -123,7 +124,8 @@ def test_who_holds_a_lock_without_saying_who_he_is_is_left_alone(
     monkeypatch.setattr("metta.sweep.client.detached.PID_S", 0.1)
     descriptor = held(tmp_path / "lock")
     assert descriptor is not None
-    assert not end(tmp_path / "lock", 0.1)
+    with pytest.raises(ServerError, match="it cannot be ended: some process holds"):
+        end(tmp_path / "lock", 0.1, "it")
     os.close(descriptor)
 
 

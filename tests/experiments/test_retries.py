@@ -10,17 +10,18 @@ import pytest
 from rich.console import Console
 
 from metta.sweep import DefinitionError, StageFailed
+from metta.sweep.client import retries
 from metta.sweep.client.launches import Launch
 from metta.sweep.client.settings import Settings
 from metta.sweep.client.starts import Starts
 from metta.sweep.contracts.attempts import Code
 from metta.sweep.contracts.experiments import ExperimentInput
 from metta.sweep.contracts.outcomes import AttemptFailed, Began
-from metta.sweep.experiments import Experiment
+from metta.sweep.experiments import Experiment, SweepExperiment
 from metta.sweep.experiments.base import Pipeline
 from metta.sweep.worker.dev import stop_dev
 from metta.sweep.worker.main import LOOK_S
-from tests.cli.commands import sweep
+from tests.cli.commands import script, sweep
 from tests.experiments import nesting
 
 SCRIPT = """\
@@ -108,6 +109,43 @@ def test_of_two_retries_at_the_same_moment_one_begins(failed: Path) -> None:
     assert handles[0].result() == 2
     assert notes(failed) == {"load": 1, "train": 3}
     assert len([entry for entry in handles[0].log.entries() if isinstance(entry, Began)]) == 2
+
+
+def test_a_retry_that_another_one_has_overtaken_does_not_begin(
+    failed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mend(failed)
+    usual = retries._launch_of
+
+    def overtaken(starts: Starts, name: str) -> Launch:
+        monkeypatch.setattr(retries, "_launch_of", usual)
+        assert Experiment.attach("flow").retry().result() == 2
+        return usual(starts, name)
+
+    monkeypatch.setattr(retries, "_launch_of", overtaken)
+    with pytest.raises(DefinitionError, match="somebody else has just begun it again"):
+        Experiment.attach("flow").retry()
+    assert Experiment.attach("flow").result() == 2
+    assert notes(failed) == {"load": 1, "train": 3}
+
+
+def test_a_retry_of_a_sweep_that_another_one_has_overtaken_does_not_begin(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script(project)
+    done = sweep("run", "mine.py", "--name", "searched")
+    assert done.returncode == 0, done.stderr
+    usual = retries._launch_of
+
+    def overtaken(starts: Starts, name: str) -> Launch:
+        monkeypatch.setattr(retries, "_launch_of", usual)
+        assert len(SweepExperiment.attach("searched").retry(budget=4).result().trials) == 4
+        return usual(starts, name)
+
+    monkeypatch.setattr(retries, "_launch_of", overtaken)
+    with pytest.raises(DefinitionError, match="the sweep searched: somebody else has just begun it again"):
+        SweepExperiment.attach("searched").retry(budget=5)
+    assert len(SweepExperiment.attach("searched").result().trials) == 4
 
 
 def test_all_that_is_needed_lies_in_the_store(failed: Path) -> None:

@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,14 +11,12 @@ from urllib.request import urlopen
 
 import pytest
 
-from metta.sweep.client.connection import connect
-from metta.sweep.client.loop import call
-from metta.sweep.client.server import NAMESPACE, EmbeddedServer
+from metta.sweep.client.server import EmbeddedServer
 from metta.sweep.client.settings import Settings
 from metta.sweep.contracts.errors import DefinitionError
 from metta.sweep.telemetry.endpoints import Address, Endpoints
 from metta.sweep.worker.health import Health
-from tests.rig import pid_in
+from tests.rig import pid_in, serving
 from tests.telemetry.conftest import free_port, program, until, worker
 
 SWEEP = """\
@@ -47,21 +43,11 @@ def asked(port: int, path: str = "/healthz") -> tuple[int, dict[str, Any]]:
         return 0, {}
 
 
-@contextmanager
-def own_server(folder: Path) -> Iterator[EmbeddedServer]:
-    """A server that a test may kill, in a folder that is not the worker's."""
-    call(connect(Settings(folder)))
-    server = EmbeddedServer(folder / "server")
-    try:
-        yield server
-    finally:
-        server.stop()
-
-
 def test_a_worker_is_well_while_it_reaches_its_server(project: Path, tmp_path: Path) -> None:
     port = free_port()
-    with own_server(tmp_path / "elsewhere") as server:
-        settings = Settings(project, {"target_host": server.ensure().address, "namespace": NAMESPACE})
+    elsewhere = tmp_path / "elsewhere"
+    with serving(elsewhere) as there:
+        settings = Settings(project, there.connect)
         with worker(project, settings, {"METTA_SWEEP_HEALTH": f"127.0.0.1:{port}"}):
             until(lambda: asked(port)[0] == 200, "the worker is not well")
             _, told = asked(port)
@@ -72,7 +58,7 @@ def test_a_worker_is_well_while_it_reaches_its_server(project: Path, tmp_path: P
                 "queue": "metta-sweep",
                 "connected": True,
             }
-            os.kill(pid_in(tmp_path / "elsewhere/server/alive.lock"), signal.SIGKILL)
+            os.kill(pid_in(elsewhere / "server/alive.lock"), signal.SIGKILL)
             until(lambda: asked(port)[0] == 503, "it is well without a server")
             _, told = asked(port)
             assert (told["status"], told["connected"]) == ("unavailable", False)
@@ -81,7 +67,7 @@ def test_a_worker_is_well_while_it_reaches_its_server(project: Path, tmp_path: P
             )
             assert asked(port, "/livez")[0] == 200  # to start it anew would mend nothing
             assert asked(port, "/elsewhere")[0] == 404
-            server.ensure()
+            EmbeddedServer(elsewhere / "server").ensure()
             until(lambda: asked(port)[0] == 200, "it is not well with its server back")
 
 

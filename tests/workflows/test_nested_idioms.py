@@ -17,7 +17,7 @@ from metta.sweep.pipeline.packing import Packer
 from metta.sweep.stores.data import DataStore
 from metta.sweep.worker.main import BEAT
 from tests.experiments import idioms
-from tests.rig import Handle, Rig, failure_of, working
+from tests.rig import Handle, Rig, failure_of, serving, working
 
 SCRIPT = Path(idioms.__file__)
 
@@ -151,15 +151,9 @@ async def test_where_the_server_takes_no_more_updates_the_stage_is_told(
         return [*usual(*arguments), "--dynamic-config-value", "history.maxTotalUpdates=3"]
 
     monkeypatch.setattr(embedded, "_command", command)
-    server = embedded.EmbeddedServer(tmp_path / "server")
-    try:
-        settings = Settings(
-            tmp_path, {"target_host": server.ensure().address, "namespace": embedded.NAMESPACE}
-        )
+    with serving(tmp_path) as settings:
         async with working(settings, tmp_path / "rig", max_heartbeat_throttle_interval=BEAT) as rig:
             handle = await start(rig, "Many", count=5)
             failure = await failure_of(handle)
             assert "put them into stages of a loop, or into experiments of their own" in failure.message
             assert len(below(rig, handle)) == 3
-    finally:
-        server.stop()

@@ -67,11 +67,16 @@ def spawn_detached(
     return True
 
 
-def end(lock: Path, patience_s: float) -> bool:
+def end(lock: Path, patience_s: float, what: str) -> None:
     """End the process that holds a lock: politely, then by force with all of its group.
 
-    Returns:
-        Whether nobody holds it any more.
+    Args:
+        lock: The lock.
+        patience_s: How long it may take each time.
+        what: What the process is, for the message.
+
+    Raises:
+        ServerError: When it does not end.
     """
     pid = _holder(lock)
     for sign in (signal.SIGTERM, signal.SIGKILL):
@@ -83,7 +88,14 @@ def end(lock: Path, patience_s: float) -> bool:
             else:
                 os.killpg(os.getpgid(pid), sign)
         wait_until_free(lock, patience_s)
-    return not is_held(lock)
+    if is_held(lock):
+        raise ServerError(
+            f"{what} does not end, even by force: process {pid} waits for the system, such as for a drive"
+            " that is away. Bring that back, and try it again"
+            if pid
+            else f"{what} cannot be ended: some process holds {lock} and does not say there which."
+            f" `fuser {lock}` tells it; end that, and try it again"
+        )
 
 
 def wait_until_free(lock: Path, patience_s: float) -> bool:

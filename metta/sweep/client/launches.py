@@ -207,8 +207,7 @@ class Launches:
         Raises:
             ServerError: When it does not end.
         """
-        if self.is_alive(name) and not end(self.lock(name), STOP_S):
-            raise ServerError(f"the worker of {name} does not end")
+        end(self.lock(name), STOP_S, f"the worker of {name}")
 
     def stop(self) -> list[str]:
         """End all workers, and leave their launches as they are.

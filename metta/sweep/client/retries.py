@@ -1,7 +1,7 @@
 """Retries: what is over goes on, with what the store knows of it and its code of now."""
 
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -95,7 +95,11 @@ def retried(
     reference = Reference.parse(began.experiment)
     if reference.kind == "value":
         handle.notes = [SENT]
-    handle.notes = [*handle.notes, *_go_on(starts, launch, "Experiment", definition, reference.name)]
+    notes = _go_on(
+        *(starts, launch, "Experiment", definition, reference.name),
+        has_gone_on=lambda: stages_of(handle.log).began != began,
+    )
+    handle.notes = [*handle.notes, *notes]
 
 
 def retried_sweep(handle: "SweepHandle", starts: Starts, budget: Budget | int | None = None) -> None:
@@ -127,7 +131,10 @@ def retried_sweep(handle: "SweepHandle", starts: Starts, budget: Budget | int | 
         {**table.spec.model_dump(), "budget": limits, "resume": True, "client": CLIENT}
     )
     summary = f"sweep of {definition.objective_name}"
-    handle.notes = _go_on(starts, _launch_of(starts, name), "Sweep", definition, summary)
+    handle.notes = _go_on(
+        *(starts, _launch_of(starts, name), "Sweep", definition, summary),
+        has_gone_on=lambda: table_of(handle.ledger).epoch != table.epoch,
+    )
 
 
 def _check_name(name: str, subject: str) -> None:
@@ -198,15 +205,30 @@ def _rehearsed(starts: Starts, launch: Launch, name: str, stage: str) -> str:
     return answer.stage
 
 
-def _go_on(starts: Starts, launch: Launch, kind: str, definition: BaseModel, summary: str) -> Sequence[str]:
+def _go_on(
+    starts: Starts,
+    launch: Launch,
+    kind: str,
+    definition: BaseModel,
+    summary: str,
+    has_gone_on: Callable[[], bool],
+) -> Sequence[str]:
     """Let it go on where it ran before: by a worker of its own, or by those of a shared queue.
+
+    Args:
+        starts: Of its project.
+        launch: How its worker is started.
+        kind: Type of its workflow.
+        definition: Input of its workflow.
+        summary: One line for people.
+        has_gone_on: Whether it has begun again since it was looked at.
 
     Returns:
         What should be known of that.
     """
     name = launch.queue
     queue = starts.queue_of(name, None, goes_on=True)
-    begin = partial(_begun, starts, kind, name, definition, summary, queue)
+    begin = partial(_begun, starts, kind, name, definition, summary, queue, has_gone_on)
     if queue:
         return starts.sent(queue, begin)[1]
     notes = [] if starts.launches.find(name) else [UNKNOWN]
@@ -216,8 +238,15 @@ def _go_on(starts: Starts, launch: Launch, kind: str, definition: BaseModel, sum
 
 
 async def _begun(
-    starts: Starts, kind: str, name: str, definition: BaseModel, summary: str, queue: str
+    starts: Starts,
+    kind: str,
+    name: str,
+    definition: BaseModel,
+    summary: str,
+    queue: str,
+    has_gone_on: Callable[[], bool],
 ) -> None:
-    if not await starts.started(kind, name, definition, summary, queue):
+    # somebody else's run may have come to its end meanwhile, too
+    if has_gone_on() or not await starts.started(kind, name, definition, summary, queue):
         problem = f"somebody else has just begun it again: `sweep attach {name}` watches it"
         raise DefinitionError([problem], f"the {kind.lower()} {name}")

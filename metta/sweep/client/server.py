@@ -97,8 +97,7 @@ class EmbeddedServer:
             return False
         with self._changing():
             was_alive = is_held(self._alive)
-            if not end(self._alive, STOP_S):
-                raise ServerError(f"the Temporal server in {self._folder} does not end")
+            end(self._alive, STOP_S, f"the Temporal server in {self._folder}")
             wait_until_free(self._minder, STOP_S)  # it ends with the server
         return was_alive
 

@@ -4,6 +4,7 @@ import os
 import sys
 import sysconfig
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,8 +15,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError
 
 from metta.sweep.client.connection import connect
-from metta.sweep.client.detached import end
-from metta.sweep.client.launches import STOP_S, Launch, Launches
+from metta.sweep.client.launches import Launch, Launches
 from metta.sweep.client.loop import call
 from metta.sweep.client.queues import idle_note, is_served
 from metta.sweep.client.runs import RPC_TIMEOUT
@@ -198,7 +198,8 @@ class Starts:
     def _withdraw(self, name: str) -> None:
         """Nothing was started: the next command is not to set it going again."""
         self.launches.close(name, self.launches.read(name).generation)
-        end(self.launches.lock(name), STOP_S)
+        with suppress(ServerError):  # what kept it from being started matters more
+            self.launches.end(name)
 
 
 def code_here() -> Code:

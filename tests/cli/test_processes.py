@@ -1,0 +1,144 @@
+"""Workers and servers that die, do not answer or do not end, as commands tell them."""
+
+import os
+import signal
+import sqlite3
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from metta.sweep.client import launches, runs
+from metta.sweep.client import server as embedded
+from metta.sweep.client.locks import held
+from tests.cli.commands import wait_until_recorded
+from tests.cli.conftest import Caller
+from tests.rig import pid_in
+
+SCRIPT = """\
+from pathlib import Path
+from time import sleep
+
+from metta.sweep import Uniform
+from metta.sweep.experiments import SweepExperiment
+
+def train(trial):
+    step = 0
+    while not Path("gate").exists():
+        trial.report(step=(step := step + 1), acc=trial.params["x"])
+        sleep(0.02)
+    return trial.params["x"]
+
+sweep = SweepExperiment(train, {"x": Uniform(0, 1)}, name="digits").run(budget=1)
+"""
+
+
+@pytest.fixture
+def started(project: Path, call: Caller) -> Path:
+    """A project with the sweep ``digits``, which runs until there is a gate; its lock."""
+    (project / "mine.py").write_text(SCRIPT, "utf-8")
+    call.printed("start", "mine.py")
+    wait_until_recorded(project / ".metta-sweep/sweeps/digits/ledger.jsonl", "reported")
+    return project / ".metta-sweep/launches/digits.lock"
+
+
+@pytest.mark.parametrize("command", ["budget digits 2", "pause digits", "stop digits"])
+def test_a_worker_that_does_not_answer_is_told_with_what_may_come_of_it(
+    started: Path, call: Caller, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setattr(runs, "UPDATE_TIMEOUT", timedelta(seconds=1))
+    worker = pid_in(started)
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        done = call(*command.split())
+    finally:
+        os.kill(worker, signal.SIGCONT)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "error: no worker of digits answers yet; `sweep attach digits` brings one, which may still do what"
+        " was asked\n"
+    )
+
+
+def test_a_worker_that_dies_whenever_it_starts_is_told_with_the_end_of_its_log(
+    project: Path, started: Path, call: Caller
+) -> None:
+    (project / "temporalio.py").write_text("raise ImportError('not the one you look for')", "utf-8")
+    os.kill(pid_in(started), signal.SIGKILL)
+    done = call("attach", "digits")
+    assert done.returncode == 1
+    log = started.with_suffix(".log")
+    assert f"error: the worker of digits dies while it starts; its log {log} ends with:\n" in done.stderr
+    assert done.stderr.endswith("ImportError: not the one you look for\n")
+
+
+def test_a_server_that_dies_while_it_starts_is_told_with_the_end_of_its_log(
+    project: Path, call: Caller
+) -> None:
+    folder = project / ".metta-sweep/server"
+    folder.mkdir(parents=True)
+    (folder / "temporal.db").write_text("this is not a database\n" * 100, "utf-8")
+    done = call("dev")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(
+        f"error: the Temporal server did not start; its log {folder}/server.log ends with:\n"
+    )
+    assert "file is not a database" in done.stderr
+
+
+def test_a_database_that_another_program_has_locked_is_told(project: Path, call: Caller) -> None:
+    folder = project / ".metta-sweep/server"
+    folder.mkdir(parents=True)
+    with closing(sqlite3.connect(folder / "temporal.db", isolation_level=None)) as other:
+        other.execute("CREATE TABLE mine (x)")
+        other.execute("BEGIN EXCLUSIVE")
+        done = call("dev")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "database is locked" in done.stderr
+
+
+@pytest.mark.usefixtures("started")
+def test_a_server_of_which_nobody_knows_the_ports_is_told_with_the_way_out(
+    project: Path, call: Caller
+) -> None:
+    file = project / ".metta-sweep/server/server.json"
+    file.write_text("{", "utf-8")
+    done = call("dev")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"error: a Temporal server runs in {file.parent}, but {file} is missing or damaged, so that nobody"
+        " knows its ports. `sweep dev --stop` ends it, and the next command starts it again\n"
+    )
+    assert call.printed("dev", "--stop") == "stopped the workers of digits and the server\n"
+
+
+@pytest.mark.parametrize(
+    ("lock", "what"),
+    [
+        ("launches/digits.lock", "the worker of digits"),
+        ("server/alive.lock", "the Temporal server in {server}"),
+    ],
+)
+def test_what_does_not_end_is_told(
+    project: Path, call: Caller, monkeypatch: pytest.MonkeyPatch, lock: str, what: str
+) -> None:
+    """Even by force: its process waits for the system, as one does whose network drive is away."""
+    for module in (launches, embedded):
+        monkeypatch.setattr(module, "STOP_S", 0.1)
+    file = project / ".metta-sweep" / lock
+    descriptor = held(file)
+    assert descriptor is not None
+    try:
+        pid = os.spawnlp(os.P_NOWAIT, "true", "true")
+        os.waitpid(pid, 0)  # signals to it reach nobody, like those to what waits for the system
+        file.write_text(str(pid), "utf-8")
+        done = call("dev", "--stop")
+    finally:
+        os.close(descriptor)
+    assert (done.returncode, done.stdout) == (1, "")
+    named = what.format(server=project / ".metta-sweep/server")
+    assert done.stderr == (
+        f"error: {named} does not end, even by force: process {pid} waits for the system, such as for a drive"
+        " that is away. Bring that back, and try it again\n"
+    )
