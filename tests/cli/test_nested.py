@@ -5,6 +5,7 @@ from shutil import rmtree
 
 import pytest
 
+from metta.sweep.experiments import Experiment
 from tests.cli.conftest import Caller
 
 SCRIPT = """
@@ -84,6 +85,159 @@ def test_what_runs_within_is_a_tree_and_a_stage_runs_again_with_what_it_gave(
     assert again.returncode == 0, again.stderr
     first, second = (script / "runs").read_text().splitlines()
     assert first == second
+
+
+FAILING = """
+import asyncio
+from pathlib import Path
+
+from metta.sweep import StageFailed, SweepFailed, Uniform
+from metta.sweep.experiments import Experiment, SweepExperiment
+from metta.sweep.experiments.base import Pipeline
+
+
+def ill(params):
+    raise ValueError("the data are ill")
+
+
+class Kid(Experiment):
+    def first(self, n: int) -> int:
+        return n
+
+    def second(self, n: int) -> int:
+        raise ValueError(f"kid {n} is ill")
+
+    def pipeline(self):
+        return Pipeline().stage("first", self.first).stage("second", self.second)
+
+
+class Failing(Experiment):
+    async def kids(self, n: int) -> int:
+        return await Kid().run(n)
+
+    def pipeline(self):
+        return Pipeline().stage("kids", self.kids)
+
+
+class Catching(Experiment):
+    async def kids(self, n: int) -> str:
+        said = []
+        for run in (lambda: Kid().run(n), lambda: Failing().run(n), lambda: search.run(budget=1)):
+            try:
+                await run()
+            except (StageFailed, SweepFailed) as error:
+                said.append(f"{type(error).__name__}: {error}")
+        return "; ".join(said)
+
+    def pipeline(self):
+        return Pipeline().stage("kids", self.kids)
+
+
+search = SweepExperiment(ill, {"x": Uniform(0, 1)}, name="search")
+"""
+
+
+def test_a_stage_runs_again_with_the_failures_of_what_it_ran(project: Path, call: Caller) -> None:
+    (project / "failing.py").write_text(FAILING, "utf-8")
+    assert call("run", "failing.py:Failing", "--name", "failing", "--input", "7").returncode == 1
+    again = call("replay", "failing", "--stage", "kids")
+    assert (again.returncode, again.stdout) == (1, "next: sweep replay failing --stage kids --pdb\n")
+    assert again.stderr.splitlines()[-1].endswith(
+        "StageFailed: stage second failed: ValueError: kid 7 is ill"
+    )
+
+    given = call("run", "failing.py:Catching", "--name", "catching", "--input", "7")
+    assert given.returncode == 0, given.stderr
+    value = repr(Experiment.attach("catching").result())
+    again = call("replay", "catching", "--stage", "kids")
+    assert again.stdout.splitlines()[0] == f"kids gave {value}"
+    assert (
+        "StageFailed: stage second failed: ValueError: kid 7 is ill; StageFailed: stage kids failed" in value
+    )
+
+
+CHANGING = """
+from pathlib import Path
+
+from metta.sweep.experiments import Experiment
+from metta.sweep.experiments.base import Pipeline
+
+CHANGED = False
+
+
+def fails(n):
+    if FAILING and not CHANGED:
+        raise ValueError("no luck")
+    return n
+
+
+class Kid(Experiment):
+    def pipeline(self):
+        kid = Pipeline().stage("first", lambda n: n)
+        if CHANGED:
+            kid = kid.stage("new", lambda n: n + 100)
+        return kid.stage("last", fails if FAILING == "kid" else lambda n: n)
+
+
+class Named(Experiment):
+    async def work(self, n: int) -> int:
+        return fails(await Kid().run(n, name="kid"))
+
+    def pipeline(self):
+        return Pipeline().stage("work", self.work)
+
+
+class Unnamed(Experiment):
+    async def work(self, n: int) -> int:
+        return fails(await Kid().run(n))
+
+    def pipeline(self):
+        return Pipeline().stage("work", self.work)
+
+
+class Staged(Experiment):
+    def pipeline(self):
+        return Pipeline().stage("kid", Kid()).stage("last", fails)
+"""
+
+
+def changed(project: Path, call: Caller, kind: str, failing: str) -> None:
+    """An experiment has failed, or one within it, and after that the one within it is changed."""
+    script = project / "changing.py"
+    script.write_text(f"FAILING = {failing!r}\n{CHANGING}", "utf-8")
+    assert call("run", f"changing.py:{kind}", "--name", "top", "--input", "7").returncode == 1
+    script.write_text(script.read_text("utf-8").replace("CHANGED = False", "CHANGED = True"), "utf-8")
+
+
+def test_another_definition_under_the_name_of_one_that_has_given_a_value_is_refused(
+    project: Path, call: Caller
+) -> None:
+    changed(project, call, "Named", "parent")
+    done = call("retry", "top")
+    assert done.returncode == 1
+    assert "the nested run kid: the stage work has run another definition under this name" in done.stderr
+
+
+def test_another_definition_without_a_name_is_another_run(project: Path, call: Caller) -> None:
+    changed(project, call, "Unnamed", "parent")
+    assert call.printed("retry", "top") == "107\n"
+
+
+@pytest.mark.parametrize(
+    ("kind", "stage", "within"), [("Staged", "kid", "kid"), ("Named", "work", "work/kid")]
+)
+def test_another_definition_of_one_that_has_failed_is_refused_with_the_way_out(
+    project: Path, call: Caller, kind: str, stage: str, within: str
+) -> None:
+    changed(project, call, kind, "kid")
+    done = call("retry", "top")
+    assert done.returncode == 1
+    assert f"the experiment top/{within}:\n- its pipeline was changed:\n" in done.stderr
+    assert (
+        "run it anew from the stage of top that it runs in: `sweep retry top --from-stage STAGE`"
+        in done.stderr
+    )
+    assert call.printed("retry", "top", "--from-stage", stage) == "107\n"
 
 
 def test_a_tree_is_of_something(script: Path, call: Caller) -> None:

@@ -305,6 +305,12 @@ def test_a_name_that_nobody_knows_is_told(mine: Path, call: Caller) -> None:
     )
 
 
+def test_an_empty_stage_is_no_stage(failed: str, call: Caller) -> None:
+    done = call("retry", failed, "--from-stage", "")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"error: the experiment {failed}: from_stage has to name a stage, got ''\n"
+
+
 @pytest.mark.parametrize(
     ("name", "problem"),
     [

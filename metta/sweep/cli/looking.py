@@ -116,7 +116,8 @@ def replay(
     stage: Annotated[
         str | None,
         typer.Option(
-            metavar="STAGE", help="Run this stage of an experiment again, here: its path, or path[turn]."
+            metavar="STAGE",
+            help="Run this stage of an experiment again, here: its path, or a run of it, refine/train[2,0].",
         ),
     ] = None,
     pdb: Annotated[bool, typer.Option("--pdb", help="Debug the stage when it fails.")] = False,
@@ -134,7 +135,7 @@ def replay(
 
     output = ReplayOutput(json)
     if stage is not None:
-        return output.again(stage_again(Starts(), name, stage, output.debug if pdb else None))
+        return output.again(name, stage_again(Starts(), name, stage, output.debug if pdb else None), pdb)
     if pdb:
         raise DefinitionError(["it debugs a stage: add --stage"], "--pdb")
     found = call(replayed(Starts(), name))

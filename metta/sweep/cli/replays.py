@@ -1,6 +1,7 @@
 """What the command says of replays."""
 
 from pdb import post_mortem
+from shlex import quote
 from traceback import print_exception
 
 from rich.text import Text
@@ -58,11 +59,13 @@ class ReplayOutput(Printer):
             self._say("deterministic: the pipeline as it is now takes the path that is recorded")
         self._next(f"sweep show {problems[0].name if problems else replayed.name}")
 
-    def again(self, again: Again) -> int:
+    def again(self, name: str, again: Again, was_debugged: bool) -> int:
         """What a stage gave this time, or how it failed.
 
         Args:
+            name: Its experiment.
             again: What came of it.
+            was_debugged: Whether its failure was looked at.
 
         Returns:
             The exit code.
@@ -76,11 +79,14 @@ class ReplayOutput(Printer):
             )
         elif again.failure is None:
             self._say(f"{again.at} gave {again.value!r}")
-            for name, value in again.fields.items():
-                self._say(f"  {name} = {value!r}")
+            for field, value in again.fields.items():
+                self._say(f"  {field} = {value!r}")
+            self._next(f"sweep show {name}")
         if again.failure is None:
             return 0
-        print_exception(again.failure.__cause__ or again.failure)
+        if not was_debugged:
+            print_exception(again.failure.__cause__ or again.failure)
+            self._next(f"sweep replay {name} --stage {quote(str(again.at))} --pdb")
         return 1
 
     @staticmethod

@@ -129,7 +129,10 @@ def retry(
     name: Name,
     from_stage: Annotated[
         str | None,
-        typer.Option(metavar="STAGE", help="Run all again from this stage on: its path, or path[turn]."),
+        typer.Option(
+            metavar="STAGE",
+            help="Run all again from this stage on: its path, or a run of it, refine/train[2,0].",
+        ),
     ] = None,
     budget: Annotated[int | None, typer.Option(help="Trials to start in all, if that is to change.")] = None,
     json: Json = False,

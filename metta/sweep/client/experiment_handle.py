@@ -15,7 +15,7 @@ from metta.sweep.client.settings import Settings
 from metta.sweep.client.stages import Stages, stages_of
 from metta.sweep.client.starts import Starts
 from metta.sweep.contracts.budgets import Budget
-from metta.sweep.contracts.errors import StageFailed, SweepError, SweepFailed
+from metta.sweep.contracts.errors import DefinitionError, StageFailed, SweepError, SweepFailed
 from metta.sweep.contracts.experiments import (
     ExperimentControl,
     ExperimentResult,
@@ -131,6 +131,9 @@ class ExperimentHandle(Run[ExperimentResult]):
             SweepNotFound: When nobody knows it.
             ServerError: When there is no server and none can be started.
         """
+        if from_stage is not None and not from_stage.strip():
+            problem = f"from_stage has to name a stage, got {from_stage!r}"
+            raise DefinitionError([problem], f"the experiment {self.name}")
         retried(self, Starts(self._settings), from_stage or "", budget)
         return self
 

@@ -97,7 +97,12 @@ class DefinitionChanged(DefinitionError):
     """
 
     def __init__(self, name: str, changes: Sequence[str], what: str = "sweep") -> None:
-        super().__init__([*changes, "another definition needs another name"], f"the {what} {name}")
+        root, _, part = name.partition("/")
+        way = "another definition needs another name"
+        if part:  # which nobody has named, or only beside its siblings
+            again = f"`sweep retry {root} --from-stage STAGE`"
+            way = f"undo that, or run it anew from the stage of {root} that it runs in: {again}"
+        super().__init__([*changes, way], f"the {what} {name}")
 
 
 class PipelineDefinitionError(DefinitionError):

@@ -35,6 +35,7 @@ from metta.sweep.stages.nesting import Asking, StageNesting
 from metta.sweep.stages.restarts import NAME, listed, reached
 from metta.sweep.stores.base import Store
 from metta.sweep.stores.outcomes import Outcomes
+from metta.sweep.stores.trials import TrialTable
 
 Debug: TypeAlias = Callable[[BaseException], None]
 
@@ -96,7 +97,7 @@ def run_again(store: Store, name: str, stage: str, *, pickle: bool, debug: Debug
     ):
         shelf, value = Folder(Path(folder)), packer.unkept(flowing)
         aside = packer.with_blobs(_Aside(store.data, ShelfBlobs(shelf)))
-        place = StageNesting(partial(_recorded, outcomes, name), asking, store, pickle=pickle)
+        place = StageNesting(partial(_recorded, store, outcomes, name), asking, store, pickle=pickle)
         within = partial(nested_in, place, everywhere=True)
         run = StageRun(node, at, value, shelf, aside, debugging=True, failed=0, state=state, within=within)
         try:
@@ -108,7 +109,7 @@ def run_again(store: Store, name: str, stage: str, *, pickle: bool, debug: Debug
         return Again(at, given, None, state.changed() if state else {})
 
 
-def _recorded(outcomes: Outcomes, name: str, run: NestedRun) -> Future[NestedEnd]:
+def _recorded(store: Store, outcomes: Outcomes, name: str, run: NestedRun) -> Future[NestedEnd]:
     """How a nested run ended then."""
     future = Future[NestedEnd]()
     found = outcomes.nested(run.at, run.key)
@@ -117,8 +118,22 @@ def _recorded(outcomes: Outcomes, name: str, run: NestedRun) -> Future[NestedEnd
     else:
         child = child_name(name, run.at, run.key)
         problem = f"{child} gave nothing that is recorded, and a stage that is replayed starts nothing"
-        future.set_result(NestedEnd(error=ToldError.of(SweepFailed(problem))))
+        error = _failure(store, child, run.workflow) or SweepFailed(problem)
+        future.set_result(NestedEnd(error=ToldError.of(error)))
     return future
+
+
+def _failure(store: Store, name: str, workflow: str) -> SweepError | None:
+    """What is recorded of why a run failed; None when it has not."""
+    if workflow == "Sweep":
+        finish = TrialTable(store.ledger(name).read()).finish
+        return SweepFailed(finish.message) if finish and finish.reason == "failed" else None
+    outcomes = Outcomes(store.outcome_log(name))
+    outcomes.refresh()
+    if failure := outcomes.fatal:
+        return StageFailed(failure)
+    finished = outcomes.finished
+    return SweepFailed(finished.message) if finished and finished.reason == "failed" else None
 
 
 class _Aside:
@@ -168,7 +183,8 @@ def _node(experiment: Loaded, outcomes: Outcomes, stage: str, name: str) -> tupl
     node = experiment.definition.nodes.get(path)
     if not isinstance(node, Stage):
         stages = [p for p, found in experiment.definition.nodes.items() if isinstance(found, Stage)]
-        raise DefinitionError([f"there is no stage {path}{nearest(path, stages)}"], f"the experiment {name}")
+        problem = f"there is no stage {path or repr(path)}{nearest(path, stages)}"
+        raise DefinitionError([problem], f"the experiment {name}")
     flowing = reached(experiment.definition.plan, outcomes)
     runs = [run for run in flowing if run.path == path]
     turns = tuple(map(int, said["turns"].split(","))) if said and said["turns"] else None

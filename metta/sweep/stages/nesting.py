@@ -107,7 +107,8 @@ class StageNesting:
         if wanted.given is not None:
             given = self._packer(wanted).kept(wanted.given, INLINE_BYTES)
         input = wanted.input(given)
-        definition = definition_hash(wanted.workflow, input)
+        plan = wanted.definition.plan.fingerprint if wanted.definition else ""
+        definition = definition_hash(wanted.workflow, input, plan)
         lineage = self._lineage(wanted, definition)
         if wanted.workflow == "Experiment":
             input["lineage"] = lineage
@@ -173,15 +174,20 @@ class StageNesting:
         return key
 
 
-def definition_hash(workflow: str, input: Mapping[str, JsonValue]) -> str:
+def definition_hash(workflow: str, input: Mapping[str, JsonValue], plan: str = "") -> str:
     """What changes with all that makes a run another one, as 16 hexadecimal digits.
 
     How trials are run may change, as from one session to the next, and a project may be moved.
+
+    Args:
+        workflow: Type of its workflow.
+        input: Input of its workflow.
+        plan: Fingerprint of its pipeline; empty for a sweep.
     """
     lasting = {name: input.get(name) for name in LASTING[workflow]}
     if (objective := lasting.get("objective")) is not None:
         lasting["objective"] = definition_of(_OBJECTIVE.validate_python(objective))
     if (experiment := lasting.get("experiment")) is not None:
         lasting["experiment"] = Reference.parse(str(experiment)).definition
-    text = json.dumps([workflow, lasting], sort_keys=True)
+    text = json.dumps([workflow, lasting, plan], sort_keys=True)
     return blake2b(text.encode(), digest_size=8).hexdigest()

@@ -7,7 +7,7 @@ from uuid import uuid4
 
 from pydantic import TypeAdapter
 
-from metta.sweep.contracts.errors import ChunkTaken
+from metta.sweep.contracts.errors import ChunkTaken, StageFailed
 from metta.sweep.contracts.outcomes import (
     AttemptFailed,
     Began,
@@ -98,6 +98,14 @@ class Outcomes:
     def failure(self, at: At) -> StageFailure | None:
         """The last failure of a stage since the experiment began, or was begun again."""
         return self._failures.get(at)
+
+    @property
+    def fatal(self) -> StageFailure | None:
+        """The failure that the experiment has ended with; None when no stage of its own is to blame."""
+        if self.finished is None or self.finished.reason != "failed":
+            return None
+        message = self.finished.message
+        return next((f for f in self._failures.values() if str(StageFailed(f)) == message), None)
 
     def nested(self, at: At, key: str) -> NestedEnded | None:
         """What a nested run of a stage has given; None when it has not."""
