@@ -61,6 +61,19 @@ def test_a_worker_that_does_not_answer_is_told_with_what_may_come_of_it(
     )
 
 
+def test_a_queue_that_nobody_serves_is_told(project: Path, call: Caller) -> None:
+    """With the time that it really takes, which is longer than the server waits for an update each time."""
+    (project / "lab.py").write_text(SCRIPT.partition("\nsweep =")[0], "utf-8")
+    sweep = 'SweepExperiment(train, {"x": Uniform(0, 1)}, name="queued").run(budget=1)'
+    (project / "mine.py").write_text(f"from lab import *\n{sweep}\n", "utf-8")
+    call.printed("start", "mine.py", "--queue", "gpus")
+    done = call("pause", "queued")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "error: no worker of queued answers yet; one that serves its queue may still do what was asked\n"
+    )
+
+
 def test_a_worker_that_dies_whenever_it_starts_is_told_with_the_end_of_its_log(
     project: Path, started: Path, call: Caller
 ) -> None:

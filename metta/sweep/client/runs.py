@@ -221,15 +221,17 @@ class Run(ABC, Generic[ResultT]):
     async def _update(self, kind: type[AnswerT], name: str, *args: object) -> AnswerT:
         try:
             workflow = await self._workflow()
-            answer: AnswerT = await workflow.execute_update(
-                name, args=args, result_type=kind, rpc_timeout=UPDATE_TIMEOUT
-            )
+            # in all: the server answers each call sooner, if only that no worker has taken the update yet
+            async with asyncio.timeout(UPDATE_TIMEOUT.total_seconds()):
+                answer: AnswerT = await workflow.execute_update(
+                    name, args=args, result_type=kind, rpc_timeout=UPDATE_TIMEOUT
+                )
             return answer
         except WorkflowUpdateFailedError as error:
             cause = error.cause
             problem = cause.message if isinstance(cause, ApplicationError) else str(cause)
             raise DefinitionError([problem], name) from None
-        except RPCTimeoutOrCancelledError as error:
+        except (TimeoutError, RPCTimeoutOrCancelledError) as error:
             way = f"`sweep attach {self.name}` brings one, which may"
             if self.code is None:  # it was not started here, or is left to a shared queue
                 way = "one that serves its queue may"
