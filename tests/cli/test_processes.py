@@ -1,18 +1,20 @@
 """Workers and servers that die, do not answer or do not end, as commands tell them."""
 
+import json
 import os
 import signal
 import sqlite3
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
+from time import sleep
 
 import pytest
 
 from metta.sweep.client import launches, runs
 from metta.sweep.client import server as embedded
 from metta.sweep.client.locks import held
-from tests.cli.commands import wait_until_recorded
+from tests.cli.commands import ended, running, wait_until_recorded
 from tests.cli.conftest import Caller
 from tests.rig import pid_in
 
@@ -84,6 +86,18 @@ def test_a_worker_that_dies_whenever_it_starts_is_told_with_the_end_of_its_log(
     log = started.with_suffix(".log")
     assert f"error: the worker of digits dies while it starts; its log {log} ends with:\n" in done.stderr
     assert done.stderr.endswith("ImportError: not the one you look for\n")
+
+
+def test_what_machines_read_stays_clean_while_a_server_is_lost(project: Path, started: Path) -> None:
+    with running("attach", "digits", "--json") as command:
+        sleep(1.0)
+        for lock in (started, project / ".metta-sweep/server/alive.lock"):
+            os.kill(pid_in(lock), signal.SIGKILL)
+        sleep(3.0)
+        (project / "gate").touch()
+        done = ended(command)
+    assert done.returncode == 0, done.stderr
+    assert [json.loads(line)["state"] for line in done.stdout.splitlines()][-1] == "finished"
 
 
 def test_a_server_that_dies_while_it_starts_is_told_with_the_end_of_its_log(

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from functools import cache
 from time import monotonic
 from typing import Any
 
@@ -12,6 +13,7 @@ from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSe
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, UpdateNamespaceRequest
 from temporalio.client import Client
 from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.runtime import LoggingConfig, Runtime, TelemetryConfig
 from temporalio.service import RPCError, RPCStatusCode
 
 from metta.sweep.client.server import NAMESPACE, EmbeddedServer
@@ -49,6 +51,8 @@ async def connect(settings: Settings, **options: Any) -> Client:
         ServerError: When it cannot be reached, or does not know the namespace.
     """
     traced = {} if "plugins" in options else {"interceptors": interceptors()}  # ours brings its own
+    if "runtime" not in options:
+        options["runtime"] = _quiet()
     options = {"data_converter": pydantic_data_converter, **traced, **options}
     if settings.is_embedded:
         return await _when_ready(EmbeddedServer(settings.home / "server"), options)
@@ -63,6 +67,12 @@ async def connect(settings: Settings, **options: Any) -> Client:
             f"the Temporal server at {settings.connect['target_host']} cannot be used: {_why(error)}."
             " Check TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE and temporal.toml"
         ) from error
+
+
+@cache
+def _quiet() -> Runtime:
+    """The engine without lines of its own: they would go to stdout, and what they tell is raised as well."""
+    return Runtime(telemetry=TelemetryConfig(logging=LoggingConfig("off")))
 
 
 async def _when_ready(server: EmbeddedServer, options: dict[str, Any]) -> Client:
