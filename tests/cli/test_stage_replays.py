@@ -87,6 +87,11 @@ def test_the_stage_that_failed_fails_again_until_its_code_is_mended(failed: Path
 
 
 def test_any_run_of_a_stage_is_run_again(failed: Path, call: Caller) -> None:
+    script = failed / "mine.py"
+    text = script.read_text("utf-8").replace(
+        "        self.total += n\n", "        print(n)\n        self.total += n\n"
+    )
+    script.write_text(f"print('defining')\n{text}", "utf-8")
     kept = (failed / ".metta-sweep/experiments/counted/checkpoints/count[1].json").read_bytes()
     told = call.json("replay", "counted", "--stage", "count[1]")
     assert (told["stage"], told["value"], told["fields"], told["failure"]) == (
@@ -96,6 +101,8 @@ def test_any_run_of_a_stage_is_run_again(failed: Path, call: Caller) -> None:
         None,
     )
     assert lines(failed)[-1] == lines(failed)[1]
+    attached = call("attach", "counted", "--json")
+    assert [json.loads(line)["state"] for line in attached.stdout.splitlines()] == ["failed"]
     assert (failed / ".metta-sweep/experiments/counted/checkpoints/count[1].json").read_bytes() == kept
 
 

@@ -1,5 +1,7 @@
 """The application: what all commands share, and how a mistake is told."""
 
+import sys
+from contextlib import AbstractContextManager, nullcontext, redirect_stdout
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -68,13 +70,19 @@ def output_of(handle: "AnyHandle", json: bool) -> "Output[Any]":
 def watched(handle: "AnyHandle", json: bool) -> int:
     """Follow a sweep or experiment to its end, and print that."""
     output = output_of(handle, json)
-    try:
-        output.followed(handle)
-    except (DefinitionError, StageFailed, SweepFailed) as error:
-        complain(error)
-        output.brief(handle)
-        return code_of(error)
-    return 0
+    with aside(json):
+        try:
+            output.followed(handle)
+        except (DefinitionError, StageFailed, SweepFailed) as error:
+            complain(error)
+            output.brief(handle)
+            return code_of(error)
+        return 0
+
+
+def aside(json: bool) -> AbstractContextManager[object]:
+    """Within it what user code prints does not come between the JSON that a machine reads."""
+    return redirect_stdout(sys.stderr) if json else nullcontext()
 
 
 def code_of(error: SweepError) -> int:

@@ -10,6 +10,7 @@ from metta.sweep.cli.app import (
     Json,
     Name,
     app,
+    aside,
     complain,
     output_of,
     sweep_of,
@@ -135,7 +136,9 @@ def replay(
 
     output = ReplayOutput(json)
     if stage is not None:
-        return output.again(name, stage_again(Starts(), name, stage, output.debug if pdb else None), pdb)
+        with aside(json):
+            again = stage_again(Starts(), name, stage, output.debug if pdb else None)
+        return output.again(name, again, pdb)
     if pdb:
         raise DefinitionError(["it debugs a stage: add --stage"], "--pdb")
     found = call(replayed(Starts(), name))

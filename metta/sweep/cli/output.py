@@ -1,6 +1,7 @@
 """Output: results on standard output, as tables for people or as JSON for machines."""
 
 import json
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, Generic, TypeVar
@@ -25,6 +26,7 @@ class Printer:
 
     def __init__(self, as_json: bool) -> None:
         self._json = as_json
+        self._machine = sys.stdout  # also within `aside`
         self._console = console_of()
 
     def _say(self, said: RenderableType) -> None:
@@ -46,7 +48,7 @@ class Printer:
             if isinstance(shape, BaseModel)
             else [each.model_dump(mode="json") for each in shape]
         )
-        print(json.dumps(plain), flush=True)
+        print(json.dumps(plain), file=self._machine, flush=True)
 
 
 class Output(Printer, ABC, Generic[HandleT]):

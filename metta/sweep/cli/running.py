@@ -1,7 +1,5 @@
 """Commands that run something, and wait for it."""
 
-import sys
-from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +10,7 @@ from metta.sweep.cli.app import (
     Json,
     Name,
     app,
+    aside,
     sweep_of,
     watched,
 )
@@ -59,8 +58,7 @@ def run(
     from metta.sweep.experiments.sweep import SweepExperiment
 
     given = {"budget": budget, "input": input_, "name": name, "resume": resume, "queue": queue}
-    # what the script prints is not to stand between the JSON
-    with redirect_stdout(sys.stderr) if json else nullcontext():
+    with aside(json):
         experiment, options = _defined(file, arguments, set_, given)
         debug = bool(options.pop("debug", False)) or debug
         made: Any = experiment.run(debug=True, **options) if debug else experiment.start(**options)
@@ -89,7 +87,7 @@ def start(
     from metta.sweep.cli.starts import StartOutput
 
     given = {"budget": budget, "input": input_, "name": name, "resume": resume, "queue": queue}
-    with redirect_stdout(sys.stderr) if json else nullcontext():
+    with aside(json):
         experiment, options = _defined(file, arguments, set_, given)
         options.pop("debug", None)
         handle = experiment.start(**options)
