@@ -73,17 +73,27 @@ def test_two_experiments_are_compared_without_a_server(
         ["the", "pipelines", "are", "the", "same"],
     ]
     title, load, add, tell = table[4:8]
-    assert title == ["stage", "status", "data", "code", "fields", "time", "attempts", "size"]
-    assert load[:5] == ["load", "done", "same", "same", "same"]
-    assert add[:5] == ["add", "done", "other", "same", "other"]
+    assert title == ["stage", "status", "input", "data", "code", "fields", "time", "attempts", "size"]
+    assert load[:6] == ["load", "done", "same", "same", "same", "same"]
+    assert add[:6] == ["add", "done", "same", "other", "same", "other"]
     assert add[-3:] == ["2", "→", "21"]
-    assert tell[:4] == ["tell", "done", "→", "failed"]
+    assert tell[:8] == ["tell", "done", "→", "failed", "other", "-", "same", "-"]
     assert table[8] == ["next:", "sweep", "show", "large"]
 
     found = call.json("diff", "small", "same")
     codes = {stage["stage"]: (stage["code"], stage["data"]) for stage in found["stages"]}
     assert codes == {"load": ("same", "same"), "add": ("other", "same"), "tell": ("same", "same")}
     assert (found["input"], found["result"], found["fields"]) == ("same", "same", {})
+
+
+def test_whether_the_code_of_a_failed_stage_is_another_one_now(adding: Path, call: Caller) -> None:
+    run(call, "failed", 20, code=1)
+    text = (adding / "adding.py").read_text("utf-8")
+    (adding / "adding.py").write_text(text.replace("x > 10", "x > 100"), "utf-8")
+    run(call, "mended", 20)
+    *_, tell = call.json("diff", "failed", "mended")["stages"]
+    assert [side["status"] for side in tell["sides"]] == ["failed", "done"]
+    assert (tell["code"], tell["input"], tell["data"]) == ("other", "same", "unknown")
 
 
 def test_another_pipeline_is_shown_line_by_line(adding: Path, call: Caller) -> None:

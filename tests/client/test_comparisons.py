@@ -30,15 +30,16 @@ def began(**changes: object) -> Began:
     return Began.model_validate({**given, **changes})
 
 
-def ended(path: str, packed: object = 1, code: str = "c", **more: object) -> StageEnded:
+def ended(path: str, packed: object = 1, code: str = "c", input: str = "i", **more: object) -> StageEnded:
     outcome = Outcome.model_validate({"stage": path, "attempts": 1, "metrics": more.pop("metrics", {})})
     value = Value.model_validate({"packed": packed, **more})
-    return StageEnded(recorded=2.0, at=At(path), outcome=outcome, value=value, code=code, seconds=1.5)
+    told = {"outcome": outcome, "value": value, "code": code, "input": input}
+    return StageEnded.model_validate({"recorded": 2.0, "at": At(path), "seconds": 1.5, **told})
 
 
-def failed(path: str) -> AttemptFailed:
+def failed(path: str, **hashes: str) -> AttemptFailed:
     failure = StageFailure(stage=path, kind="user", message="ValueError: no luck", attempts=2)
-    return AttemptFailed(recorded=3.0, at=At(path), failure=failure)
+    return AttemptFailed.model_validate({"recorded": 3.0, "at": At(path), "failure": failure, **hashes})
 
 
 def of(store: FileStore, *entries: Entry) -> ExperimentComparison:
@@ -78,6 +79,7 @@ def test_equal_ones_differ_in_nothing_but_their_names(store: FileStore) -> None:
         ({"packed": None, "kept": "hash.json"}, "data", "other"),
         ({"code": "d"}, "code", "other"),
         ({"code": ""}, "code", "unknown"),
+        ({"input": "j"}, "input", "other"),
         ({"fields": {"packed": {"total": 3}}}, "fields", "other"),
     ],
 )
@@ -86,7 +88,7 @@ def test_what_a_stage_gave_and_its_code_are_compared(
 ) -> None:
     write(store, "one", began(), ended("load"))
     found = stage(of(store, began(), ended("load", **changes)), "load")
-    others = {"data": "same", "code": "same", "fields": "same", name: sameness}
+    others = {"data": "same", "code": "same", "fields": "same", "input": "same", name: sameness}
     assert {key: getattr(found, key) for key in others} == others
     assert not found.is_same
 
@@ -106,6 +108,30 @@ def test_what_ran_in_one_alone_or_failed_there_is_told(store: FileStore) -> None
     assert stage(comparison, "tell").sides[0] is None
     assert (stage(comparison, "tell").data, comparison.result) == ("unknown", "unknown")
     assert comparison.sides[0].reason == ""
+
+
+@pytest.mark.parametrize(
+    ("hashes", "code", "input"),
+    [
+        ({"code": "c", "input": "i"}, "same", "same"),
+        ({"code": "d", "input": "j"}, "other", "other"),
+        ({}, "unknown", "unknown"),  # as older logs have it
+    ],
+)
+def test_code_and_input_of_a_stage_that_failed_are_compared(
+    store: FileStore, hashes: dict[str, str], code: str, input: str
+) -> None:
+    write(store, "one", began(), failed("train", **hashes))
+    found = stage(of(store, began(), ended("train"), END), "train")
+    assert (found.code, found.input, found.data, found.fields) == (code, input, "unknown", "unknown")
+    assert not found.is_same
+
+
+def test_an_input_that_an_older_log_does_not_tell_is_no_difference(store: FileStore) -> None:
+    write(store, "one", began(), ended("load", input=""))
+    found = stage(of(store, began(), ended("load")), "load")
+    assert found.input == "unknown"
+    assert found.is_same
 
 
 def test_fields_as_they_were_given_and_as_they_are_at_the_end(store: FileStore) -> None:

@@ -104,12 +104,17 @@ async def test_a_stage_is_tried_again_and_its_failures_are_recorded(rig: Rig) ->
     handle = await start(rig, "retried", {"x": 1})
     await result_of(handle)
     assert notes(rig) == ["flaky"] * 3
-    failures = [entry.failure for entry in recorded(rig, handle, AttemptFailed)]
+    attempts = recorded(rig, handle, AttemptFailed)
+    failures = [entry.failure for entry in attempts]
     assert [(failure.attempts, failure.message) for failure in failures] == [
         (1, "ValueError: not yet"),
         (2, "ValueError: not yet"),
     ]
-    assert recorded(rig, handle, StageEnded)[-1].outcome.attempts == 3
+    ended = recorded(rig, handle, StageEnded)[-1]
+    assert ended.outcome.attempts == 3
+    assert {(entry.code, entry.input) for entry in attempts} == {(ended.code, ended.input)}
+    assert ended.code
+    assert ended.input
 
 
 async def test_a_stage_that_fails_for_good_fails_the_experiment(rig: Rig) -> None:
@@ -129,7 +134,12 @@ async def test_on_error_sees_failures_crashes_and_timeouts(rig: Rig, pipeline: s
     handle = await start(rig, pipeline, {"x": 1})
     await result_of(handle)
     assert notes(rig)[-1] == f"on_error {error}"
-    assert recorded(rig, handle, StageEnded)[-1].outcome.status == "recovered"
+    ended = recorded(rig, handle, StageEnded)[-1]
+    assert ended.outcome.status == "recovered"
+    # also of a process that has ended, or was ended, before it could tell of its failure
+    failed = recorded(rig, handle, AttemptFailed)[-1]
+    assert (failed.code, failed.input) == (ended.code, ended.input)
+    assert failed.code
 
 
 async def test_a_stage_that_ends_its_process_fails_alone(rig: Rig) -> None:

@@ -112,6 +112,7 @@ def _table_of_stages(stages: Sequence[StageComparison]) -> Columns:
     columns = [
         Column("stage", [stage.stage for stage in stages], whole=True),
         Column("status", [_both(stage, _status) for stage in stages]),
+        Column("input", [_word(stage.input) for stage in stages]),
         Column("data", [_word(stage.data) for stage in stages]),
         Column("code", [_word(stage.code) for stage in stages]),
         Column("fields", [_word(stage.fields) for stage in stages]),

@@ -34,6 +34,7 @@ class StageSide(Wire):
         seconds: How long it took; 0 when it failed.
         metrics: What its hook ``metrics`` kept.
         code: What changes with its code; empty when it is not known.
+        input: Hash of what flowed in; empty when it is not known.
     """
 
     status: str
@@ -41,6 +42,7 @@ class StageSide(Wire):
     seconds: float = 0.0
     metrics: dict[str, float] = Field(default_factory=dict)
     code: str = ""
+    input: str = ""
 
 
 class StageComparison(Wire):
@@ -50,8 +52,9 @@ class StageComparison(Wire):
         stage: Its path, and the turns of the loops around it.
         sides: What became of it in each; None where nothing is recorded.
         code: Whether its code was the same.
-        data: Whether it gave the same.
-        fields: Whether it left the fields of its experiment the same.
+        data: Whether it gave the same; not known when it failed in either.
+        fields: Whether it left the fields of its experiment the same; not known when it failed in either.
+        input: Whether the same flowed in, fields that earlier stages have changed included.
     """
 
     stage: str
@@ -59,12 +62,15 @@ class StageComparison(Wire):
     code: Sameness
     data: Sameness
     fields: Sameness
+    input: Sameness = "unknown"
 
     @property
     def is_same(self) -> bool:
         """Whether nothing differs but the time that it took."""
-        one, other = (side and side.model_copy(update={"seconds": 0.0}) for side in self.sides)
-        return one == other and "other" not in (self.code, self.data, self.fields)
+        # of older logs the input is not known, which is no difference
+        left_out = {"seconds": 0.0, "input": ""}
+        one, other = (side and side.model_copy(update=left_out) for side in self.sides)
+        return one == other and "other" not in (self.code, self.data, self.fields, self.input)
 
 
 class ExperimentSide(Wire):
@@ -203,9 +209,10 @@ class _Recorded:
         """What became of a run of a stage."""
         if end := self.ended.get(at):
             told = end.outcome.model_dump(include={"status", "attempts", "metrics"})
-            return StageSide(seconds=end.seconds, code=end.code, **told)
+            return StageSide(seconds=end.seconds, code=end.code, input=end.input, **told)
         if failing := self._failing.get(at):
-            return StageSide(status="failed", attempts=failing.failure.attempts)
+            attempts = failing.failure.attempts
+            return StageSide(status="failed", attempts=attempts, code=failing.code, input=failing.input)
         return None
 
     @property
@@ -260,23 +267,24 @@ def _experiments(store: Store, one: str, other: str) -> ExperimentComparison:
 
 
 def _stage(at: At, first: _Recorded, second: _Recorded) -> StageComparison:
-    one, other = first.ended.get(at), second.ended.get(at)
     sides = first.stage(at), second.stage(at)
-    if one is None or other is None:
-        return StageComparison(stage=str(at), sides=sides, code="unknown", data="unknown", fields="unknown")
+    ends = first.ended.get(at), second.ended.get(at)
+    values = [end.value for end in ends if end]
+    is_over = len(values) == 2
     return StageComparison(
         stage=str(at),
         sides=sides,
-        code=_code(one, other),
-        data=_sameness(one.value.alone, other.value.alone),
-        fields=_sameness(one.value.fields, other.value.fields),
+        code=_hashes(*(side.code if side else "" for side in sides)),
+        data=_sameness(*(value.alone for value in values)) if is_over else "unknown",
+        fields=_sameness(*(value.fields for value in values)) if is_over else "unknown",
+        input=_hashes(*(side.input if side else "" for side in sides)),
     )
 
 
-def _code(one: StageEnded, other: StageEnded) -> Sameness:
-    if not (one.code and other.code):
+def _hashes(*hashes: str) -> Sameness:
+    if not all(hashes):
         return "unknown"
-    return "same" if one.code == other.code else "other"
+    return "same" if len(set(hashes)) == 1 else "other"
 
 
 def _differing(one: Mapping[str, JsonValue], other: Mapping[str, JsonValue]) -> dict[str, Pair]:
@@ -285,9 +293,9 @@ def _differing(one: Mapping[str, JsonValue], other: Mapping[str, JsonValue]) -> 
     return {name: pair for name, pair in pairs.items() if not same(*pair)}
 
 
-def _sameness(one: Value | None, other: Value | None) -> Sameness:
+def _sameness(*values: Value | None) -> Sameness:
     # as text, in which 1, 1.0 and true are not the same
-    texts = {value.model_dump_json() if value else "" for value in (one, other)}
+    texts = {value.model_dump_json() if value else "" for value in values}
     return "same" if len(texts) == 1 else "other"
 
 

@@ -75,6 +75,7 @@ class StageEnded(_Entry):
         value: What flows on.
         code: What changes with the stage's code; empty when it is not known.
         seconds: How long it took, all attempts and waits included.
+        input: Hash of what flowed in; empty when it is not known.
     """
 
     type: Literal["stage"] = "stage"
@@ -83,6 +84,7 @@ class StageEnded(_Entry):
     value: Value
     code: str = ""
     seconds: float = 0.0
+    input: str = ""
 
 
 class AttemptFailed(_Entry):
@@ -91,11 +93,15 @@ class AttemptFailed(_Entry):
     Args:
         at: Which run of which stage.
         failure: Why, and how many attempts have failed since the experiment began, or was begun again.
+        code: What changes with the stage's code; empty when it is not known.
+        input: Hash of what flowed in; empty when it is not known.
     """
 
     type: Literal["attempt"] = "attempt"
     at: At
     failure: StageFailure
+    code: str = ""
+    input: str = ""
 
 
 class Decided(_Entry):

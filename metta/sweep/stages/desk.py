@@ -27,6 +27,7 @@ from metta.sweep.pipeline.state import Fields, Unfit, held, opened
 from metta.sweep.stages.channel import Channel
 from metta.sweep.stages.experiments import Loaded, loaded
 from metta.sweep.stages.messages import (
+    Begun,
     ChildTask,
     DecideTask,
     LoadTask,
@@ -190,7 +191,7 @@ class Desk:
         )
 
     async def _stage(self, order: StageOrder, failed: int, anew: int) -> Reply:
-        case = self._case(order)
+        case = self._begun(order)
         asking = Asking(order.name, order.at, order.seed, order.spec.lineage, anew)
         place = StageNesting(self._channel.ask, asking, self._store, pickle=self._pickle)
         with case.held(), running_stage(order.name, order.at, order.seed):
@@ -205,7 +206,7 @@ class Desk:
             return await self._ended(case, run, output)
 
     async def _child(self, order: Order) -> Reply:
-        case = self._case(order)
+        case = self._begun(order)
         experiment = case.node.experiment
         assert experiment is not None
         with case.held(), running_stage(order.name, order.at, order.seed):
@@ -217,7 +218,7 @@ class Desk:
         return Reply(child=experiment.child_input(order.value.alone), summary=experiment.child_summary())
 
     async def _recovered(self, order: RecoverOrder) -> Reply:
-        case = self._case(order)
+        case = self._begun(order)
         with case.held(), running_stage(order.name, order.at, order.seed):
             run = case.run(order.failure.attempts)
             with case.opened():
@@ -239,7 +240,6 @@ class Desk:
             value=case.with_fields(await run.sent(output, order.inline_bytes)),
             outcome=run.outcome,
             decided=await _decided(case, output),
-            code=self._code(order.spec.model_dump_json(), order.at.path),
         )
 
     def _work(self, order: StageOrder, case: Case) -> Any:
@@ -257,6 +257,11 @@ class Desk:
 
     # --- code ---
 
+    def _begun(self, order: Order) -> Case:
+        # as it is now: the file may be edited before the stage has ended, and the stage may end this process
+        self._channel.tell(Begun(code=self._code(order.spec.model_dump_json(), order.at.path)))
+        return self._case(order)
+
     def _case(self, order: Order) -> Case:
         experiment = self._experiment_of(order.spec)
         _check_unchanged(order, experiment.definition)
@@ -273,7 +278,7 @@ class Desk:
 
     def _code_at(self, spec: str, path: str) -> str:
         """What changes with a stage's code; finding that out takes a millisecond."""
-        node = self._experiment(spec).definition.nodes[path]
+        node = self._experiment(spec).definition.nodes.get(path)
         return fingerprint_of(node.run) if isinstance(node, Stage) and node.run else ""
 
 

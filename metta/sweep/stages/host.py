@@ -151,13 +151,10 @@ class StageHost:
         anew, log = outcomes.times_forgotten(order.at), self._log(order.name, order.at.path)
         task = StageTask(log=log, order=order, failed=failed, anew=anew)
         nested = RecordedRuns(nest, order.name, outcomes)
-        try:
-            async with self._crowds[len(order.spec.lineage)]:
-                reply, seconds = await self._carried_out(
-                    order.name, task, order.at, order.timeout_s, failed, nested
-                )
-        except StageFailed as error:
-            await self._failed(order, error.failure, outcomes)
+        async with self._crowds[len(order.spec.lineage)]:
+            reply, seconds = await self._replied(order.name, task, order.at, order.timeout_s, failed, nested)
+        if reply.failure:
+            await self._failed(order, reply.failure, reply.code, outcomes)
         return await self._ended(order, reply, seconds + order.child_s, outcomes)
 
     async def recover(self, order: RecoverOrder) -> StageResult:
@@ -246,14 +243,20 @@ class StageHost:
             value=reply.value,
             code=reply.code,
             seconds=seconds,
+            input=order.value.digest,
         )
         asked = reply.decided
         answers = [Decided(recorded=time(), at=asked[0], answer=asked[1])] if asked else []
         await recorded(outcomes, entry, *answers)
         return StageResult(value=reply.value, outcome=reply.outcome, seconds=seconds, decided=asked)
 
-    async def _failed(self, order: StageOrder, failure: StageFailure, outcomes: Outcomes) -> NoReturn:
-        await recorded(outcomes, AttemptFailed(recorded=time(), at=order.at, failure=failure))
+    async def _failed(
+        self, order: StageOrder, failure: StageFailure, code: str, outcomes: Outcomes
+    ) -> NoReturn:
+        entry = AttemptFailed(
+            recorded=time(), at=order.at, failure=failure, code=code, input=order.value.digest
+        )
+        await recorded(outcomes, entry)
         if is_retried(order.retry, failure.kind, failure.attempts):
             raise TryAgain(failure, order.retry.delay_s(failure.attempts))
         raise StageFailed(failure)
@@ -261,6 +264,21 @@ class StageHost:
     # --- processes ---
 
     async def _carried_out(
+        self, name: str, task: Task, at: At | None = None, failed: int = 0
+    ) -> tuple[Reply, float]:
+        """What came of a task.
+
+        Raises:
+            DefinitionError: When the experiment cannot be run as it is defined.
+            StageFailed: When user code has failed.
+            StageDied: When its process died by nobody's fault.
+        """
+        reply, seconds = await self._replied(name, task, at, failed=failed)
+        if reply.failure:
+            raise StageFailed(reply.failure)
+        return reply, seconds
+
+    async def _replied(
         self,
         name: str,
         task: Task,
@@ -269,11 +287,10 @@ class StageHost:
         failed: int = 0,
         nest: Nest = NOBODY,
     ) -> tuple[Reply, float]:
-        """What came of a task.
+        """What came of a task, which may be a failure of user code.
 
         Raises:
             DefinitionError: When the experiment cannot be run as it is defined.
-            StageFailed: When user code has failed.
             StageDied: When its process died by nobody's fault.
         """
         task = task.model_copy(update={"traceparent": traceparent()})
@@ -288,13 +305,11 @@ class StageHost:
             if at is None:
                 raise DefinitionError([f"importing it ends the process: {death}"], name) from None
             failure = StageFailure(stage=str(at), kind=death.kind, message=str(death), attempts=failed + 1)
-            raise StageFailed(failure) from None
+            return Reply(failure=failure, code=death.code), 0.0
         if reply.trouble:
             raise StageTrouble(reply.trouble)
         if reply.mistakes:
             raise DefinitionError(reply.mistakes, f"the experiment {name}")
-        if reply.failure:
-            raise StageFailed(reply.failure)
         return reply, seconds
 
     def _log(self, name: str, path: str) -> Path:

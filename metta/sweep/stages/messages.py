@@ -129,6 +129,13 @@ class Dropped(Wire):
     number: int
 
 
+class Begun(Wire):
+    """The code of a stage is about to run; its worker knows which, even of one that ends the process."""
+
+    kind: Literal["begun"] = "begun"
+    code: str
+
+
 class Reply(Wire):
     """What came of a task: trouble, a failure, mistakes in the definition, or what the task was to give.
 
@@ -144,7 +151,7 @@ class Reply(Wire):
         summary: One line on it.
         plan: The plan.
         structure: The plan as text.
-        code: What changes with the stage's code.
+        code: What changes with the stage's code; the worker has it from ``Begun``.
     """
 
     kind: Literal["reply"] = "reply"
@@ -162,5 +169,5 @@ class Reply(Wire):
     code: str = ""
 
 
-Outgoing: TypeAlias = Annotated[Reply | Asked | Dropped, Field(discriminator="kind")]
+Outgoing: TypeAlias = Annotated[Reply | Begun | Asked | Dropped, Field(discriminator="kind")]
 """What a stage process says to its worker."""

@@ -17,7 +17,7 @@ from metta.sweep.contracts.models import Wire
 from metta.sweep.contracts.plans import StageFailureKind
 from metta.sweep.runners.deaths import cause_of, oom_kills_lately
 from metta.sweep.runners.environments import environment
-from metta.sweep.stages.messages import Asked, Dropped, Outgoing, Reply, Setting, Task
+from metta.sweep.stages.messages import Asked, Begun, Dropped, Outgoing, Reply, Setting, Task
 from metta.sweep.stages.permits import Permit, Permits
 from metta.sweep.stages.waits import NOBODY, Clock, Nest, Waits
 
@@ -37,11 +37,12 @@ class StageDied(SweepError):
         kind: Whose fault it is; None when it is nobody's.
         message: How it ended.
         tail: The last that it printed.
+        code: What changes with the code of the stage; empty when it had not begun.
     """
 
-    def __init__(self, kind: StageFailureKind | None, message: str, tail: str) -> None:
+    def __init__(self, kind: StageFailureKind | None, message: str, tail: str, code: str = "") -> None:
         self.kind: StageFailureKind | None = kind
-        self.message, self.tail = message, tail
+        self.message, self.tail, self.code = message, tail, code
 
     def __str__(self) -> str:
         return f"{self.message}\n{self.tail}".rstrip()
@@ -52,6 +53,7 @@ class StageProcess:
 
     def __init__(self) -> None:
         self._ooms = oom_kills_lately()
+        self._code = ""
 
     async def start(self, setting: Setting, threads: int) -> None:
         """Start it, and wait until it is ready for its first task.
@@ -107,7 +109,7 @@ class StageProcess:
         Raises:
             StageDied: When it ended, or was killed because that took too long.
         """
-        self._ooms = oom_kills_lately()
+        self._ooms, self._code = oom_kills_lately(), ""
         offset = task.log.stat().st_size if task.log.exists() else 0
         await self._tell(task)
         try:
@@ -116,7 +118,7 @@ class StageProcess:
         except TimeoutError:
             await self.close()
             message = f"it took longer than {timeout_s:g} s"
-            raise StageDied("timeout", message, _tail(task.log, offset)) from None
+            raise StageDied("timeout", message, _tail(task.log, offset), self._code) from None
         if reply is None:
             raise await self._death(task.log, offset)
         return reply
@@ -130,8 +132,10 @@ class StageProcess:
                         waits.ask(number, run)
                     case Dropped(number=number):
                         waits.drop(number)
+                    case Begun(code=code):
+                        self._code = code
                     case Reply() as reply:
-                        return reply
+                        return reply.model_copy(update={"code": self._code})
             return None
         finally:
             await waits.close()
@@ -149,7 +153,7 @@ class StageProcess:
         before = os.pread(self._output, TAIL_BYTES, max(0, os.fstat(self._output).st_size - TAIL_BYTES))
         tail = (log and _tail(log, offset)) or before.decode(errors="replace").strip()
         await self.close()
-        return StageDied(None if kind == "infra" else kind, message, tail)
+        return StageDied(None if kind == "infra" else kind, message, tail, self._code)
 
     async def close(self) -> None:
         """Kill it and its children, and give everything back."""
