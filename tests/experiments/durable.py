@@ -236,6 +236,7 @@ class Unfit(Experiment):
     setting: Setting = Field(default_factory=Setting)
     pairs: dict[tuple[int, int], float] = Field(default_factory=dict)
     level: Level | str = "low"
+    more: Any = None
     rescued: bool = False
 
     def pipeline(self) -> Pipeline[Any]:
@@ -251,6 +252,8 @@ class Unfit(Experiment):
                 wrong.pairs[1, 2] = 3.0
             case "union":
                 wrong.level = Level.HIGH
+            case "formless":
+                wrong.more = {"a": object()}
         return 1
 
 

@@ -41,6 +41,7 @@ UNFIT = {
     "nested": "its fields: setting.rate: input should be a valid number",
     "keys": "its fields: pairs",
     "union": "its fields: level comes back from JSON as 'high', and was <Level.HIGH: 'high'>",
+    "formless": "its fields: more: {'a': <object object at ",
 }
 
 MISTAKES = {

@@ -1,5 +1,6 @@
 """The fields of an experiment, and what is wrong with them before anything runs."""
 
+from _thread import allocate_lock
 from datetime import timedelta
 from enum import Enum
 from pathlib import Path
@@ -64,6 +65,7 @@ class Typed(Refine):
 
 class Odd(Refine):
     function: Any = None
+    more: Any = None
     class_: type[Path] = Path
 
 
@@ -103,7 +105,16 @@ def test_a_mutable_default_is_not_shared() -> None:
         (Refine, (), {"limit": 3}, ["limit is unknown. Known: folder, json, modes, threshold, wait"]),
         (Refine, (), {"threshold": float("nan")}, ["threshold: input should be a finite number, got nan"]),
         (Unready, (), {}, ["it does not define pipeline; write `def pipeline(self) -> Pipeline`"]),
-        (Odd, (), {"function": object()}, ["its fields need a form in JSON: Unable to serialize unknown"]),
+        (
+            Odd,
+            (),
+            {"function": allocate_lock(), "json": True, "more": {"a": [object()]}},
+            [
+                "function: <unlocked _thread.lock object at ",
+                "more: {'a': [<object object at ",
+                "class_: <class 'pathlib.Path'> of the type type has no form in JSON; let the stage",
+            ],
+        ),
         (Typed, (), {}, ["its annotations cannot be read: name 'Decimal' is not defined; define or import"]),
     ],
 )
@@ -116,6 +127,19 @@ def test_all_mistakes_are_told_at_once(
     assert len(caught.value.problems) == len(problems)
     for told, expected in zip(caught.value.problems, problems, strict=True):
         assert told.startswith(expected)
+
+
+def test_what_has_no_form_in_json_is_told_with_its_type_and_what_to_do() -> None:
+    remedy = (
+        "let the stage that needs it make it, or make it no field: a ClassVar, or a name with a leading"
+        " underscore"
+    )
+    with pytest.raises(DefinitionError) as caught:
+        Odd(function=allocate_lock(), more=[object()])
+    lock, within, _ = caught.value.problems
+    assert lock.endswith(f" of the type lock has no form in JSON; {remedy}")
+    why = "Unable to serialize unknown type: <class 'object'>"
+    assert within.endswith(f" of the type list has no form in JSON ({why}); {remedy}")
 
 
 def test_a_default_that_does_not_fit_is_told_where_it_is_used() -> None:

@@ -18,7 +18,7 @@ from metta.sweep.contracts.errors import DefinitionError, PipelineDefinitionErro
 from metta.sweep.contracts.models import problems_of, unknown_name
 from metta.sweep.contracts.shelves import Folder
 from metta.sweep.contracts.values import Value
-from metta.sweep.experiments.fields import DurableFields, assigned, lost, model_of, plain, read
+from metta.sweep.experiments.fields import DurableFields, assigned, formless, lost, model_of, plain, read
 from metta.sweep.experiments.ready.mixin import ReadyStages
 from metta.sweep.experiments.ready.stages import gathering
 from metta.sweep.pipeline.builder import LOCAL_FOLDER, Pipeline, with_late_methods
@@ -67,6 +67,7 @@ class Experiment(ReadyStages):
                 problems.append("it does not define pipeline; write `def pipeline(self) -> Pipeline`")
             known = [*model.model_fields]
             problems += [problem for name in fields if (problem := unknown_name(name, known))]
+            given: dict[str, Any] = {}
             try:
                 given = read(model, {name: value for name, value in fields.items() if name in known})
                 # its own copies: what is a default belongs to the class, what was given to somebody else
@@ -74,8 +75,8 @@ class Experiment(ReadyStages):
                 problems += lost(given, values)
             except ValidationError as error:
                 problems += problems_of(error, model)
-            except PydanticSerializationError as error:
-                problems.append(f"its fields need a form in JSON: {error}")
+            except PydanticSerializationError:
+                problems += formless(model, given)
             if problems:
                 raise DefinitionError(problems, kind.__name__)
             self.__dict__.update(values)

@@ -21,6 +21,7 @@ from pydantic_core import PydanticSerializationError
 from metta.sweep.contracts.errors import DefinitionError, shown
 from metta.sweep.contracts.models import problems_of, unknown_name
 from metta.sweep.optimizers.forms import MAKING, Kept, Making, seeded
+from metta.sweep.pipeline.annotations import type_text
 from metta.sweep.pipeline.classes import loaded
 from metta.sweep.pipeline.state import Fields, Unfit
 
@@ -86,13 +87,39 @@ class DurableFields:
             raise Unfit("; ".join(problems_of(error, self._model))) from None
 
     def _written(self, values: Mapping[str, Any]) -> Fields:
+        read_again = self._read(values, _COMPARING)
         try:
-            made = plain(self._model, self._read(values, _COMPARING))
-        except PydanticSerializationError as error:
-            raise Unfit(f"they need a form in JSON: {error}") from None
+            made = plain(self._model, read_again)
+        except PydanticSerializationError:
+            raise Unfit("; ".join(formless(self._model, read_again))) from None
         if problems := lost(values, self._read(made, _COMPARING)):
             raise Unfit("; ".join(problems))
         return made
+
+
+def formless(model: type[BaseModel], values: Mapping[str, Any]) -> list[str]:
+    """Fields whose values have no form in JSON, a sentence each.
+
+    Args:
+        model: What knows their types.
+        values: Their values.
+    """
+    names = [name for name in model.model_fields if name in values]
+    return [problem for name in names if (problem := _formless(model, name, values[name]))]
+
+
+def _formless(model: type[BaseModel], name: str, value: object) -> str:
+    try:
+        _dumped(model, {name: value}, include={name})
+    except PydanticSerializationError as error:
+        kind = type(value)
+        # what is within it may be at fault
+        why = "" if repr(kind) in str(error) else f" ({error})"
+        return (
+            f"{name}: {shown(value)} of the type {type_text(kind)} has no form in JSON{why}; let the stage"
+            " that needs it make it, or make it no field: a ClassVar, or a name with a leading underscore"
+        )
+    return ""
 
 
 def lost(values: Mapping[str, Any], back: Mapping[str, Any]) -> list[str]:
@@ -211,8 +238,14 @@ def plain(model: type[BaseModel], values: dict[str, Any]) -> dict[str, JsonValue
     Raises:
         PydanticSerializationError: When one has no such form.
     """
+    return _dumped(model, values)
+
+
+def _dumped(
+    model: type[BaseModel], values: Mapping[str, Any], include: set[str] | None = None
+) -> dict[str, JsonValue]:
     made = model.model_construct(**values)
-    return BaseModel.model_dump(made, mode="json", warnings=False, context=_MAKING)
+    return BaseModel.model_dump(made, mode="json", include=include, warnings=False, context=_MAKING)
 
 
 def parts(model: type[BaseModel], values: dict[str, Any]) -> dict[str, Any]:
