@@ -200,6 +200,21 @@ def test_another_structure_is_refused_with_the_difference_and_nothing_is_started
     assert call.json("show", failed)["reason"].startswith("stage loop/stage[39] failed")
 
 
+def test_a_recorded_field_that_its_class_has_no_more_is_told_as_that(
+    mine: Path, failed: str, call: Caller
+) -> None:
+    mend(mine, '    word: str = "plain"\n', "")
+    problem = (
+        "word is a recorded field of this run, and no field of its class any more: give it back, or run the"
+        " experiment under another name"
+    )
+    for arguments in (("retry", failed), ("replay", failed, "--stage", "load")):
+        done = call(*arguments)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr == f"error: Training: {problem}\n"
+    assert len(beginnings(mine, failed)) == 1
+
+
 @pytest.mark.parametrize(
     ("stage", "problem"),
     [

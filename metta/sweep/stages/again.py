@@ -30,7 +30,7 @@ from metta.sweep.pipeline.keeping import ShelfBlobs, packer_for
 from metta.sweep.pipeline.nodes import Stage
 from metta.sweep.pipeline.runner import StageRun
 from metta.sweep.pipeline.state import Fields, State, Unfit, held, opened
-from metta.sweep.stages.experiments import Loaded, loaded
+from metta.sweep.stages.experiments import Loaded, loaded_again
 from metta.sweep.stages.nesting import Asking, StageNesting
 from metta.sweep.stages.restarts import NAME, listed, reached
 from metta.sweep.stores.base import Store
@@ -169,7 +169,7 @@ def _fitting(state: State | None, fields: Fields, at: At) -> Iterator[None]:
 
 
 def _loaded(began: Began, store: Store, name: str) -> Loaded:
-    experiment = loaded(began.spec, store)
+    experiment = loaded_again(began.spec, store)
     if experiment.definition.plan.fingerprint != began.fingerprint:
         problem = "its pipeline was changed since: undo that, or run the new one under another name"
         raise DefinitionError([problem], f"the experiment {name}")

@@ -48,6 +48,33 @@ def loaded(spec: ExperimentSpec, store: Store) -> Loaded:
     return Loaded(pipeline.definition, state_of(experiment))
 
 
+def loaded_again(spec: ExperimentSpec, store: Store) -> Loaded:
+    """An experiment that is recorded, with its code of now.
+
+    Args:
+        spec: What is recorded of it.
+        store: Where it lies when it was sent by value.
+
+    Raises:
+        DefinitionError: When it cannot be loaded, does not fit together, or has lost a recorded field.
+    """
+    try:
+        return loaded(spec, store)
+    except DefinitionError as error:
+        raise DefinitionError([_as_recorded(each, spec) for each in error.problems], error.subject) from error
+
+
+def _as_recorded(problem: str, spec: ExperimentSpec) -> str:
+    """What nobody has written who reads it is told as what it is."""
+    for name in spec.fields:
+        if problem.startswith(f"{name} is unknown"):
+            return (
+                f"{name} is a recorded field of this run, and no field of its class any more: give it back,"
+                " or run the experiment under another name"
+            )
+    return problem
+
+
 def _pipeline_of(found: Any, spec: ExperimentSpec) -> tuple[Any, Any]:
     """The experiment, and its pipeline."""
     if not isinstance(found, type) or not hasattr(found, "pipeline"):

@@ -13,7 +13,7 @@ from metta.sweep.contracts.raised import Mistakes
 from metta.sweep.contracts.retries import RetryAnswer, RetryQuestion
 from metta.sweep.pipeline.pictures import description
 from metta.sweep.runners.objective import enter
-from metta.sweep.stages.experiments import loaded
+from metta.sweep.stages.experiments import loaded_again
 from metta.sweep.stages.restarts import restart
 from metta.sweep.stores.outcomes import Outcomes
 from metta.sweep.stores.urls import store_of
@@ -45,7 +45,7 @@ def _rehearsed(question: RetryQuestion) -> str:
     outcomes.refresh()
     before = outcomes.began
     assert before is not None
-    definition = loaded(before.spec, store).definition
+    definition = loaded_again(before.spec, store).definition
     structure = tuple(description(definition).splitlines())
     now = before.model_copy(update={"fingerprint": definition.plan.fingerprint, "structure": structure})
     if changes := changes_since(before, now):

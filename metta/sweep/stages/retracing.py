@@ -15,7 +15,7 @@ from metta.sweep.pipeline.keeping import packer_for
 from metta.sweep.pipeline.local import LocalOperations
 from metta.sweep.pipeline.pictures import description
 from metta.sweep.pipeline.state import Unfit, held
-from metta.sweep.stages.experiments import Loaded, loaded
+from metta.sweep.stages.experiments import Loaded, loaded_again
 from metta.sweep.stages.frontier import NotRecorded, Recorded
 from metta.sweep.stages.shelves import StoreShelf
 from metta.sweep.stores.base import Store
@@ -93,7 +93,7 @@ def retraced(store: Store, name: str, *, pickle: bool) -> Retraced:
     outcomes.refresh()
     began = outcomes.began
     assert began is not None  # it is recorded
-    experiment = loaded(began.spec, store)
+    experiment = loaded_again(began.spec, store)
     if experiment.definition.plan.fingerprint != began.fingerprint:
         lines = tuple(description(experiment.definition).splitlines())
         now = {"fingerprint": experiment.definition.plan.fingerprint, "structure": lines}
