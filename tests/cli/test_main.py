@@ -99,7 +99,7 @@ def test_an_unknown_sweep_is_told_with_the_nearest_name(project: Path, call: Cal
     )
     done = call(command, "digit")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "error: there is no sweep 'digit' here; did you mean digits?\n"
+    assert done.stderr == "error: there is no sweep or experiment 'digit' here; did you mean digits?\n"
     assert not (project / ".metta-sweep/server").exists()  # none was started only to hear that
 
 

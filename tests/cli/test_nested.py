@@ -247,7 +247,10 @@ def test_a_tree_is_of_something(script: Path, call: Caller) -> None:
         "error: Missing argument 'NAME'; see sweep show --help\n",
     )
     unknown = call("show", "outre", "--tree")
-    assert (unknown.returncode, unknown.stderr) == (1, "error: there is no sweep 'outre' here\n")
+    assert (unknown.returncode, unknown.stderr) == (
+        1,
+        "error: there is no sweep or experiment 'outre' here\n",
+    )
 
 
 def test_a_budget_that_is_used_up_says_what_to_do(script: Path, call: Caller) -> None:

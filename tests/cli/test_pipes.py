@@ -56,7 +56,7 @@ def test_a_reader_who_has_seen_enough_is_no_error(project: Path, command: str) -
 
 
 def test_an_error_is_told_to_whoever_reads_errors(project: Path) -> None:
-    assert unread("show", "nobody") == (1, "error: there is no sweep 'nobody' here\n")
+    assert unread("show", "nobody") == (1, "error: there is no sweep or experiment 'nobody' here\n")
 
 
 WRITER = """\

@@ -316,7 +316,7 @@ def test_a_name_that_nobody_knows_is_told(mine: Path, call: Caller) -> None:
     unknown = call("retry", "knwn")
     assert (unknown.returncode, unknown.stderr) == (
         1,
-        "error: there is no sweep 'knwn' here; did you mean known?\n",
+        "error: there is no sweep or experiment 'knwn' here; did you mean known?\n",
     )
 
 

@@ -82,6 +82,12 @@ def test_an_error_says_the_same_on_the_other_side_of_a_pipe(error: SweepError) -
 def test_the_nearest_name_is_suggested_else_all_are_listed() -> None:
     assert nearest("trails", ["hours", "trials"]) == "; did you mean trials?"
     assert nearest("zzz", ["trials", "hours"]) == ". Known: hours, trials"
+
+
+def test_known_names_are_told_as_far_as_they_can_be_read_those_that_are_nested_last() -> None:
+    ten = [f"b{n}" for n in range(10)]
+    assert nearest("zzz", ["a/nested", *ten]) == f". Known: {', '.join(ten)} and 1 more"
+    assert nearest("zzz", ten) == f". Known: {', '.join(ten)}"
     assert nearest("zzz", []) == ""
 
 

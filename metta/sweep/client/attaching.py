@@ -29,4 +29,4 @@ def handle_of(name: str, settings: Settings | None = None) -> AnyHandle:
     # what runs has a server: none is started only to hear that nothing does
     if (sweep.ui or not starts.settings.is_embedded) and (found := call(sweep.described())):
         return experiment if found.workflow_type == "Experiment" else sweep
-    raise SweepNotFound(name, [*sweep.known(), *experiment.known()])
+    raise SweepNotFound(name, [*sweep.known(), *experiment.known()], "sweep or experiment")

@@ -240,6 +240,10 @@ def listing(subject: str, problems: Sequence[str]) -> str:
     return f"{len(problems)} mistakes in {subject}:" + "".join(f"\n- {p}" for p in problems)
 
 
+NAMES = 10
+"""So many known names are told where none is near."""
+
+
 def nearest(name: str, known: Sequence[str]) -> str:
     """The end of a sentence that suggests a known name.
 
@@ -249,10 +253,14 @@ def nearest(name: str, known: Sequence[str]) -> str:
     '. Known: hours, trials'
     >>> nearest("x", [])
     ''
+    >>> nearest("x", [f"run-{n}" for n in range(70)])
+    '. Known: run-0, run-1, run-10, run-11, run-12, run-13, run-14, run-15, run-16, run-17 and 60 more'
     """
     if close := get_close_matches(name, known, n=1):
         return f"; did you mean {close[0]}?"
-    return f". Known: {', '.join(sorted(known))}" if known else ""
+    names = sorted(known, key=lambda each: (each.count("/"), each))  # what is nested comes last
+    more = f" and {len(names) - NAMES} more" if len(names) > NAMES else ""
+    return f". Known: {', '.join(names[:NAMES])}{more}" if names else ""
 
 
 def shown(value: object) -> str:

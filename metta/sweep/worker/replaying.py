@@ -98,7 +98,7 @@ def _retraced(starts: Starts, name: str) -> list[Retraced]:
             f" experiments alone; `sweep show {name}` shows what is recorded of it"
         )
     if name not in experiments:
-        raise SweepNotFound(name, [*sweeps, *experiments])
+        raise SweepNotFound(name, [*sweeps, *experiments], "sweep or experiment")
     _enter(starts, name)
     pickle = starts.settings.may_pickle
     return [retraced(starts.store, each, pickle=pickle) for each in (name, *below(name, experiments))]
