@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from metta.sweep.contracts.budgets import Budget, Control, budget_from
+from metta.sweep.contracts.budgets import Budget, Control, Spent, budget_from, check_goes_on
 from metta.sweep.contracts.errors import DefinitionError
 
 
@@ -96,3 +96,23 @@ def test_a_change_touches_only_what_it_gives() -> None:
 def test_a_control_of_a_newer_worker_is_read() -> None:
     newer = {"run": "r", "version": 3, "mood": True, "budget": {"trials": 2, "joules": 5}}
     assert Control.model_validate(newer) == Control(run="r", version=3, budget=Budget(trials=2))
+
+
+def test_what_goes_on_may_have_spent_all_of_a_limit_and_no_more() -> None:
+    spent = Spent(trials=5, epochs=30, cost=2.5)
+    check_goes_on(Budget(trials=5, epochs=31), Budget(trials=4), spent, "digits")
+    with pytest.raises(DefinitionError) as caught:
+        check_goes_on(Budget(trials=4, epochs=31, cost=2.0), Budget(trials=5), spent, "digits")
+    way_out = "or leave it out to keep the one that it had"
+    assert caught.value.subject == "the budget of digits"
+    assert list(caught.value.problems) == [
+        f"trials: 5 are spent, got 4; give more than that, {way_out}",
+        f"cost: 2.5 are spent, got 2; give more than that, {way_out}",
+    ]
+
+
+def test_what_goes_on_with_the_limit_that_it_had_may_have_spent_more() -> None:
+    before = Budget(trials=5, cost=2.0)
+    spent = Spent(trials=5, cost=2.5)
+    check_goes_on(before, before, spent, "digits")
+    check_goes_on(before.changed(Budget(trials=9)), before, spent, "digits")

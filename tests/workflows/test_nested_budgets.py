@@ -57,6 +57,11 @@ async def test_when_nothing_is_left_the_stage_fails_and_goes_on_with_more(rig: R
     handle = await start(rig, "Spending", 6, name="spending")
     failure = await failure_of(handle)
     assert "nothing is left for spend/s2 of the budget that it shares (trials=6)" in failure.message
+    handle = await start(rig, "Spending", 5, name="spending", resume=True)
+    failure = await failure_of(handle)
+    assert failure.type == "DefinitionError"
+    assert "the budget of spending: trials: 6 are spent, got 5; give more than that" in failure.message
+    assert Spending(rig.store).by(handle.id).trials == 6
     handle = await start(rig, "Spending", 20, name="spending", resume=True)
     assert await value_of(rig, handle) == [4, 2, 4]  # what has ended with its share is not run again
 

@@ -14,7 +14,7 @@ from metta.sweep.client.queues import check_named
 from metta.sweep.client.settings import Settings
 from metta.sweep.client.stages import stages_of
 from metta.sweep.client.starts import Starts
-from metta.sweep.contracts.budgets import SharedBudget
+from metta.sweep.contracts.budgets import SharedBudget, check_goes_on
 from metta.sweep.contracts.changes import changes_since
 from metta.sweep.contracts.defaults import travelled
 from metta.sweep.contracts.errors import DefinitionChanged, DefinitionError, NameInUse
@@ -23,6 +23,7 @@ from metta.sweep.contracts.names import is_of_a_trial
 from metta.sweep.contracts.plans import Plan, width_of
 from metta.sweep.contracts.references import Reference
 from metta.sweep.contracts.values import Value, inline_bytes
+from metta.sweep.stores.spending import Spending
 
 Defined: TypeAlias = Callable[[Mapping[str, JsonValue]], Definition | None]
 
@@ -64,7 +65,7 @@ class Experiments:
         Raises:
             NameInUse: When it exists and is not to be resumed.
             DefinitionChanged: When it exists and was another one.
-            DefinitionError: When it cannot run from here.
+            DefinitionError: When it cannot run from here, or has spent more than it may.
             ServerError: When there is no server and none can be started.
         """
         subject = f"the experiment {name}"
@@ -80,8 +81,11 @@ class Experiments:
             given = self._packed(input, pipeline)
             definition = definition.model_copy(update={"given": given})
         self._check_same(name, definition, pipeline.plan, structure)
+        before = self._budget_of(name)
         if not definition.budget.is_limited:  # one that goes on has the budget that it had
-            definition = definition.model_copy(update={"budget": self._budget_of(name)})
+            definition = definition.model_copy(update={"budget": before})
+        elif definition.budget != before and self._store.outcome_log(name).exists():
+            check_goes_on(definition.budget, before, Spending(self._store).by(name), name)
         if code is not None:
             reference = handed_over(self._store, definition.experiment, code)
             definition = definition.model_copy(update={"experiment": reference})

@@ -13,7 +13,7 @@ from metta.sweep.client.results import table_of
 from metta.sweep.client.stages import stages_of
 from metta.sweep.client.starts import Starts
 from metta.sweep.contracts.attempts import Code
-from metta.sweep.contracts.budgets import Budget, SharedBudget, limits_of
+from metta.sweep.contracts.budgets import Budget, SharedBudget, check_goes_on, limits_of
 from metta.sweep.contracts.errors import DefinitionError
 from metta.sweep.contracts.experiments import ExperimentInput, ExperimentState
 from metta.sweep.contracts.names import is_of_a_trial
@@ -21,6 +21,7 @@ from metta.sweep.contracts.raised import error_of
 from metta.sweep.contracts.references import Reference
 from metta.sweep.contracts.retries import RetryAnswer, RetryQuestion
 from metta.sweep.contracts.sweeps import SweepInput, SweepState
+from metta.sweep.stores.spending import Spending, spent_in
 
 if TYPE_CHECKING:
     from metta.sweep.client.experiment_handle import ExperimentHandle
@@ -64,7 +65,7 @@ def retried(
     Raises:
         SweepNotFound: When nobody knows it.
         DefinitionChanged: When it is another experiment by now.
-        DefinitionError: When it cannot go on, or not from there.
+        DefinitionError: When it cannot go on, or not from there, or has spent more than it may.
         ServerError: When there is no server and none can be started.
     """
     name, subject = handle.name, f"the experiment {handle.name}"
@@ -79,7 +80,10 @@ def retried(
     if state == "finished" and finished and finished.reason == "completed" and not stage:
         problem = "it has completed; say from which stage it is to be run again: --from-stage STAGE"
         raise DefinitionError([problem], subject)
-    limits = (finished or began).budget.changed(limits_of(budget, SharedBudget))
+    before = (finished or began).budget
+    limits = before.changed(limits_of(budget, SharedBudget))
+    if limits != before:
+        check_goes_on(limits, before, Spending(starts.store).by(name), name)
     launch = _launch_of(starts, name)
     definition = ExperimentInput(
         experiment=began.experiment,
@@ -112,7 +116,7 @@ def retried_sweep(handle: "SweepHandle", starts: Starts, budget: Budget | int | 
 
     Raises:
         SweepNotFound: When nobody knows it.
-        DefinitionError: When it cannot go on.
+        DefinitionError: When it cannot go on, or has spent more than it may.
         ServerError: When there is no server and none can be started.
     """
     name, subject = handle.name, f"the sweep {handle.name}"
@@ -126,7 +130,9 @@ def retried_sweep(handle: "SweepHandle", starts: Starts, budget: Budget | int | 
     if status.state == "finished" and status.reason != "stopped" and budget is None:
         problem = f"it has come to its end ({status.reason}); with a larger budget it may go on: --budget N"
         raise DefinitionError([problem], subject)
-    limits = table.control.budget.changed(limits_of(budget, Budget))
+    before = table.control.budget
+    limits = before.changed(limits_of(budget, Budget))
+    check_goes_on(limits, before, spent_in(table), name)
     definition = SweepInput.model_validate(
         {**table.spec.model_dump(), "budget": limits, "resume": True, "client": CLIENT}
     )

@@ -11,15 +11,19 @@ from metta.sweep.client.queues import check_named
 from metta.sweep.client.results import table_of
 from metta.sweep.client.settings import Settings
 from metta.sweep.client.starts import Starts
-from metta.sweep.contracts.budgets import Budget
-from metta.sweep.contracts.errors import DefinitionChanged, NameInUse, SweepEnded
+from metta.sweep.contracts.budgets import Budget, check_goes_on
+from metta.sweep.contracts.errors import DefinitionChanged, DefinitionError, NameInUse, SweepEnded
 from metta.sweep.contracts.names import is_of_a_trial
 from metta.sweep.contracts.objective_specs import reference_in, renamed
 from metta.sweep.contracts.sweeps import SweepInput
 from metta.sweep.contracts.trials import Observation
 from metta.sweep.stores.base import Store
 from metta.sweep.stores.observations import prior_of
+from metta.sweep.stores.spending import spent_in
 from metta.sweep.stores.trials import TrialTable
+
+UNDER_WAY = ("running", "paused", "stopping")
+"""States of a sweep that a lower budget brings to its end, as ``set_budget`` does."""
 
 
 class Sweeps:
@@ -136,6 +140,7 @@ class Sweeps:
         Raises:
             NameInUse: When the sweep exists and is not to be resumed, or an experiment is called so.
             DefinitionChanged: When it exists with another definition.
+            DefinitionError: When it is over, and has spent more than it may from now on.
         """
         if self._store.outcome_log(name).exists():
             raise NameInUse(name, by="an experiment")
@@ -147,7 +152,14 @@ class Sweeps:
         table = self.table(name)
         if table.spec and (changes := table.spec.differences(definition)):
             raise DefinitionChanged(name, changes)
-        return definition.model_copy(update={"budget": table.control.budget.changed(definition.budget)})
+        before = table.control.budget
+        limits = before.changed(definition.budget)
+        try:
+            check_goes_on(limits, before, spent_in(table), name)
+        except DefinitionError:
+            if self._handle(name).status_of(table).state not in UNDER_WAY:
+                raise
+        return definition.model_copy(update={"budget": limits})
 
     def warmed(self, name: str, definition: SweepInput, observations: Sequence[Observation]) -> SweepInput:
         """A definition that begins with observations too, in a form that other processes find.

@@ -64,7 +64,7 @@ class Budget(Edge):
         >>> Budget(trials=3).at_least(Spent(trials=5)).trials
         5
         """
-        limits = {name: getattr(self, name) for name in ("trials", "epochs", "cost")}
+        limits = {name: getattr(self, name) for name in SUMMED}
         more = {name: max(limit, getattr(spent, name)) for name, limit in limits.items() if limit is not None}
         return self.model_copy(update=more)
 
@@ -155,6 +155,47 @@ class Spent(Wire):
     def minus(self, other: "Spent") -> "Spent":
         """What is more than another one."""
         return Spent(**{name: getattr(self, name) - getattr(other, name) for name in Spent.model_fields})
+
+
+SUMMED = ("trials", "epochs", "cost")
+"""Limits of what is counted; time passes by itself, and a target is reached or not."""
+
+
+def below_spent(budget: Budget, spent: Spent, way_out: str) -> list[str]:
+    """Which limits are lower than what is spent already, one sentence each; as much as that may be given.
+
+    >>> below_spent(Budget(trials=3, cost=2), Spent(trials=5, cost=2), "stop it")
+    ['trials: 5 are spent, got 3; give more than that, or stop it']
+
+    Args:
+        budget: The limits.
+        spent: What is spent.
+        way_out: What else can be done.
+    """
+    return [
+        f"{limit}: {getattr(spent, limit):g} are spent, got {most:g}; give more than that, or {way_out}"
+        for limit in SUMMED
+        if (most := getattr(budget, limit)) is not None and most < getattr(spent, limit)
+    ]
+
+
+def check_goes_on(budget: Budget, before: Budget, spent: Spent, name: str) -> None:
+    """See to it that what goes on has not spent more than it may from now on.
+
+    Args:
+        budget: Its limits from now on.
+        before: Those that were in force when it ended. One that stays is not looked at: the last running
+            trials may have spent more epochs or cost, and the same program may be run again.
+        spent: What it has spent.
+        name: Its name.
+
+    Raises:
+        DefinitionError: With every limit that is too low.
+    """
+    same = {limit: None for limit in SUMMED if getattr(budget, limit) == getattr(before, limit)}
+    way_out = "leave it out to keep the one that it had"
+    if problems := below_spent(budget.model_copy(update=same), spent, way_out):
+        raise DefinitionError(problems, f"the budget of {name}")
 
 
 def budget_from(value: JsonValue) -> Budget:

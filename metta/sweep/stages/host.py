@@ -9,6 +9,7 @@ from time import time
 from typing import NoReturn
 
 from metta.sweep.contracts.attempts import LOGS
+from metta.sweep.contracts.budgets import SharedBudget, check_goes_on
 from metta.sweep.contracts.changes import changes_since
 from metta.sweep.contracts.errors import (
     DefinitionChanged,
@@ -60,6 +61,7 @@ from metta.sweep.stages.restarts import restart
 from metta.sweep.stages.waits import NOBODY, Nest
 from metta.sweep.stores.base import Store
 from metta.sweep.stores.outcomes import Outcomes
+from metta.sweep.stores.spending import Spending
 from metta.sweep.telemetry.tracing import traceparent
 
 CROWD = 16
@@ -108,7 +110,7 @@ class StageHost:
 
         Raises:
             DefinitionError: When it cannot be run as it is defined, its name is in use, or it continues
-                an experiment that is another one.
+                an experiment that is another one, or has spent more than it may.
         """
         outcomes = await self._outcomes(input.name)
         log = self._log(input.name, "@plan")
@@ -123,6 +125,8 @@ class StageHost:
             before = None if is_foreign else began
             now = _beginning(input, reply, before).model_copy(update={"anew": is_foreign})
             _check_same(input, before, now)
+            if before and input.run == input.first_run and "/" not in input.name:
+                await asyncio.to_thread(self._check_budget, input, (outcomes.finished or before).budget)
             if input.from_stage and not outcomes.has_begun(input.first_run):  # one that is reset forgets once
                 now = await asyncio.to_thread(_forgetting, input, reply.plan, now, outcomes)
             began = now
@@ -311,6 +315,11 @@ class StageHost:
         if reply.mistakes:
             raise DefinitionError(reply.mistakes, f"the experiment {name}")
         return reply, seconds
+
+    def _check_budget(self, input: PlanInput, before: SharedBudget) -> None:
+        """Clients do it, too, but not that of Temporal."""
+        if input.budget.is_limited and input.budget != before:
+            check_goes_on(input.budget, before, Spending(self._store).by(input.name), input.name)
 
     def _log(self, name: str, path: str) -> Path:
         return self._store.experiment_folder(name) / LOGS / f"{path}.txt"

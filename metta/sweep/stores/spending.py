@@ -33,9 +33,9 @@ class Spending:
             StoreError: When the store cannot be read.
         """
         if name in self._sweeps:
-            return _spent(self._table(name))
+            return spent_in(self._table(name))
         tables = [self._table(sweep) for sweep in self._sweeps_within(name)]
-        spent = reduce(Spent.plus, map(_spent, tables), Spent())
+        spent = reduce(Spent.plus, map(spent_in, tables), Spent())
         seconds = _run_s(self._store.outcome_log(name), (table.at for table in tables))
         return spent.model_copy(update={"seconds": seconds})
 
@@ -54,7 +54,8 @@ class Spending:
         return self._tables[sweep]
 
 
-def _spent(table: TrialTable) -> Spent:
+def spent_in(table: TrialTable) -> Spent:
+    """What a sweep has spent, as its table says."""
     return Spent(trials=len(table.records), epochs=table.epochs, cost=table.cost, seconds=table.elapsed_s)
 
 

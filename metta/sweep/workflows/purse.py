@@ -3,11 +3,8 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from metta.sweep.contracts.budgets import Budget, SharedBudget, Spent
+from metta.sweep.contracts.budgets import SUMMED, Budget, SharedBudget, Spent, below_spent
 from metta.sweep.contracts.errors import DefinitionError
-
-SUMMED = ("trials", "epochs", "cost")
-"""Limits that are divided up; time passes for all at once, and a target is each one's own."""
 
 
 @dataclass(frozen=True)
@@ -129,12 +126,7 @@ class Purse:
         Raises:
             DefinitionError: When more has been spent than the new limits allow.
         """
-        problems = [
-            f"{limit}: {getattr(spent, limit):g} are spent, got {most:g}; give more than that, or stop it"
-            for limit in SUMMED
-            if (most := getattr(budget, limit)) is not None and most < getattr(spent, limit)
-        ]
-        if problems:
+        if problems := below_spent(budget, spent, "stop it"):
             raise DefinitionError(problems, "the budget")
         self.budget, self.spent = budget, spent
         self.version += 1
