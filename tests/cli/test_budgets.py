@@ -32,6 +32,23 @@ class Gat(Experiment):
         return Pipeline().stage("s", self.s)
 
 
+class Two(Experiment):
+    async def s(self) -> int:
+        found = [await search(name).run(budget=3) for name in ("first", "second")]
+        return sum(len(results.trials) for results in found)
+
+    def pipeline(self):
+        return Pipeline().stage("s", self.s)
+
+
+class Deep(Experiment):
+    async def run_two(self) -> int:
+        return await Two().run(name="two", budget=3)
+
+    def pipeline(self):
+        return Pipeline().stage("go", self.run_two)
+
+
 sweep = search("sw")
 """
 
@@ -80,3 +97,21 @@ def test_nor_can_a_sweep(script: Path, call: Caller) -> None:
         assert (now.epoch, now.control.budget) == (table.epoch, Budget(trials=3))
     assert call("run", "mine.py:sweep", "--resume", "--budget", "3").returncode == 0
     assert call("retry", "sw", "--budget", "4").returncode == 0
+
+
+def test_a_limit_in_code_is_told_of_the_one_that_was_given_it(script: Path, call: Caller) -> None:
+    told = (
+        "nothing is left for s/second of the budget that it shares (trials=3): it is that of deep/go/two,"
+        " given in code: give it a larger one there (`budget=` where it is run), and let deep go on"
+    )
+    for command in (
+        ("run", "mine.py:Deep", "--name", "deep", "--budget", "5"),
+        ("retry", "deep", "--budget", "60"),
+    ):
+        failed = call(*command)
+        assert failed.returncode == 1, command
+        assert told in failed.stderr
+    mine = script / "mine.py"
+    mine.write_text(SCRIPT.replace('name="two", budget=3', 'name="two", budget=30'), "utf-8")
+    done = call("retry", "deep")
+    assert (done.returncode, done.stdout) == (0, "6\n"), done.stderr

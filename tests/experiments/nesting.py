@@ -174,13 +174,14 @@ class Spending(Experiment):
     at_once: bool = False
     levels: int = 0
     direct: int = 0
+    within: int = 100
 
     async def spend(self) -> list[int]:
         if self.levels:
             below = Spending(
                 times=self.times, trials=self.trials, at_once=self.at_once, levels=self.levels - 1
             )
-            return [*(await below.run(budget=100))]
+            return [*(await below.run(budget=self.within, name="below"))]
         sweeps = [sweep(name=f"s{n}") for n in range(self.times)]
         if self.at_once:
             found = await asyncio.gather(*(s.run(budget=self.trials) for s in sweeps))

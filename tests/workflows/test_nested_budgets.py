@@ -84,6 +84,23 @@ async def test_it_holds_at_every_level(rig: Rig) -> None:
     assert Spending(rig.store).by(handle.id).trials == 7
 
 
+async def test_what_is_used_up_is_told_of_the_one_whose_limit_it_is(rig: Rig) -> None:
+    handle = await start(rig, "Spending", 30, times=2, levels=2, within=4)
+    failure = await failure_of(handle)
+    below = f"{handle.id}/spend/below"
+    assert "nothing is left for spend/s1 of the budget that it shares (trials=4): " in failure.message
+    assert f"it is that of {below}, given in code: give it a larger one there (`budget=`" in failure.message
+    assert f"and let {handle.id} go on" in failure.message
+
+    handle = await start(rig, "Spending", 4, times=2, levels=1)
+    failure = await failure_of(handle)
+    assert f"give {handle.id} a larger one, and let it go on" in failure.message
+
+    handle = await start(rig, "Spending", {}, times=2, levels=1, within=4)  # the outermost has none
+    failure = await failure_of(handle)
+    assert f"it is that of {handle.id}/spend/below, given in code" in failure.message
+
+
 async def test_sweeps_that_are_stages_draw_from_it_too(rig: Rig) -> None:
     handle = await start(rig, "Spending", 6, times=1, direct=5)
     assert await value_of(rig, handle) == [1]

@@ -147,6 +147,24 @@ def test_less_than_what_is_spent_is_refused_with_every_limit() -> None:
     assert shared.budget == SharedBudget(trials=10)
 
 
+def test_limits_are_his_own_where_he_has_all_that_he_asks_for() -> None:
+    shared = purse(Budget(trials=10, seconds=100))
+    shared.grant("a", Budget(trials=4, epochs=9, seconds=200), NOTHING)
+    assert shared.own("a") == ["trials", "epochs"]
+    shared.grant("b", Budget(trials=8), NOTHING)
+    assert shared.own("b") == []
+    shared.change(SharedBudget(trials=30), NOTHING, {"a": NOTHING, "b": NOTHING})
+    assert (shared.own("a"), shared.own("b")) == (["trials", "epochs", "time_s"], ["trials"])
+
+
+def test_it_tells_which_limits_are_used_up() -> None:
+    shared = purse(Budget(trials=10, cost=3.0), Spent(trials=4, cost=3.0))
+    assert shared.lacking(Budget(trials=4), NOTHING) == ["cost"]
+    assert shared.lacking(Budget(cost=1.0), Spent(cost=1.0)) == []  # he ends by himself
+    late = purse(Budget(trials=10, seconds=9), Spent(trials=10), elapsed_s=9.0)
+    assert late.lacking(Budget(), NOTHING) == ["trials", "time_s"]
+
+
 @dataclass
 class Node:
     """A sweep, or an experiment with a purse of its own; sweeps spend what they are granted, or less."""

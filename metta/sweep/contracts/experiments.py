@@ -60,11 +60,13 @@ class Steering(Wire):
         pause: Whether nothing new is to begin.
         stop: Whether they are to end.
         budget: What one of them may spend in all.
+        owners: Whose each of these limits is; see ``ExperimentInput``.
     """
 
     pause: bool | None = None
     stop: bool = False
     budget: SharedBudget | None = None
+    owners: dict[str, str] = Field(default_factory=dict)
 
 
 class Beginning(Wire):
@@ -98,6 +100,7 @@ class ExperimentInput(ExperimentSpec, Written):
         owner: Whose trial it is: the id of a ledger. What is recorded for another one is not gone on with.
         budget: What all that runs within it may spend together, to begin with.
         granted: Whether that is a share of the budget of the experiment that it runs within.
+        owners: Names of the experiments whose limits make a share as small as it is, by limit.
     """
 
     subject = "the experiment's JSON"
@@ -112,6 +115,7 @@ class ExperimentInput(ExperimentSpec, Written):
     owner: str = ""
     budget: SharedBudget = SharedBudget()
     granted: bool = False
+    owners: dict[str, str] = Field(default_factory=dict)
 
     @field_validator("defaults")
     @classmethod
@@ -121,6 +125,16 @@ class ExperimentInput(ExperimentSpec, Written):
         except DefinitionError as error:
             raise ValueError("\n".join(error.problems)) from None
         return defaults
+
+    def owner_of(self, limit: str, name: str) -> str:
+        """The experiment that has to have more of a limit, so that this one gets more.
+
+        Args:
+            limit: The limit.
+            name: Name of this experiment.
+        """
+        # a worker of an older version grants a share, and does not say whose limits these are
+        return self.owners.get(limit, name.partition("/")[0] if self.granted else name)
 
     @property
     def spec(self) -> ExperimentSpec:

@@ -1,7 +1,7 @@
 """Children: the workflows that an experiment has started, their budgets, and what they are told."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -18,7 +18,7 @@ with workflow.unsafe.imports_passed_through():
     from metta.sweep.contracts.wording import budget_text
     from metta.sweep.workflows.executed import SUMMARY_CHARS, executed
     from metta.sweep.workflows.gate import Gate
-    from metta.sweep.workflows.purse import Purse
+    from metta.sweep.workflows.purse import LIMITS, Purse
 
 Handle = workflow.ChildWorkflowHandle[Any, Any]
 Input = dict[str, JsonValue]
@@ -52,10 +52,17 @@ class Children:
         name: Name of the experiment.
         gate: Knows how many there are.
         control: What people want of the experiment now.
+        owner: The experiment whose limit it is that holds here.
     """
 
-    def __init__(self, name: str, gate: Gate, control: Callable[[], ExperimentControl]) -> None:
-        self._name, self._gate, self._control = name, gate, control
+    def __init__(
+        self,
+        name: str,
+        gate: Gate,
+        control: Callable[[], ExperimentControl],
+        owner: Callable[[str], str],
+    ) -> None:
+        self._name, self._gate, self._control, self._owner = name, gate, control, owner
         self._running: dict[str, Handle] = {}
         self._settling: set[asyncio.Task[None]] = set()
         self._counting = asyncio.Lock()  # what is counted holds until it is written into the purse
@@ -133,7 +140,7 @@ class Children:
             shares = self.purse.change(budget.at_least(spent) if by_force else budget, spent, counted)
         for name, share in shares.items():
             if handle := self._running.get(name):
-                await _told(handle, _of_share(share))
+                await _told(handle, self._of_share(name, share))
         return budget
 
     async def _ended(
@@ -165,7 +172,16 @@ class Children:
             await _told(handle, Steering(pause=control.pause, stop=control.stop))
         share = self.purse.share(name)
         if share and _plain(share) != input.get("budget"):
-            await _told(handle, _of_share(share))
+            await _told(handle, self._of_share(name, share))
+
+    def _of_share(self, name: str, share: Budget) -> Steering:
+        budget = SharedBudget.model_validate(share.model_dump(exclude={"target"}))
+        return Steering(budget=budget, owners=self._owners(name))
+
+    def _owners(self, name: str) -> dict[str, str]:
+        """Whose limits hold for a child: where it has all that it asks for they are its own."""
+        own = self.purse.own(name)
+        return {limit: name if limit in own else self._owner(limit) for limit in LIMITS}
 
     async def _funded(self, kind: str, name: str, input: Input, waiting: Callable[[], None]) -> Input:
         """The input of a child with its share of the budget, once there is one."""
@@ -179,18 +195,27 @@ class Children:
                     return input
                 before = before or await self._spent_by(name)  # which stays as it is until it begins
                 if share := self.purse.grant(name, asked, before):
-                    return {**input, "budget": _plain(share), "granted": True}
+                    owners: Input = {"owners": {**self._owners(name)}} if kind == "Experiment" else {}
+                    return {**input, "budget": _plain(share), "granted": True, **owners}
                 version = self.purse.version
             if not self.purse.has_time or not self.purse.names:
-                raise self._nothing_left(name)
+                raise self._nothing_left(name, self.purse.lacking(asked, before))
             waiting()
             await self._news(version)
 
-    def _nothing_left(self, name: str) -> BudgetSpent:
+    def _nothing_left(self, name: str, limits: Iterable[str]) -> BudgetSpent:
         own, outermost = name.removeprefix(f"{self._name}/"), self._name.partition("/")[0]
+        # of several, an inner one is told: it is not seen from outside
+        owner = max(map(self._owner, limits), key=len, default=outermost)
+        way_out = f"give {outermost} a larger one, and let it go on"
+        if owner != outermost:
+            way_out = (
+                f"it is that of {owner}, given in code: give it a larger one there (`budget=` where it is"
+                f" run), and let {outermost} go on"
+            )
         return BudgetSpent(
-            f"nothing is left for {own} of the budget that it shares ({budget_text(self.purse.budget)}): give"
-            f" {outermost} a larger one, and let it go on"
+            f"nothing is left for {own} of the budget that it shares ({budget_text(self.purse.budget)}):"
+            f" {way_out}"
         )
 
     async def _news(self, version: int) -> None:
@@ -236,10 +261,6 @@ class Children:
 async def _told(handle: Handle, steering: Steering) -> None:
     with suppress(FailureError):  # it has just ended
         await handle.signal("steer", steering)
-
-
-def _of_share(share: Budget) -> Steering:
-    return Steering(budget=SharedBudget.model_validate(share.model_dump(exclude={"target"})))
 
 
 def _plain(share: Budget) -> Input:

@@ -56,8 +56,11 @@ class Experiment:
     def __init__(self, *input: JsonValue) -> None:
         self._control = ExperimentControl()
         self._gate, self._table = Gate(self._is_shut), StageTable()
-        self._children = Children(workflow.info().workflow_id, self._gate, lambda: self._control)
-        self._nested = NestedRuns(workflow.info().workflow_id, self._children, self._is_held)
+        name = workflow.info().workflow_id
+        self._children = Children(
+            name, self._gate, lambda: self._control, lambda limit: self._input.owner_of(limit, name)
+        )
+        self._nested = NestedRuns(name, self._children, self._is_held)
         self._steps: Steps | None = None
         self._state: ExperimentState = "running"
         self._reason, self._shown = "", ""
@@ -139,7 +142,7 @@ class Experiment:
         if (share := steering.budget) is not None:
             budget = await self._children.divide(lambda _: share, by_force=True)
             self._control = self._control.model_copy(update={"budget": budget})
-            self._input = self._input.model_copy(update={"granted": True})
+            self._input = self._input.model_copy(update={"granted": True, "owners": steering.owners})
         await self._change(steering)
 
     @workflow.update

@@ -6,6 +6,9 @@ from dataclasses import dataclass, replace
 from metta.sweep.contracts.budgets import SUMMED, Budget, SharedBudget, Spent, below_spent
 from metta.sweep.contracts.errors import DefinitionError
 
+LIMITS = (*SUMMED, "time_s")
+"""All that may hold somebody back, as attributes of budgets."""
+
 
 @dataclass(frozen=True)
 class _Share:
@@ -85,18 +88,30 @@ class Purse:
             stages that spend nothing, but waits as long as others may give something back.
         """
         assert name not in self._shares, f"{name} runs already"
-        limits = {limit: self._limit(limit, asked, before) for limit in SUMMED}
-        nothing_left = any(
-            most is not None and most <= getattr(before, limit) and not _is_used_up(asked, before, limit)
-            for limit, most in limits.items()
-        )
         needs_something = not isinstance(asked, SharedBudget) or bool(self._shares and self.has_time)
-        if (nothing_left or not self.has_time) and needs_something:
+        if needs_something and self.lacking(asked, before):
             return None
+        limits = {limit: self._limit(limit, asked, before) for limit in SUMMED}
         offset_s = before.seconds - self._elapsed_s()
         granted = asked.model_copy(update={**limits, **self._time(asked, offset_s)})
         self._shares[name] = _Share(asked, before, granted, offset_s)
         return granted
+
+    def lacking(self, asked: Budget, before: Spent) -> list[str]:
+        """Limits of which nothing is left for somebody who asks for more than he has spent."""
+        limits = {limit: self._limit(limit, asked, before) for limit in SUMMED}
+        found = [
+            limit
+            for limit, most in limits.items()
+            if most is not None and most <= getattr(before, limit) and not _is_used_up(asked, before, limit)
+        ]
+        return found if self.has_time else [*found, "time_s"]
+
+    def own(self, name: str) -> list[str]:
+        """Limits at which somebody has all that he asks for: a larger budget here gives him no more."""
+        asked, granted = self._shares[name].asked, self._shares[name].granted
+        limits = [limit for limit in LIMITS if getattr(asked, limit) is not None]
+        return [limit for limit in limits if getattr(asked, limit) == getattr(granted, limit)]
 
     def settle(self, name: str, now: Spent | None) -> None:
         """Somebody has ended, and what he has not spent is there for others.
