@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import duckdb
 import pandas as pd
 import pytest
 
@@ -81,6 +82,10 @@ def test_trials_are_exported_in_all_formats(digits: Path, call: Caller) -> None:
     assert frame.loc[frame["status"] == "failed", "failure.kind"].unique().tolist() == ["infeasible"]
     lines = [json.loads(line) for line in call.printed("export", "digits", "--format", "jsonl").splitlines()]
     assert [line["params"] for line in lines] == [record.params for record in records]
+    (digits / "rates.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines), "utf-8")
+    query = "select trial, value, params.model from 'rates.jsonl' order by value limit 3"
+    best = sorted((line["value"], line["trial"]) for line in lines if line.get("value"))
+    assert [row[:2] for row in duckdb.sql(query).fetchall()] == [(t, v) for v, t in best[:3]]
     told = call.printed("export", "digits", "-o", "digits.parquet")
     assert told == "8 trials of digits written to digits.parquet\nnext: sweep show digits\n"
     parquet = pd.read_parquet("digits.parquet")

@@ -1,4 +1,4 @@
-"""The Python snippets of the documentation run as they stand.
+"""The snippets of the documentation in Python and in SQL run as they stand.
 
 The blocks of a page make one script, in their order. A block that cannot run here has a line
 ``<!-- not run: reason -->`` right before it; one that shows what the script prints has ``<!-- printed -->``.
@@ -30,11 +30,14 @@ def script_of(page: str) -> str:
             reason = comment["reason"]
             assert reason, f"line {token.map}: a snippet is not run for no reason"
             continue
-        if token.type == "fence" and token.info.split()[:1] == ["python"] and reason is None:
+        language = token.info.split()[:1]
+        if token.type == "fence" and language in (["python"], ["sql"]) and reason is None:
             assert token.map
-            first = token.map[0] + 1
-            code = token.content.splitlines()
-            lines[first : first + len(code)] = code
+            first, last = token.map[0] + 1, token.map[1] - 1
+            lines[first:last] = token.content.splitlines()
+            if language == ["sql"]:
+                lines[first - 1] = 'import duckdb; assert duckdb.sql("""'
+                lines[last] = '""").fetchall()'
         reason = None
     return "\n".join(lines).rstrip() + "\n"
 
@@ -77,6 +80,13 @@ def test_a_script_keeps_the_lines_of_its_page() -> None:
         "<!-- not run: needs a cluster -->\n\n```python\nb\n```\n\n```python\nc = a\n```\n"
     )
     assert script_of(page).splitlines() == [*[""] * 3, "a = 1", *[""] * 13, "c = a"]
+
+
+def test_a_query_has_to_find_something() -> None:
+    script = script_of("Ask:\n\n```sql\nselect 1\nwhere {};\n```\n")
+    exec(script.format("true"), {})
+    with pytest.raises(AssertionError):
+        exec(script.format("false"), {})
 
 
 def test_a_snippet_is_not_skipped_without_a_reason() -> None:
