@@ -69,6 +69,8 @@ def test_a_queue_that_nobody_serves_is_told(project: Path, call: Caller) -> None
     sweep = 'SweepExperiment(train, {"x": Uniform(0, 1)}, name="queued").run(budget=1)'
     (project / "mine.py").write_text(f"from lab import *\n{sweep}\n", "utf-8")
     call.printed("start", "mine.py", "--queue", "gpus")
+    assert call.printed("ls").splitlines()[0].split()[:3] == ["sweep", "state", "trials"]
+    assert [(each["sweep"], each["state"]) for each in call.json("ls")] == [("queued", "running")]
     done = call("pause", "queued")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (

@@ -69,7 +69,10 @@ class Lookout:
         begun = {name: await self._begun(name, [*sweeps, *experiments]) for name in unrecorded}
         self._follow(self._sweeps, sweeps, SweepSight)
         self._follow(self._experiments, experiments, ExperimentSight)
-        look = _Look(None if self._names else await _running(self._starts))
+        running = None if self._names else await _running(self._starts)
+        if running:
+            begun = self._unrecorded(running, {*sweeps, *experiments})
+        look = _Look(running)
         return Listing(
             {name: it for name, it in begun.items() if isinstance(it, SweepStatus)}
             | await look.statuses(self._sweeps),
@@ -93,6 +96,23 @@ class Lookout:
             if name not in sights:
                 sights[name] = sight(name, self._starts)
 
+    def _unrecorded(
+        self, running: Underway, recorded: Collection[str]
+    ) -> dict[str, SweepStatus | ExperimentStatus]:
+        """What runs, or waits for a worker, and has recorded nothing yet.
+
+        Of a server that is others', too, only what was launched here, or waits in the queue of the settings.
+        """
+        starts = self._starts
+        return {
+            name: _kind_of(found.kind)(state="running")
+            for name, found in running.listed.items()
+            if "/" not in name and name not in recorded
+            if starts.settings.is_embedded
+            or found.queue == starts.settings.queue
+            or starts.launches.find(name)
+        }
+
     async def _begun(self, name: str, known: Sequence[str]) -> SweepStatus | ExperimentStatus:
         """How something stands that has recorded nothing yet."""
         starts = self._starts
@@ -101,8 +121,11 @@ class Lookout:
         found = await handle.described() if is_asked else None
         if found is None:
             raise SweepNotFound(name, known, "sweep or experiment")
-        kind = ExperimentStatus if found.workflow_type == "Experiment" else SweepStatus
-        return kind(state=STATES[found.status])
+        return _kind_of(found.workflow_type)(state=STATES[found.status])
+
+
+def _kind_of(workflow: str) -> type[SweepStatus | ExperimentStatus]:
+    return ExperimentStatus if workflow == "Experiment" else SweepStatus
 
 
 async def _running(starts: Starts) -> Underway:

@@ -1,6 +1,8 @@
 """Underway: which sweeps and experiments of a project run now, or may."""
 
+from collections.abc import Mapping
 from math import inf
+from types import MappingProxyType
 from typing import NamedTuple
 
 from temporalio.service import RPCError
@@ -13,12 +15,24 @@ from metta.sweep.contracts.errors import ServerError
 QUERY = "ExecutionStatus = 'Running' AND WorkflowType IN ('Sweep', 'Experiment'{})"
 
 
+class Listed(NamedTuple):
+    """What Temporal lists of a workflow.
+
+    Args:
+        kind: Its type.
+        queue: Its task queue.
+    """
+
+    kind: str
+    queue: str
+
+
 class Underway(NamedTuple):
     """What runs now.
 
     Args:
         names: Names of sweeps and experiments; those that were launched are among them.
-        listed: Those that Temporal lists.
+        listed: Those that Temporal lists, by name; of one whose trials run what was listed last.
         since: When the first of their workflows began, in seconds since 1970; a workflow that was continued
             began anew. Infinity when none runs.
         doubt: Why nobody can tell whether others run, too; empty when it is known.
@@ -27,7 +41,7 @@ class Underway(NamedTuple):
     names: frozenset[str] = frozenset()
     since: float = inf
     doubt: str = ""
-    listed: frozenset[str] = frozenset()
+    listed: Mapping[str, Listed] = MappingProxyType({})
 
     def concerns(self, name: str) -> bool:
         """Whether something runs, or an experiment that it is a part of."""
@@ -42,16 +56,17 @@ async def underway(starts: Starts, trials: bool = True) -> Underway:
         starts: Of the project.
         trials: Whether it is asked for trials, too, which may be many.
     """
-    names, listed = set(starts.launches.unfinished()), set[str]()
+    launched, listed = frozenset(starts.launches.unfinished()), dict[str, Listed]()
     if starts.settings.is_embedded and not EmbeddedServer(starts.settings.home / "server").exists():
-        return Underway(frozenset(names))  # nothing was ever started
+        return Underway(launched)  # nothing was ever started
     since = inf
     try:
         client = await starts.client()
         query = QUERY.format(", 'Trial'" if trials else "")
         async for found in client.list_workflows(query, rpc_timeout=RPC_TIMEOUT):
-            listed.add(found.id.rpartition("/trial-")[0] or found.id)
+            name = found.id.rpartition("/trial-")[0] or found.id
+            listed[name] = Listed(found.workflow_type, found.task_queue)
             since = min(since, found.start_time.timestamp())
     except (OSError, RPCError, ServerError) as error:
-        return Underway(frozenset(names | listed), since, str(error), frozenset(listed))
-    return Underway(frozenset(names | listed), since, listed=frozenset(listed))
+        return Underway(launched | listed.keys(), since, str(error), listed)
+    return Underway(launched | listed.keys(), since, listed=listed)

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from temporalio.worker import Worker
 
 from metta.sweep.client.attaching import handle_of
 from metta.sweep.client.connection import connect
@@ -150,7 +151,10 @@ async def test_a_workflow_of_another_store_is_told(
     impatient(monkeypatch)
     rig = await standing(server, tmp_path / "rig")
     lead(monkeypatch, server)
-    handle = await rig.start(definition(budget=1))
+    handle = await rig.start(definition("gated", budget=1))
+    assert of(await examined(), "workflow-foreign") == [], "it waits for a worker, and cannot be recorded"
+    async with Worker(rig.client, task_queue=rig.queue):
+        await until(lambda: rig.store.ledger(handle.id).exists())
     [foreign] = await look("workflow-foreign", handle.id)
     assert foreign.severity == "note", "others may use the server"
     assert foreign.command.startswith(f"temporal workflow describe --workflow-id {handle.id} --namespace ")

@@ -14,7 +14,7 @@ from metta.sweep.client.health.findings import FIX, Finding, Severity
 from metta.sweep.client.health.limits import RPC
 from metta.sweep.client.health.places import LaunchesHere
 from metta.sweep.client.health.records import Record
-from metta.sweep.client.health.running import Runs, described_of
+from metta.sweep.client.health.running import Running, Runs, described_of
 from metta.sweep.client.launches import Launches
 from metta.sweep.client.settings import Settings
 from metta.sweep.contracts.errors import ServerError
@@ -208,7 +208,7 @@ def foreign_workflows(settings: Settings, records: Sequence[Record], runs: Runs,
     found = [
         running.id
         for running in runs.found
-        if running.kind != "Trial" and running.root not in known and not _is_young(running.began)
+        if running.kind != "Trial" and running.root not in known and _could_be_recorded(running)
     ]
     return [_foreign(id, settings, where) for id in found]
 
@@ -243,6 +243,11 @@ def _open(record: Record, status: WorkflowExecutionStatus | None, is_remembered:
         cure="this continues it; nothing that is recorded is done again",
         command=f"sweep retry {quote(record.name)}",
     )
+
+
+def _could_be_recorded(running: Running) -> bool:
+    """Not so what waits for a worker, which is told elsewhere."""
+    return running.has_begun and not _is_young(running.began)
 
 
 def _foreign(id: str, settings: Settings, where: str) -> Finding:

@@ -45,6 +45,11 @@ class Running:
         return self.id.rpartition("/trial-")[0] if self.kind == "Trial" else self.id
 
     @property
+    def has_begun(self) -> bool:
+        """Whether a worker has ever taken it; two events stand in its history before that."""
+        return self.raw.workflow_execution_info.history_length > 2
+
+    @property
     def root(self) -> str:
         """The sweep or experiment within which all of it runs."""
         return self.id.split("/")[0]
