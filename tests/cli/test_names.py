@@ -13,36 +13,36 @@ from tests.rights import without_rights
 
 
 @pytest.mark.parametrize(
-    ("command", "what"),
+    "command",
     [
-        ("attach digit", "sweep"),
-        ("retry digit", "sweep"),
-        ("show digit", "sweep"),
-        ("show digit --tree", "sweep"),
-        ("watch digits digit", "sweep or experiment"),
-        ("trials digit", "sweep"),
-        ("trials digit 1", "sweep"),
-        ("logs digit 1", "sweep"),
-        ("logs digit 1 --follow", "sweep"),
-        ("diff digits digit", "sweep or experiment"),
-        ("export digit", "sweep or experiment"),
-        ("export digit --reports", "sweep or experiment"),
-        ("budget digit 9", "sweep"),
-        ("concurrency digit 2", "sweep"),
-        ("pause digit", "sweep"),
-        ("pause digit --now", "sweep"),
-        ("resume digit", "sweep"),
-        ("stop digit", "sweep"),
-        ("gc digit", "sweep or experiment"),
+        "attach digit",
+        "retry digit",
+        "show digit",
+        "show digit --tree",
+        "watch digits digit",
+        "trials digit",
+        "trials digit 1",
+        "logs digit 1",
+        "logs digit 1 --follow",
+        "diff digits digit",
+        "export digit",
+        "export digit --reports",
+        "budget digit 9",
+        "concurrency digit 2",
+        "pause digit",
+        "pause digit --now",
+        "resume digit",
+        "stop digit",
+        "gc digit",
     ],
 )
 def test_a_name_that_nobody_has_is_told_with_the_nearest_one(
-    project: Path, call: Caller, command: str, what: str
+    project: Path, call: Caller, command: str
 ) -> None:
     recorded(project)
     done = call(*command.split())
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"error: there is no {what} 'digit' here; did you mean digits?\n"
+    assert done.stderr == "error: there is no sweep or experiment 'digit' here; did you mean digits?\n"
     assert not (project / ".metta-sweep/server").exists()  # none was started only to hear that
 
 

@@ -71,6 +71,10 @@ def test_a_queue_that_nobody_serves_is_told(project: Path, call: Caller) -> None
     call.printed("start", "mine.py", "--queue", "gpus")
     assert call.printed("ls").splitlines()[0].split()[:3] == ["sweep", "state", "trials"]
     assert [(each["sweep"], each["state"]) for each in call.json("ls")] == [("queued", "running")]
+    assert call.printed("show", "queued").splitlines()[1:3] == [
+        "0 trials in 0.0 s",
+        "nothing is recorded of it yet",
+    ]
     done = call("pause", "queued")
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (

@@ -54,7 +54,10 @@ class SweepOutput(Output["SweepHandle"]):
         self._say(counts_text(table, table.elapsed_s))
         if attempts := _attempts_text(status.progress):
             self._say(attempts)
-        self._say(f"budget: {budget_text(status.control.budget)}")
+        is_known = handle.is_recorded()
+        self._say(
+            f"budget: {budget_text(status.control.budget)}" if is_known else "nothing is recorded of it yet"
+        )
         if told := status.notice or failures_text(table):
             self._say(Text(told, style="yellow"))
         if table.best:

@@ -26,9 +26,10 @@ def held(path: Path, shared: bool = False) -> int | None:
 
 def is_held(path: Path) -> bool:
     """Whether anybody holds a lock for himself."""
-    if not path.exists():
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # those look, too, who may only read
+    except FileNotFoundError:
         return False
-    descriptor = _opened(path)
     try:
         flock(descriptor, LOCK_SH | LOCK_NB)  # shared: two that look do not see each other
     except BlockingIOError:

@@ -40,7 +40,8 @@ class Starts:
         self.store = self.settings.store
         self.launches = Launches(self.settings.home)
         self._client: Client | None = None
-        if self.launches.unfinished():
+        # who may only read here looks at what others run
+        if os.access(self.settings.home, os.W_OK) and self.launches.unfinished():
             if self.settings.is_embedded:
                 EmbeddedServer(self.settings.home / "server").ensure()
             self.launches.revive()

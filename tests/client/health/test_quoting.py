@@ -38,6 +38,7 @@ def words(found: Sequence[Finding]) -> list[str]:
 
 def running(*activities: PendingActivityInfo) -> Runs:
     raw = DescribeWorkflowExecutionResponse(pending_activities=activities)
+    raw.workflow_execution_info.history_length = 9
     return Runs([Running(NAME, "run", "Sweep", NAME, 0.0, raw)])
 
 
