@@ -2,10 +2,13 @@
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from metta.sweep.client.launches import Launch
+from metta.sweep.contracts.attempts import Code
 from tests.cli.commands import PATIENCE_S
 from tests.cli.conftest import Caller
 from tests.cli.records import begun, damaged, recorded
@@ -140,11 +143,60 @@ def test_what_nobody_may_read_is_told(project: Path, command: str, path: str) ->
     (
         project / ".metta-sweep/sweeps/digits/snapshot.jsonl"
     ).unlink()  # which spares a look at what is before it
-    given = [str(Path(sys.executable).with_name("sweep")), *command.split()]
-    done = subprocess.run(
-        without_rights(given), capture_output=True, text=True, timeout=PATIENCE_S, check=False
-    )
+    done = sweep_without_rights(command)
     assert done.returncode == 1
     assert done.stderr == (
         f"error: {file} cannot be read: Permission denied; allow it, or put the store elsewhere\n"
     )
+
+
+def sweep_without_rights(command: str) -> "subprocess.CompletedProcess[str]":
+    given = without_rights([str(Path(sys.executable).with_name("sweep")), *command.split()])
+    return subprocess.run(given, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+
+
+@pytest.fixture
+def readable(project: Path) -> Iterator[Path]:
+    """A store in which one may look, and change nothing, with work that has not ended."""
+    recorded(project)
+    begun(project)
+    store = project / ".metta-sweep"
+    launch = store / "launches/talk.json"
+    launch.parent.mkdir()
+    launch.write_text(Launch(queue="talk", code=Code(objective="", cwd=str(project))).model_dump_json())
+    places = [store, *store.rglob("*")]
+    for place in places:
+        place.chmod(place.stat().st_mode & ~0o222)
+    yield store
+    for place in places:
+        place.chmod(place.stat().st_mode | 0o200)
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["show digits", "show digits --tree", "trials digits", "export digits", "watch digits"],
+)
+@pytest.mark.usefixtures("readable")
+def test_who_may_only_read_looks_at_all(command: str) -> None:
+    done = sweep_without_rights(command)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.usefixtures("readable")
+def test_who_may_only_read_lists_all_with_what_is_in_doubt() -> None:
+    done = sweep_without_rights("ls")
+    assert done.returncode == 1  # as always when somebody may run whom nobody can ask
+    assert [line.split()[:2] for line in done.stdout.splitlines()[1:2]] == [["digits", "finished"]]
+    assert "talk" in done.stdout
+    assert "server cannot be started" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "command", ["show talk", "attach digits", "pause digits", "stop talk", "retry digits --budget 9", "dev"]
+)
+@pytest.mark.usefixtures("readable")
+def test_who_may_only_read_is_told_what_he_may_not_change(command: str) -> None:
+    done = sweep_without_rights(command)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "may not be changed: Permission denied; " in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("error: ")

@@ -70,12 +70,15 @@ def _exit_code(arguments: list[str]) -> int:
 
 
 def _failed(error: Exception) -> int:
-    """Tell of a mistake of the script, or of ours, unless it is only the output that cannot be written."""
+    """Tell of a mistake of the script, or of ours, unless it is only a file or the output that is closed."""
     is_scripts = bool(script_line(error))
     if isinstance(error, BrokenPipeError) and (_is_unread() or not is_scripts):
         return PIPE_CLOSED
     if isinstance(error, OSError) and error.errno in NO_ROOM and not is_scripts:
         return complain(f"what is printed cannot be written: {error.strerror}")
+    if isinstance(error, PermissionError) and error.filename and not is_scripts:
+        way = "this command changes something here: let somebody run it who may, or put the store elsewhere"
+        return complain(f"{error.filename} may not be changed: {error.strerror}; {way}")
     print_traceback(error)
     return 1
 

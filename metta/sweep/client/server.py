@@ -72,13 +72,20 @@ class EmbeddedServer:
         """The living server, which is started if need be.
 
         Raises:
-            ServerError: When it cannot be started: the binary is missing, a port is taken, or it died.
+            ServerError: When it cannot be started: the binary is missing, a port is taken, its folder may
+                only be read, or it died.
         """
         found = self.find()
         if not found:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            with self._changing():  # of several at the same time, one starts it
-                found = self.find() or self._start()
+            try:
+                self._folder.mkdir(parents=True, exist_ok=True)
+                with self._changing():  # of several at the same time, one starts it
+                    found = self.find() or self._start()
+            except PermissionError as error:
+                raise ServerError(
+                    f"this project's Temporal server cannot be started: {error.filename} may not be changed:"
+                    f" {error.strerror}; let somebody start it who may"
+                ) from error
         if not is_held(self._minder):
             minder = [sys.executable, "-I", str(Path(__file__).with_name("minder.py"))]
             spawn_detached([*minder, _binary(), str(self._folder)], self._log, self._folder, self._minder)
