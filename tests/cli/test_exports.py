@@ -85,7 +85,7 @@ def test_trials_are_exported_in_all_formats(digits: Path, call: Caller) -> None:
     (digits / "rates.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines), "utf-8")
     query = "select trial, value, params.model from 'rates.jsonl' order by value limit 3"
     best = sorted((line["value"], line["trial"]) for line in lines if line.get("value"))
-    assert [row[:2] for row in duckdb.sql(query).fetchall()] == [(t, v) for v, t in best[:3]]
+    assert [row[:2] for row in duckdb.execute(query).fetchall()] == [(t, v) for v, t in best[:3]]
     told = call.printed("export", "digits", "-o", "digits.parquet")
     assert told == "8 trials of digits written to digits.parquet\nnext: sweep show digits\n"
     parquet = pd.read_parquet("digits.parquet")

@@ -36,7 +36,7 @@ def script_of(page: str) -> str:
             first, last = token.map[0] + 1, token.map[1] - 1
             lines[first:last] = token.content.splitlines()
             if language == ["sql"]:
-                lines[first - 1] = 'import duckdb; assert duckdb.sql("""'
+                lines[first - 1] = 'import duckdb; assert duckdb.execute("""'
                 lines[last] = '""").fetchall()'
         reason = None
     return "\n".join(lines).rstrip() + "\n"
