@@ -140,6 +140,7 @@ def test_trials_wait_for_a_bucket_that_is_away_and_are_not_begun_again(
     assert evidence.story() == undisturbed_halving(BUDGET)
 
 
+@pytest.mark.timeout(240)
 def test_jobs_leave_their_reports_logs_and_checkpoints_in_the_bucket(
     here: Project, store: S3Store, undisturbed_halving: Stories
 ) -> None:
