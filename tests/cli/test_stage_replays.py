@@ -68,7 +68,9 @@ def test_the_stage_that_failed_fails_again_until_its_code_is_mended(failed: Path
     assert done.returncode == 1
     assert "ValueError: no luck at 3" in done.stderr
     assert done.stdout == "next: sweep replay counted --stage 'count[3]' --pdb\n"
-    assert lines(failed)[len(before) :] == [before[-1]], "it had another input, fields or seed"
+    told = call("replay", "counted", "--stage", "count", "--json")
+    assert json.loads(told.stdout)["failure"]["message"] == "ValueError: no luck at 3"
+    assert lines(failed)[len(before) :] == [before[-1]] * 2, "it had another input, fields or seed"
     script = failed / "mine.py"
     script.write_text(script.read_text("utf-8").replace("BROKEN = True", "BROKEN = False"), "utf-8")
     mended = subprocess.run(

@@ -86,6 +86,7 @@ class ReplayOutput(Printer):
             return 0
         if not was_debugged:
             print_exception(again.failure.__cause__ or again.failure)
+        if not (was_debugged or self._json):
             self._next(f"sweep replay {name} --stage {quote(str(again.at))} --pdb")
         return 1
 
