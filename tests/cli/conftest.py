@@ -1,6 +1,7 @@
 """The command called in this process: a second faster than a process of its own."""
 
 import json
+import logging
 import subprocess
 import sys
 from typing import Any
@@ -26,6 +27,8 @@ class Caller:
             patch.setitem(sys.modules, "__main__", sys.modules["__main__"])
             patch.setattr(sys, "argv", sys.argv)
             patch.setattr(sys, "path", list(sys.path))
+            patch.setattr(logging.root, "handlers", list(logging.root.handlers))  # of `sweep worker` are others
+            patch.setattr(logging.root, "level", logging.root.level)
             with pytest.raises(SystemExit) as end:
                 main(list(arguments))
         out, err = self._captured.readouterr()
