@@ -54,8 +54,13 @@ def test_the_command_is_installed() -> None:
         (
             ("budget", "digits"),
             "error: the budget: give a number of trials, or one of"
-            " --hours, --seconds, --target, --epochs, --cost",
+            " --hours, --seconds, --target, --epochs, --cost, --lift",
         ),
+        (
+            ("budget", "digits", "--lift", "hour"),
+            "error: --lift: unknown limit 'hour'; did you mean hours?; known are trials, hours, ",
+        ),
+        (("budget", "digits", "--cost", "3", "--lift", "cost"), "error: --lift: cost: give it, or lift it"),
         (
             ("budget", "digits", "0"),
             "error: the budget: trials: input should be greater than or equal to 1, got 0",

@@ -14,7 +14,7 @@ import pytest
 from metta.sweep.client import launches, runs
 from metta.sweep.client import server as embedded
 from metta.sweep.client.locks import held
-from tests.cli.commands import ended, running, wait_until_recorded
+from tests.cli.commands import ended, interrupt, running, wait_until_recorded
 from tests.cli.conftest import Caller
 from tests.rig import pid_in
 
@@ -104,6 +104,34 @@ def test_what_machines_read_stays_clean_while_a_server_is_lost(project: Path, st
         done = ended(command)
     assert done.returncode == 0, done.stderr
     assert [json.loads(line)["state"] for line in done.stdout.splitlines()][-1] == "finished"
+
+
+@pytest.mark.parametrize("look", ["watch digits", "logs digits 0 --follow"])
+def test_who_goes_on_looking_brings_back_what_is_killed(project: Path, started: Path, look: str) -> None:
+    with running(*look.split()) as command:
+        sleep(1.0)
+        for lock in (started, project / ".metta-sweep/server/alive.lock"):
+            os.kill(pid_in(lock), signal.SIGKILL)
+        (project / "gate").touch()
+        done = ended(command)
+    assert done.returncode == 0, done.stderr
+    wait_until_recorded(project / ".metta-sweep/sweeps/digits/ledger.jsonl", "finish")
+
+
+@pytest.mark.parametrize("look", ["watch", "logs digits 0 -f --json"])
+def test_who_goes_on_looking_is_told_once_why_nothing_goes_on(
+    project: Path, started: Path, look: str
+) -> None:
+    """What dies at each start is not started again and again."""
+    (project / "temporalio.py").write_text("raise ImportError('not the one you look for')", "utf-8")
+    os.kill(pid_in(started), signal.SIGKILL)
+    with running(*look.split()) as command:
+        sleep(12.0)  # twice as long as until it is seen to
+        interrupt(command)
+        done = ended(command)
+    assert done.returncode == 130
+    assert done.stderr.count("dies while it starts; its log") == 1
+    assert done.stderr.rstrip().endswith("ImportError: not the one you look for")
 
 
 def test_a_server_that_dies_while_it_starts_is_told_with_the_end_of_its_log(

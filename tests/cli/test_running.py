@@ -75,6 +75,8 @@ def test_a_running_sweep_is_watched_changed_and_stopped(project: Path, call: Cal
         ]
         changed = call.json("budget", "slow", "--target", "2")["budget"]
         assert {k: v for k, v in changed.items() if v} == {"trials": 20, "hours": 1.0, "target": 2.0}
+        lifted = call.json("budget", "slow", "--lift", "hours", "--lift", "target")["budget"]
+        assert {k: v for k, v in lifted.items() if v} == {"trials": 20}
         assert call.json("stop", "slow")["stop"]
         done = ended(run)
     assert done.returncode == 0, done.stderr
@@ -95,6 +97,11 @@ def test_a_running_sweep_is_paused_and_goes_on(project: Path, call: Caller) -> N
         wait_until_recorded(project / ".metta-sweep/sweeps/slow/ledger.jsonl", '"interrupt"')
         shown = call.printed("show", "slow")
         assert shown.startswith("slow is paused\n")
+        wait_until_recorded(project / ".metta-sweep/sweeps/slow/ledger.jsonl", '"retry"')
+        assert [trial["status"] for trial in call.json("trials", "slow", "--status", "paused")] == ["paused"]
+        assert call.printed("trials", "slow", "0").splitlines()[0] == "trial 0 is paused"
+        [listed] = call.json("ls")
+        assert (listed["progress"]["counts"]["running"], listed["progress"]["counts"]["paused"]) == (0, 1)
         assert next_command(shown) == "sweep resume slow"
         assert call.json("concurrency", "slow", "1")["concurrency"] == 1
         assert call.printed("resume", "slow").splitlines()[0] == (

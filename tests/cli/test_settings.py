@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.commands import script
 from tests.cli.conftest import Caller
 
 
@@ -81,6 +82,36 @@ def test_a_mistake_in_the_environment_is_told(
     assert (done.returncode, done.stdout) == (code, "")
     assert done.stderr.startswith(f"error: {problem.format(project=project)}")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["run mine.py", "start mine.py"])
+def test_all_that_a_worker_could_not_work_with_is_told_where_it_would_be_started(
+    project: Path, call: Caller, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    script(project)
+    wrong = {"LOG": "yaml", "LOG_LEVEL": "loud", "TRACES": "jaeger", "METRICS": "9090", "HEALTH": "x:y"}
+    with monkeypatch.context() as patch:
+        for name, value in wrong.items():
+            patch.setenv(f"METTA_SWEEP_{name}", value)
+        done = call(*command.split())
+    assert (done.returncode, done.stdout) == (2, "defining\n")
+    [first, *told] = done.stderr.splitlines()
+    assert first.startswith("error: 5 mistakes in the environment:")
+    assert [line.split()[-1] for line in told[:5]] == [repr(value) for value in wrong.values()]
+    assert not (project / ".metta-sweep/launches").exists()
+
+
+def test_a_wrong_time_after_which_the_server_ends_is_told_while_it_runs(
+    project: Path, call: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script(project)
+    call.printed("run", "mine.py", "--name", "first")
+    with monkeypatch.context() as patch:
+        patch.setenv("METTA_SWEEP_IDLE_S", "1h")
+        done = call("start", "mine.py", "--name", "second")
+    assert done.returncode == 1
+    assert done.stderr == "error: METTA_SWEEP_IDLE_S has to be a number of seconds, got '1h'\n"
+    assert not (project / ".metta-sweep/launches/second.json").exists()
 
 
 @pytest.mark.parametrize("command", ["ls", "show digits", "trials digits", "attach digits", "doctor"])

@@ -18,6 +18,7 @@ from metta.sweep.contracts.budgets import Budget, Control
 from metta.sweep.contracts.chunks import Chunk
 from metta.sweep.contracts.decisions import Decision, Interrupt, Retry, Start
 from metta.sweep.contracts.events import Completed, ControlChanged, Created, Event, Opened
+from metta.sweep.contracts.sweeps import Counts
 from metta.sweep.stores.ledgers import FileLedger
 from tests.stores.stories import Story, spec
 
@@ -77,6 +78,8 @@ def test_what_was_interrupted_for_a_pause_is_shown_as_paused() -> None:
         story.end(trial)
         story.decide(Retry(trial=trial, segment=0, attempt=2))  # which waits until it is resumed
     assert printed(story) == ["3 trials in 7.2 s: 1 running, 2 paused"]
+    assert [*map(story.table.status_of, story.table.records)] == ["paused", "paused", "running"]
+    assert story.table.progress().counts == Counts(started=3, running=1, paused=2)
     story.control(version=2)
     assert printed(story) == ["3 trials in 7.2 s: 3 running"]
 

@@ -15,7 +15,7 @@ from metta.sweep.contracts.events import TrialEvent
 from metta.sweep.contracts.sweeps import Counts, Progress
 from metta.sweep.search import session as module
 from metta.sweep.search.search import Search
-from metta.sweep.stores.ledgers import FileLedger
+from metta.sweep.stores.ledgers import FREE_SOME, FileLedger
 from tests.search.played import PATIENCE_S, Plays
 from tests.search.scripted import complete, hangs, report, succeeds
 from tests.stores.disks import run_on_disk
@@ -88,7 +88,7 @@ def test_a_disk_that_fills_up_and_is_cleared_costs_nothing(tmp_path: Path) -> No
         """,
     ).splitlines()
     assert told == [
-        "no room is left for disk/ledger.jsonl; free some, and it goes on by itself",
+        f"no room is left for disk/ledger.jsonl; {FREE_SOME}",
         "budget 60 60",
     ]
 

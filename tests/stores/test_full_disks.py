@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from metta.sweep.contracts.errors import ChunkTaken, StoreError
-from metta.sweep.stores.ledgers import FileLedger, line_of
+from metta.sweep.stores.ledgers import FREE_SOME, FileLedger, line_of
 from tests.stores.chunks import chunk, numbers
 from tests.stores.disks import run_on_disk
 
@@ -89,7 +89,7 @@ def test_a_full_disk_loses_nothing_and_it_goes_on_when_there_is_room(tmp_path: P
         assert [*FileLedger(disk / "ledger.jsonl").read()] == [chunk(k, size=1000) for k in range(n + 3)]
         """,
     )
-    assert told == f"no room is left for {tmp_path}/disk/ledger.jsonl; free some, and it goes on by itself\n"
+    assert told == f"no room is left for {tmp_path}/disk/ledger.jsonl; {FREE_SOME}\n"
 
 
 def test_a_read_only_disk_is_told_plainly(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from metta.sweep.cli.output import Output
     from metta.sweep.client.attaching import AnyHandle
     from metta.sweep.client.handle import SweepHandle
+    from metta.sweep.client.starts import Starts
 
 app = typer.Typer(
     name="sweep",
@@ -43,8 +44,37 @@ Name = Annotated[
 ]
 
 
-def sweep_of(name: str) -> "SweepHandle":
+def starts_here() -> "Starts":
+    """What is started in this project, for a command that shows what is recorded.
+
+    When something cannot be set going again, that is told beside it.
+    """
+    from metta.sweep.client.starts import Starts
+
+    starts = Starts()
+    _tell_held_up(starts)
+    return starts
+
+
+def revive(starts: "Starts") -> None:
+    """Set going again what somebody killed, for a command that goes on looking."""
+    before = starts.held_up
+    starts.revive()
+    if starts.held_up != before:
+        _tell_held_up(starts)
+
+
+def _tell_held_up(starts: "Starts") -> None:
+    if starts.held_up:
+        typer.echo(f"note: what is unfinished does not go on: {starts.held_up}", err=True)
+
+
+def sweep_of(name: str, starts: "Starts | None" = None) -> "SweepHandle":
     """The handle of a sweep.
+
+    Args:
+        name: Its name.
+        starts: Of its project; None means that of the current folder.
 
     Raises:
         DefinitionError: When an experiment is called so.
@@ -52,7 +82,7 @@ def sweep_of(name: str) -> "SweepHandle":
     from metta.sweep.client.attaching import handle_of
     from metta.sweep.client.handle import SweepHandle
 
-    handle = handle_of(name)
+    handle = handle_of(name, starts)
     if not isinstance(handle, SweepHandle):
         raise DefinitionError(["it is an experiment; only sweeps have trials to count"], name)
     return handle

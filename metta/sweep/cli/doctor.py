@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.text import Text
 
 from metta.sweep.cli.output import Printer
-from metta.sweep.client.health.findings import CHECKS, FIX, Finding
+from metta.sweep.client.health.findings import CHECKS, FIX, GARBAGE, Finding
 
 STYLES = {"note": "green", "warning": "yellow", "problem": "red"}
 MARKS = {"note": "ok", "warning": "warning", "problem": "problem"}
@@ -62,10 +62,13 @@ def _counted(number: int, what: str) -> str:
 def _following(findings: Sequence[Finding]) -> str:
     """The next useful command: what mends at once what is safe to mend, then what looks closer.
 
-    Nobody is to end or remove anything because it stands in the last line; the cures say all of it.
+    Before both what shows how to make room, for without that nothing is mended. Nobody is to end or remove
+    anything because it stands in the last line; the cures say all of it.
     """
     worst = [finding for finding in findings if finding.is_open]
     worst += [finding for finding in findings if finding.severity == "warning"]
+    if any(finding.code == "store-full" for finding in worst):
+        return GARBAGE
     if any(finding.command == FIX for finding in worst):
         return FIX
     otherwise = "sweep doctor" if any(finding.is_open for finding in worst) else "sweep ls"

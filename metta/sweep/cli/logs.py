@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from metta.sweep.cli.app import revive
 from metta.sweep.cli.output import Printer
 from metta.sweep.cli.shapes import Piece
 from metta.sweep.client.experiment_handle import ExperimentHandle
@@ -19,6 +20,7 @@ from metta.sweep.stores.base import Store
 
 if TYPE_CHECKING:
     from metta.sweep.client.attaching import AnyHandle
+    from metta.sweep.client.starts import Starts
 
 LOOK_S = 0.5
 
@@ -36,25 +38,25 @@ class LogOutput(Printer):
         self._source = self._trouble = ""
         self._decoder = _utf8("replace")  # a character may come in two pieces
 
-    def shown(self, handle: "AnyHandle", store: Store, what: str, follow: bool) -> None:
+    def shown(self, handle: "AnyHandle", starts: "Starts", what: str, follow: bool) -> None:
         """What was printed; where it is followed, from when it begins until nothing more can come.
 
         Args:
             handle: The sweep or experiment.
-            store: Where it is recorded.
+            starts: Of the project.
             what: Number of the trial, or path of the stage.
             follow: Whether to wait for more.
 
         Raises:
             DefinitionError: When there is none.
         """
-        printed = _printed_of(handle, store, what)
+        printed = _printed_of(handle, starts.store, what)
         missing = printed.missing()
         if missing and follow:
-            missing = self._awaited(printed, handle, missing)
+            missing = self._awaited(printed, handle, starts, missing)
         if missing:
             raise DefinitionError([missing], handle.name)
-        for _ in _moments(printed, handle) if follow else (None,):
+        for _ in self._moments(printed, handle, starts) if follow else (None,):
             with self._patience() if follow else nullcontext():
                 for source, data in printed.more():
                     self._piece(source, data)
@@ -64,10 +66,10 @@ class LogOutput(Printer):
         number = "" if isinstance(handle, ExperimentHandle) else f" {what}"
         typer.echo(f"next: sweep {kind} {handle.name}{number}", err=True)
 
-    def _awaited(self, printed: Printed, handle: "AnyHandle", missing: str) -> str:
+    def _awaited(self, printed: Printed, handle: "AnyHandle", starts: "Starts", missing: str) -> str:
         """Wait for it to begin; why it never did, or nothing."""
         typer.echo(f"note: {missing}; waiting for it", err=True)
-        for _ in _moments(printed, handle):
+        for _ in self._moments(printed, handle, starts):
             with self._patience():
                 missing = printed.missing()
             if not missing:
@@ -85,6 +87,21 @@ class LogOutput(Printer):
                 typer.echo(f"note: {error}", err=True)
             self._trouble = str(error)
 
+    def _moments(self, printed: Printed, handle: "AnyHandle", starts: "Starts") -> Iterator[None]:
+        """When to read on: again and again until nothing more can come, and once after that.
+
+        What somebody kills meanwhile is set going again.
+        """
+        asked, is_over = monotonic(), False
+        while not is_over:
+            yield
+            sleep(LOOK_S)
+            is_over = printed.is_over
+            if not is_over and monotonic() - asked > ASK_S:
+                revive(starts)
+                asked, is_over = monotonic(), _is_over(handle)
+        yield
+
     def _piece(self, source: str, data: bytes) -> None:
         is_new, self._source = source != self._source, source
         if self._json:
@@ -96,18 +113,6 @@ class LogOutput(Printer):
             typer.echo(f"--- {source} ---", err=True)
         sys.stdout.buffer.write(data)
         sys.stdout.flush()
-
-
-def _moments(printed: Printed, handle: "AnyHandle") -> Iterator[None]:
-    """When to read on: again and again until nothing more can come, and once after that."""
-    asked, is_over = monotonic(), False
-    while not is_over:
-        yield
-        sleep(LOOK_S)
-        is_over = printed.is_over
-        if not is_over and monotonic() - asked > ASK_S:
-            asked, is_over = monotonic(), _is_over(handle)
-    yield
 
 
 def _is_over(handle: "AnyHandle") -> bool:

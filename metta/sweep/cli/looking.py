@@ -13,6 +13,7 @@ from metta.sweep.cli.app import (
     aside,
     complain,
     output_of,
+    starts_here,
     sweep_of,
 )
 from metta.sweep.contracts.errors import DefinitionError
@@ -84,11 +85,11 @@ def trials(
     from metta.sweep.cli.trials import TrialOutput
 
     if number is None:
-        TrialOutput(json).listed(sweep_of(name), status or (), best, limit)
+        TrialOutput(json).listed(sweep_of(name, starts_here()), status or (), best, limit)
     elif status or best:
         raise DefinitionError(["they choose among trials, and one is given"], "--status and --best")
     else:
-        TrialOutput(json).shown(sweep_of(name), number)
+        TrialOutput(json).shown(sweep_of(name, starts_here()), number)
 
 
 @app.command(rich_help_panel=LOOK)
@@ -106,9 +107,9 @@ def logs(
     """Print what a trial has printed, in all its attempts, or a stage of an experiment."""
     from metta.sweep.cli.logs import LogOutput
     from metta.sweep.client.attaching import handle_of
-    from metta.sweep.client.settings import Settings
 
-    LogOutput(json).shown(handle_of(name), Settings.load().store, what, follow)
+    starts = starts_here()
+    LogOutput(json).shown(handle_of(name, starts), starts, what, follow)
 
 
 @app.command(rich_help_panel=LOOK)

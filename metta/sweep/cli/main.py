@@ -20,6 +20,7 @@ from metta.sweep.cli.app import app, code_of, complain
 from metta.sweep.cli.tracebacks import print_traceback, script_line
 from metta.sweep.contracts.errors import SweepError
 from metta.sweep.contracts.failures import NO_ROOM
+from metta.sweep.stores.ledgers import FREE_SOME
 
 WrongUsage: Any = typer.BadParameter.__mro__[1]
 """Root of the errors of the command line's parser, which typer does not export."""
@@ -75,6 +76,8 @@ def _failed(error: Exception) -> int:
     if isinstance(error, BrokenPipeError) and (_is_unread() or not is_scripts):
         return PIPE_CLOSED
     if isinstance(error, OSError) and error.errno in NO_ROOM and not is_scripts:
+        if error.filename:
+            return complain(f"no room is left for {error.filename}; {FREE_SOME}")
         return complain(f"what is printed cannot be written: {error.strerror}")
     if isinstance(error, PermissionError) and error.filename and not is_scripts:
         way = "this command changes something here: let somebody run it who may, or put the store elsewhere"

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
-from time import process_time, sleep
+from time import monotonic, process_time, sleep
 from typing import TypeVar
 
 from rich.console import Group
@@ -29,6 +29,9 @@ ROWS = 20
 """So many of each kind are shown where they are to fit on a screen."""
 
 LOOK_S = 1.0
+
+REVIVE_S = 5.0
+"""So often it is seen to that what is to run has a server and workers."""
 
 SHARE = 1 / 25
 """So much of a core it may take to look, however much there is to be seen."""
@@ -67,7 +70,7 @@ class Overview(Printer):
         lookout = Lookout(starts, names)
         noted, is_bad = set[str](), False
         with self._shows() as show:
-            for _ in _moments():
+            for _ in _moments(starts):
                 try:
                     listing = call(lookout.look())
                 except StoreAway as error:  # what runs waits for it, too
@@ -113,10 +116,17 @@ def _note(notes: Sequence[str], noted: set[str]) -> None:
     noted.update(notes)
 
 
-def _moments() -> Iterator[None]:
-    """When to look: now, and again after a while; the longer looking takes, the more rarely."""
+def _moments(starts: Starts) -> Iterator[None]:
+    """When to look: now, and again after a while; the longer looking takes, the more rarely.
+
+    What somebody kills meanwhile is set going again.
+    """
+    revived = monotonic()
     while True:
         began = process_time()
+        if monotonic() - revived > REVIVE_S:
+            starts.revive()
+            revived = monotonic()
         yield
         sleep(max(LOOK_S, (process_time() - began) / SHARE))
 

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from metta.sweep.cli.app import CHANGE, Json, Name, app, output_of, sweep_of
-from metta.sweep.contracts.errors import DefinitionError
+from metta.sweep.contracts.budgets import budget_from
+from metta.sweep.contracts.errors import DefinitionError, nearest
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -22,11 +23,14 @@ def budget(
     target: Annotated[float | None, typer.Option(help="Value that is good enough.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Steps that all trials together may train.")] = None,
     cost: Annotated[float | None, typer.Option(help="What all trials together may cost.")] = None,
+    lift: Annotated[
+        list[str] | None,
+        typer.Option(metavar="LIMIT", help="A limit that holds no longer, such as hours; may be repeated."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Change the budget of a running sweep or experiment; limits that are not given stay."""
     from metta.sweep.client.attaching import handle_of
-    from metta.sweep.contracts.budgets import budget_from
 
     limits = {
         "trials": trials,
@@ -37,10 +41,19 @@ def budget(
         "cost": cost,
     }
     given: dict[str, JsonValue] = {key: value for key, value in limits.items() if value is not None}
-    if not given:
-        options = ", ".join(f"--{name}" for name in limits if name != "trials")
+    lifted = dict.fromkeys(lift or ())
+    problems = [
+        f"unknown limit {name!r}{nearest(name, [*limits])}; known are {', '.join(limits)}"
+        for name in lifted
+        if name not in limits
+    ]
+    problems += [f"{name}: give it, or lift it" for name in lifted if name in given]
+    if problems:
+        raise DefinitionError(problems, "--lift")
+    if not given and not lifted:
+        options = ", ".join(f"--{name}" for name in [*limits, "lift"] if name != "trials")
         raise DefinitionError([f"give a number of trials, or one of {options}"], "the budget")
-    wanted = budget_from(given)
+    wanted = budget_from({**given, **lifted})
     output_of(handle := handle_of(name), json).control(name, handle.set_budget(wanted))
 
 

@@ -41,10 +41,10 @@ class TrialOutput(Printer):
         _check(statuses)
         table = table_of(handle.ledger)
         records = [table.records[row.trial] for row in table.leaderboard(None)] if best else table.records
-        found = [record for record in records if not statuses or record.status in statuses]
+        found = [record for record in records if not statuses or table.status_of(record) in statuses]
         shown = found if not limit else found[:limit] if best else found[-limit:]
         if self._json:
-            self._print([TrialListed(**_plain(record)) for record in shown])
+            self._print([TrialListed(**_plain(record, table)) for record in shown])
             return
         self._say(counts_text(table, table.elapsed_s))
         if shown:
@@ -71,9 +71,9 @@ class TrialOutput(Printer):
             ]
         record = record_in(table, number, handle.sweep_id)
         if self._json:
-            self._print(TrialShown(**_plain(record), reports=tuple(reports)))
+            self._print(TrialShown(**_plain(record, table), reports=tuple(reports)))
             return
-        self._told(record)
+        self._told(record, table)
         self._params(record.params)
         if reports:
             self._say("")
@@ -85,8 +85,8 @@ class TrialOutput(Printer):
             self._say(record.failure.traceback.rstrip() or "no traceback is known")
         self._next(f"sweep logs {handle.sweep_id} {number}", handle.ui)
 
-    def _told(self, record: TrialRecord) -> None:
-        self._say(Text.assemble((f"trial {record.number}", "bold"), f" is {record.status}"))
+    def _told(self, record: TrialRecord, table: TrialTable) -> None:
+        self._say(Text.assemble((f"trial {record.number}", "bold"), f" is {table.status_of(record)}"))
         where = f"segment {record.segment}, attempt {record.attempt}"
         failed = record.failed + record.free
         tried = f"; {failed} attempt{'s' if failed > 1 else ''} failed" if failed else ""
@@ -108,8 +108,9 @@ def _check(statuses: Sequence[str]) -> None:
         raise DefinitionError(problems, "--status")
 
 
-def _plain(record: TrialRecord) -> dict[str, Any]:
-    return {name: getattr(record, name) for name in TrialListed.model_fields}
+def _plain(record: TrialRecord, table: TrialTable) -> dict[str, Any]:
+    plain = {name: getattr(record, name) for name in TrialListed.model_fields}
+    return {**plain, "status": table.status_of(record)}
 
 
 def _table_of(records: Sequence[TrialRecord], table: TrialTable) -> Columns:
@@ -119,7 +120,7 @@ def _table_of(records: Sequence[TrialRecord], table: TrialTable) -> Columns:
     return Columns(
         [
             Column("trial", [str(r.number) for r in records], right=True),
-            Column("status", [r.status for r in records]),
+            Column("status", [table.status_of(r) for r in records]),
             Column(metric, [_value(table.value(r)) for r in records], right=True),
             *([Column("step", steps, right=True)] if any(r.step is not None for r in records) else []),
             Column("attempt", [f"{r.segment}/{r.attempt}" for r in records], right=True),

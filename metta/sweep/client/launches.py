@@ -17,6 +17,7 @@ from metta.sweep.contracts.attempts import Code
 from metta.sweep.contracts.errors import ServerError
 from metta.sweep.contracts.models import Wire
 from metta.sweep.stores.files import write_durably
+from metta.sweep.stores.ledgers import told
 
 ENVIRONMENT = (
     *("METTA_SWEEP_", "TEMPORAL_", "PYTHON", "CUDA_", "VIRTUAL_ENV"),
@@ -76,6 +77,7 @@ class Launches:
     def __init__(self, home: Path) -> None:
         self._home = home
         self._folder = home / "launches"
+        self._revived = set[str]()
 
     def open(self, name: str, code: Code, store: str = "") -> None:
         """Record the launch of a worker that serves the queue of this name, and start the worker.
@@ -142,21 +144,35 @@ class Launches:
         return [name for name in names if (found := self.find(name)) and not found.closed]
 
     def revive(self) -> None:
-        """Start the workers of all launches whose work is not done."""
-        for name in self.unfinished():
+        """Start the workers of all launches whose work is not done, if they do not live.
+
+        Raises:
+            ServerError: When some die while they start, each time.
+            StoreError: When the folder may only be read, or has no room left.
+        """
+        dying = []
+        for name in filter(lambda name: not self.is_alive(name), self.unfinished()):
+            failure = self.failure(name)
+            if failure and name in self._revived:  # once, what was in its way may be gone
+                dying.append(failure)
+                continue
+            self._revived.add(name)
             self.spawn(name)
+        if dying:
+            raise ServerError("; ".join(dying))
 
     def spawn(self, name: str) -> None:
         """Start the worker of a launch, unless it lives; of several at the same time one is started."""
         launch = self.read(name)
         worker = [launch.interpreter, "-m", "metta.sweep.worker"]
-        spawn_detached(
-            [*worker, "--launch", name, "--home", str(self._home)],
-            self._log(name),
-            Path(launch.code.cwd or "."),
-            self.lock(name),
-            launch.variables,
-        )
+        with told(self._folder, "written"):
+            spawn_detached(
+                [*worker, "--launch", name, "--home", str(self._home)],
+                self._log(name),
+                Path(launch.code.cwd or "."),
+                self.lock(name),
+                launch.variables,
+            )
 
     def is_alive(self, name: str) -> bool:
         """Whether the worker of a launch lives."""
@@ -179,8 +195,9 @@ class Launches:
     def present(self) -> Iterator[None]:
         """Within it this process counts as a worker that nobody launched, for ``stop`` to end it."""
         lock = self.lock(f"process {os.getpid()}")
-        descriptor = held(lock)
-        lock.write_text(str(os.getpid()), "utf-8")
+        with told(self._folder, "written"):
+            descriptor = held(lock)
+            lock.write_text(str(os.getpid()), "utf-8")
         try:
             yield
         finally:
@@ -239,6 +256,7 @@ class Launches:
 
     @contextmanager
     def _changing(self, name: str) -> Iterator[None]:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(self._file(name).with_suffix(".change")):
-            yield
+        with told(self._folder, "written"):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(self._file(name).with_suffix(".change")):
+                yield

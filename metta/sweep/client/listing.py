@@ -130,8 +130,9 @@ def _kind_of(workflow: str) -> type[SweepStatus | ExperimentStatus]:
 
 async def _running(starts: Starts) -> Underway:
     if starts.settings.is_embedded and not EmbeddedServer(starts.settings.home / "server").find():
-        return Underway()  # none is started only to hear that nothing runs
-    return await underway(starts, trials=False)
+        return Underway(doubt=starts.held_up)  # none is started only to hear that nothing runs
+    found = await underway(starts, trials=False)
+    return found if found.doubt else found._replace(doubt=starts.held_up)
 
 
 class _Look:

@@ -16,7 +16,7 @@ from rich.text import Text
 from metta.sweep.client.leaderboards import leaderboard
 from metta.sweep.contracts.budgets import Budget
 from metta.sweep.contracts.errors import StoreAway
-from metta.sweep.contracts.sweeps import Counts, Progress
+from metta.sweep.contracts.sweeps import Progress
 from metta.sweep.contracts.wording import duration_text, value_text
 from metta.sweep.stores.base import Ledger
 from metta.sweep.stores.trials import TrialTable
@@ -115,26 +115,26 @@ class _Lines:
 
     def show(self, follower: Follower, note: str) -> None:
         is_early = monotonic() - self._at < max(LINE_S, follower.elapsed_s / 50)
-        if is_early or follower.table.spec is None:
+        if is_early or (follower.table.spec is None and not note):
             return
         state = f"{follower.table.counts} {follower.table.best} {note}"
         if state == self._said:
             return
         self._said, self._at = state, monotonic()
-        line = summary_of(follower.table, follower.elapsed_s)
+        is_begun = follower.table.spec is not None
+        line = summary_of(follower.table, follower.elapsed_s) if is_begun else "starting"
         self._console.print(f"{line}; note: {note}" if note else line, soft_wrap=True, markup=False)
 
 
 def _live(follower: Follower, note: str) -> RenderableType:
     table, elapsed_s = follower.table, follower.elapsed_s
+    told = Text(f"note: {note}", style="yellow") if note else Group()
     if table.spec is None:
-        return Text("starting")
+        return Group(Text("starting"), told)
     share = spent(table.control.budget, table.counts.started, elapsed_s)
     # without padding the bar would not end its line
     bar = Padding(ProgressBar(total=1.0, completed=share, width=BAR_WIDTH), 0) if share else Group()
-    return Group(
-        bar, progress_of(table, elapsed_s), Text(f"note: {note}", style="yellow") if note else Group()
-    )
+    return Group(bar, progress_of(table, elapsed_s), told)
 
 
 def progress_of(table: TrialTable, elapsed_s: float) -> RenderableType:
@@ -156,21 +156,12 @@ def summary_of(table: TrialTable, elapsed_s: float) -> str:
 
 def counts_text(table: TrialTable, elapsed_s: float) -> str:
     """How many trials, and what became of them."""
-    counts, trials = counts_of(table), table.control.budget.trials
+    counts, trials = table.counts, table.control.budget.trials
     told = {name: n for name, n in counts.model_dump().items() if n and name != "started"}
     ended = ", ".join(f"{n} {name}" for name, n in told.items())
     of = f" of {trials}" if trials else ""
     what = "trial" if (trials or counts.started) == 1 else "trials"
     return f"{counts.started}{of} {what} in {duration_text(elapsed_s)}" + (f": {ended}" if ended else "")
-
-
-def counts_of(table: TrialTable) -> Counts:
-    """What is to be tried again after a pause counts as running in the table, and as paused for people."""
-    counts = table.counts
-    if table.control.pause != "now":
-        return counts
-    waiting = sum(not (r.interrupted or r.stopping) for r in table.running.values())
-    return counts.model_copy(update={"running": counts.running - waiting, "paused": counts.paused + waiting})
 
 
 def failures_text(table: TrialTable) -> str:

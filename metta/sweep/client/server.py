@@ -15,10 +15,11 @@ from pydantic import Field
 from metta.sweep.client.detached import POLL_S, end, end_of, size_of, spawn_detached, wait_until_free
 from metta.sweep.client.locks import held, is_held
 from metta.sweep.client.ports import lasting_ports
-from metta.sweep.contracts.errors import ServerError
+from metta.sweep.contracts.errors import ServerError, StoreError
 from metta.sweep.contracts.models import Wire
 from metta.sweep.contracts.sweeps import SEARCH_ATTRIBUTES
 from metta.sweep.stores.files import write_durably
+from metta.sweep.stores.ledgers import told
 
 NAMESPACE = "metta-sweep"
 HOST = "127.0.0.1"
@@ -73,23 +74,13 @@ class EmbeddedServer:
 
         Raises:
             ServerError: When it cannot be started: the binary is missing, a port is taken, its folder may
-                only be read, or it died.
+                only be read or has no room left, or it died.
         """
-        found = self.find()
-        if not found:
-            try:
-                self._folder.mkdir(parents=True, exist_ok=True)
-                with self._changing():  # of several at the same time, one starts it
-                    found = self.find() or self._start()
-            except PermissionError as error:
-                raise ServerError(
-                    f"this project's Temporal server cannot be started: {error.filename} may not be changed:"
-                    f" {error.strerror}; let somebody start it who may"
-                ) from error
-        if not is_held(self._minder):
-            minder = [sys.executable, "-I", str(Path(__file__).with_name("minder.py"))]
-            spawn_detached([*minder, _binary(), str(self._folder)], self._log, self._folder, self._minder)
-        return found
+        try:
+            with told(self._folder, "written"):
+                return self._ensured()
+        except StoreError as error:
+            raise ServerError(f"this project's Temporal server cannot be started: {error}") from error
 
     def stop(self) -> bool:
         """End the server, and wait until it is gone.
@@ -118,6 +109,17 @@ class EmbeddedServer:
             if descriptor is not None:
                 os.close(descriptor)
 
+    def _ensured(self) -> ServerInfo:
+        found = self.find()
+        if not found:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with self._changing():  # of several at the same time, one starts it
+                found = self.find() or self._start()
+        if not is_held(self._minder):
+            minder = [sys.executable, "-I", str(Path(__file__).with_name("minder.py"))]
+            spawn_detached([*minder, _binary(), str(self._folder)], self._log, self._folder, self._minder)
+        return found
+
     def _changing(self) -> FileLock:
         return FileLock(self._folder / "start.lock")
 
@@ -133,7 +135,8 @@ class EmbeddedServer:
                 f"a Temporal server runs in {self._folder}, but {self._file} is missing or damaged, so that"
                 " nobody knows its ports. `sweep dev --stop` ends it, and the next command starts it again"
             )
-        _check_idle()
+        if problem := idle_problem():
+            raise ServerError(problem)
         binary = _binary()
         info = self._recorded() or _new_info()
         for port in (info.port, info.ui_port):
@@ -199,15 +202,14 @@ def _wanted_port() -> int:
         raise ServerError(f"METTA_SWEEP_PORT has to be a free port, got {wanted!r}: {error}") from None
 
 
-def _check_idle() -> None:
-    """See to it that METTA_SWEEP_IDLE_S says something: the minder could only pass it over."""
+def idle_problem() -> str:
+    """What is wrong with METTA_SWEEP_IDLE_S, which the minder could only pass over; empty when nothing is."""
     said = os.environ.get("METTA_SWEEP_IDLE_S", "0")
     try:
         is_time = float(said) >= 0  # which what is no number is not
     except ValueError:
         is_time = False
-    if not is_time:
-        raise ServerError(f"METTA_SWEEP_IDLE_S has to be a number of seconds, got {said!r}")
+    return "" if is_time else f"METTA_SWEEP_IDLE_S has to be a number of seconds, got {said!r}"
 
 
 def _command(binary: str, info: ServerInfo, folder: Path) -> list[str]:

@@ -19,11 +19,12 @@ from metta.sweep.client.launches import Launch, Launches
 from metta.sweep.client.loop import call
 from metta.sweep.client.queues import idle_note, is_served
 from metta.sweep.client.runs import RPC_TIMEOUT
-from metta.sweep.client.server import EmbeddedServer
+from metta.sweep.client.server import EmbeddedServer, idle_problem
 from metta.sweep.client.settings import Settings
 from metta.sweep.client.sizes import check_size
 from metta.sweep.contracts.attempts import Code
-from metta.sweep.contracts.errors import DefinitionError, ServerError, SweepError
+from metta.sweep.contracts.errors import DefinitionError, ServerError, StoreError, SweepError
+from metta.sweep.telemetry.environment import check_environment
 
 T = TypeVar("T")
 
@@ -33,6 +34,9 @@ class Starts:
 
     Args:
         settings: Which project; None means that of the current folder.
+
+    Attributes:
+        held_up: Why it could not be set going again; empty when it could, or need not.
     """
 
     def __init__(self, settings: Settings | None = None) -> None:
@@ -40,11 +44,21 @@ class Starts:
         self.store = self.settings.store
         self.launches = Launches(self.settings.home)
         self._client: Client | None = None
+        self.held_up = ""
+        self.revive()
+
+    def revive(self) -> None:
+        """Set going again what somebody killed; ``held_up`` says why that cannot be done."""
+        self.held_up = ""
         # who may only read here looks at what others run
-        if os.access(self.settings.home, os.W_OK) and self.launches.unfinished():
+        if not (os.access(self.settings.home, os.W_OK) and self.launches.unfinished()):
+            return
+        try:
             if self.settings.is_embedded:
                 EmbeddedServer(self.settings.home / "server").ensure()
             self.launches.revive()
+        except (ServerError, StoreError) as error:  # what is recorded can be looked at all the same
+            self.held_up = str(error)
 
     def check_is_local(self, subject: str) -> None:
         """See to it that whatever runs the work can read the store.
@@ -73,9 +87,12 @@ class Starts:
             What the server was asked for.
 
         Raises:
-            DefinitionError: When traces are wanted that there cannot be.
+            DefinitionError: With every mistake in the environment, which the worker is to have.
             ServerError: When there is no server and none can be started.
         """
+        check_environment()
+        if self.settings.is_embedded and (problem := idle_problem()):
+            raise ServerError(problem)  # also where the server runs: the worker may have to start it again
         code = code_here().model_copy(update={"fingerprint": fingerprint})
         return self.begun_again(Launch(queue=name, code=code, store=self.settings.address), begin)
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from metta.sweep.client.attaching import AnyHandle, handle_of
 from metta.sweep.client.settings import Settings
+from metta.sweep.client.starts import Starts
 from metta.sweep.contracts.experiments import ExperimentStatus
 from metta.sweep.contracts.nested import below, parents_of
 from metta.sweep.contracts.sweeps import SweepStatus
@@ -41,9 +42,9 @@ def tree_of(handle: AnyHandle, settings: Settings | None = None) -> Tree:
     Raises:
         StoreError: When something that is recorded cannot be read.
     """
-    settings = settings or Settings.load()
-    within = within_of(handle.name, settings)
-    trees = {name: Tree(name, handle_of(name, settings).status()) for name in within}
+    starts = Starts(settings)
+    within = within_of(handle.name, starts.settings)
+    trees = {name: Tree(name, handle_of(name, starts).status()) for name in within}
     root = trees[handle.name] = Tree(handle.name, handle.status())
     for name, parent in parents_of(within, [handle.name, *within]).items():
         trees[parent].children.append(trees[name])

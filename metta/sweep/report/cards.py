@@ -10,7 +10,7 @@ from time import time
 
 from metta.sweep.client.experiment_handle import ExperimentHandle
 from metta.sweep.client.handle import SweepHandle
-from metta.sweep.client.live import best_text, counts_of, counts_text, failures_text
+from metta.sweep.client.live import best_text, counts_text, failures_text
 from metta.sweep.client.stages import Stages, stages_of
 from metta.sweep.contracts.errors import StoreError
 from metta.sweep.contracts.experiments import Row as StageRow
@@ -155,7 +155,7 @@ def _sweep(table: TrialTable) -> Sequence[Html]:
 
 def _bar(table: TrialTable) -> Html:
     """What became of the trials, as numbers and as shares of all that may be started."""
-    counts = counts_of(table).model_dump()
+    counts = table.counts.model_dump()
     most = max(counts["started"], table.control.budget.trials or 0)
     shares = [
         element(

@@ -58,7 +58,7 @@ def history(name: str, table: TrialTable) -> "Figure":
     scatter = go.Scattergl if len(table.records) > MANY else go.Scatter
     figure: Figure = go.Figure(layout=_layout(name, table.objective))
     for status, colour in COLOURS.items():
-        shown = [r for r in table.records if r.status == status and table.value(r) is not None]
+        shown = [r for r in table.records if table.status_of(r) == status and table.value(r) is not None]
         if shown:
             values = [table.value(record) for record in shown]
             figure.add_trace(scatter(y=values, **_points(table, status, shown, colour)))
@@ -118,7 +118,7 @@ def _points(
 
 def _told(table: TrialTable, record: TrialRecord) -> str:
     """What is shown of a trial where the pointer rests on it."""
-    lines = [f"trial {record.number}, {record.status}"]
+    lines = [f"trial {record.number}, {table.status_of(record)}"]
     if record.failure:
         first, *_ = record.failure.message.splitlines() or [""]
         lines.append(_cut(f"{record.failure.kind}: {first}"))

@@ -28,7 +28,7 @@ def trial_row(table: TrialTable, record: TrialRecord) -> Row:
     failure = record.failure
     return {
         "trial": record.number,
-        "status": record.status,
+        "status": table.status_of(record),
         "value": None if record.status == "failed" else table.value(record),
         "metrics": record.metrics,
         "step": record.step,

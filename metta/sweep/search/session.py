@@ -1,5 +1,6 @@
 """The session lane: a search hosted beside the runner processes that carry out its decisions."""
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -32,6 +33,8 @@ from metta.sweep.search.search import Answer, Search
 from metta.sweep.stores.base import Workplace
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 FULL_WAIT_S = 1.0
 """After a write that found no room, so long until the next try."""
@@ -154,6 +157,8 @@ class Session:
             try:
                 done = work()
             except (StoreFull, StoreAway) as error:
+                if not was_full:
+                    log.warning("nothing can be recorded for now: %s", error)
                 self._note, was_full = str(error), True
                 self._publish()
                 self._closed.wait(FULL_WAIT_S)

@@ -28,6 +28,8 @@ EDGE = 256
 
 FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 
+FREE_SOME = "free some (`sweep gc` shows what nobody needs any more), and what has begun goes on by itself"
+
 
 class FileLog(Log[LineT]):
     """One append-only file of chunks, each of which knows its number ``n``.
@@ -348,6 +350,6 @@ def told(path: Path, done: str) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in NO_ROOM:
-            raise StoreFull(f"no room is left for {path}; free some, and it goes on by itself") from error
+            raise StoreFull(f"no room is left for {path}; {FREE_SOME}") from error
         what_to_do = "; allow it, or put the store elsewhere" if error.errno in FORBIDDEN else ""
         raise StoreError(f"{path} cannot be {done}: {error.strerror or error}{what_to_do}") from error

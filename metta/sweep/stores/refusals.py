@@ -138,7 +138,9 @@ def _answered(error: ClientError, place: Place) -> StoreError:
     """What the server said."""
     code, status = code_of(error), error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
     if code in _FULL or status == 507:
-        return StoreFull(f"no room is left for {place.uri} ({code}); free some, and it goes on by itself")
+        return StoreFull(
+            f"no room is left for {place.uri} ({code}); free some, and what has begun goes on by itself"
+        )
     is_servers = status is not None and status >= 500 and code != "NotImplemented"
     kind = StoreAway if is_servers or code in _PASSING else StoreError
     return kind(_reason(error, code, place))

@@ -305,8 +305,12 @@ class TrialTable:
 
     @property
     def counts(self) -> Counts:
-        """Trials by what became of them."""
-        return Counts(started=len(self.records), **{str(k): n for k, n in self._counts.items()})
+        """Trials by what became of them, as ``status_of`` tells it."""
+        counts = Counter({str(status): n for status, n in self._counts.items()})
+        waiting = sum(self.status_of(record) == "paused" for record in self.running.values())
+        counts["running"] -= waiting
+        counts["paused"] += waiting
+        return Counts(started=len(self.records), **counts)
 
     @property
     def is_spent(self) -> bool:
@@ -325,6 +329,11 @@ class TrialTable:
         """The best trial that has not failed, by its last value; the earlier one of equals."""
         return next(iter(self._ranked(1)), None)
 
+    def status_of(self, record: TrialRecord) -> TrialStatus:
+        """What a trial does, or has become: one that is to be tried again when a pause ends is paused."""
+        is_waiting = self.control.pause == "now" and record.status == "running"
+        return "paused" if is_waiting and not (record.interrupted or record.stopping) else record.status
+
     def value(self, record: TrialRecord | Known) -> float | None:
         """A trial's last value of the metric that counts, or None."""
         return record.metrics.get(self.objective.metric) if self.objective else None
@@ -337,7 +346,7 @@ class TrialTable:
     def leaderboard(self, limit: int | None = TOP) -> list[Row]:
         """The best trials, best first; the earlier one of equals."""
         return [
-            Row(trial=r.number, value=value, step=r.step, params=r.params, status=r.status)
+            Row(trial=r.number, value=value, step=r.step, params=r.params, status=self.status_of(r))
             for r in self._ranked(len(self.records) if limit is None else limit)
             if (value := self.value(r)) is not None
         ]

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Mapping, MutableMapping
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import structlog
 from structlog.contextvars import merge_contextvars
@@ -15,47 +15,13 @@ from structlog.processors import JSONRenderer, format_exc_info
 from structlog.stdlib import ExtraAdder, LoggerFactory, ProcessorFormatter, add_log_level, add_logger_name
 from structlog.typing import Processor
 
-from metta.sweep.contracts.errors import DefinitionError
+from metta.sweep.telemetry.environment import LogSettings
 from metta.sweep.telemetry.scopes import names_of_workflow, scoped
-
-FORMAT = "METTA_SWEEP_LOG"
-LEVEL = "METTA_SWEEP_LOG_LEVEL"
-FORMATS = ("text", "json")
-LEVELS = ("debug", "info", "warning", "error")
 
 _ENGINE = ("temporal_activity", "temporal_workflow")
 """What the engine adds to its own records, and to those of the loggers that it hands out."""
 
 _NEEDLESS = ("__temporal_error_identifier", "temporal_log", "taskName")
-
-
-class LogSettings(NamedTuple):
-    """What ``METTA_SWEEP_LOG`` and ``METTA_SWEEP_LOG_LEVEL`` say.
-
-    Args:
-        format: One of ``FORMATS``.
-        level: One of ``LEVELS``.
-    """
-
-    format: str
-    level: str
-
-    @classmethod
-    def load(cls) -> "LogSettings":
-        """What the environment says.
-
-        Raises:
-            DefinitionError: When one of the two is none of those that there are.
-        """
-        given = cls(os.environ.get(FORMAT) or "text", os.environ.get(LEVEL) or "info")
-        problems = [
-            f"{name} has to be one of {', '.join(known)}, got {got!r}"
-            for name, got, known in ((FORMAT, given.format, FORMATS), (LEVEL, given.level, LEVELS))
-            if got.lower() not in known
-        ]
-        if problems:
-            raise DefinitionError(problems, "the environment")
-        return cls(given.format.lower(), given.level.lower())
 
 
 def configure_logs() -> None:

@@ -58,7 +58,7 @@ def provider() -> "TracerProvider":
         return trace.get_tracer_provider()
     except ImportError as error:
         given = os.environ.get(TRACES, "")
-        raise DefinitionError([f"it needs OpenTelemetry: {PIP}"], f"{TRACES}={given}") from error
+        raise DefinitionError([f"{TRACES}={given} needs OpenTelemetry: {PIP}"], "the environment") from error
 
 
 def interceptors(given: "TracerProvider | None" = None) -> list[Any]:

@@ -54,6 +54,14 @@ async def test_it_is_told_where_settings_lead(
     monkeypatch.delenv("TEMPORAL_ADDRESS")
 
 
+async def test_a_mistake_in_how_long_an_unused_server_lives_is_told(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("METTA_SWEEP_IDLE_S", "1h")
+    [told] = of(await examined(), "settings-wrong")
+    assert told.text == "the environment: METTA_SWEEP_IDLE_S has to be a number of seconds, got '1h'"
+
+
 async def test_every_mistake_in_what_workers_are_told_of_logs_traces_and_endpoints_is_told(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -63,6 +63,9 @@ Code: TypeAlias = Literal[
 FIX = "sweep doctor --fix"
 """The command for what it mends itself."""
 
+GARBAGE = "sweep gc"
+"""The command that shows what nobody needs any more."""
+
 
 LOOKS = (
     *("sweep doctor", "sweep ls", "sweep show ", "tail ", "ls -ld ", "findmnt "),
@@ -108,7 +111,7 @@ class Finding(Wire):
         """Whether its command changes nothing, as far as anybody can tell from its words."""
         if self.command == FIX or JOINS & {*self.command}:
             return False
-        return self.command == "sweep gc" or self.command.startswith(LOOKS)  # which so only shows
+        return self.command == GARBAGE or self.command.startswith(LOOKS)  # which so only shows
 
     def mended(self, done: str) -> "Finding":
         """The same, once something was done about it."""

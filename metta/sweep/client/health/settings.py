@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from metta.sweep.client.health.findings import Finding
-from metta.sweep.client.server import NAMESPACE
+from metta.sweep.client.server import NAMESPACE, idle_problem
 from metta.sweep.client.settings import Settings
 from metta.sweep.contracts.errors import DefinitionError
 from metta.sweep.stores.urls import HOME
 from metta.sweep.telemetry.endpoints import Endpoints
-from metta.sweep.telemetry.logs import LogSettings
+from metta.sweep.telemetry.environment import LogSettings
 from metta.sweep.telemetry.tracing import is_wanted
 
 
@@ -45,6 +45,7 @@ def led() -> Led:
     if store:
         findings.append(_said(f"the store is {store.address or store.home}"))
     if server:
+        findings += _idle() if server.is_embedded else []
         findings.append(_said(_where(server)))
     return Led(store, server, findings)
 
@@ -63,6 +64,12 @@ def _telemetry() -> list[Finding]:
         except DefinitionError as error:
             found += _wrong(error, "Telemetry")
     return found
+
+
+def _idle() -> list[Finding]:
+    """What is wrong with how long an unused server of the project's own lives: it does not start then."""
+    problem = idle_problem()
+    return _wrong(DefinitionError([problem], "the environment")) if problem else []
 
 
 def _where(server: Settings) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from shlex import quote
 from uuid import uuid4
 
-from metta.sweep.client.health.findings import Code, Finding, healthy
+from metta.sweep.client.health.findings import GARBAGE, Code, Finding, healthy
 from metta.sweep.client.settings import Settings
 from metta.sweep.contracts.errors import DefinitionError, StoreAway, StoreError, StoreFull
 from metta.sweep.contracts.sizes import bytes_text
@@ -66,7 +66,7 @@ def _told(error: Exception, subject: str) -> tuple[Code, str, str]:
     number = cause.errno if isinstance(cause, OSError) else None
     place = quote(subject)
     if isinstance(error, StoreFull):
-        return "store-full", FREE_CURE, "sweep gc"
+        return "store-full", FREE_CURE, GARBAGE
     if isinstance(error, StoreAway | TimeoutError):
         return "store-away", "see that it is there; what waits for it then goes on by itself", ""
     if number == errno.EROFS:
@@ -175,7 +175,7 @@ def _low(root: Path, text: str) -> Finding:
         subject=str(root),
         text=text,
         cure=FREE_CURE,
-        command="sweep gc",
+        command=GARBAGE,
     )
 
 
