@@ -198,5 +198,5 @@ def test_who_may_only_read_lists_all_with_what_is_in_doubt() -> None:
 def test_who_may_only_read_is_told_what_he_may_not_change(command: str) -> None:
     done = sweep_without_rights(command)
     assert (done.returncode, done.stdout) == (1, "")
-    assert "may not be changed: Permission denied; " in done.stderr
+    assert " cannot be written: Permission denied; allow it, or put the store elsewhere\n" in done.stderr
     assert done.stderr.splitlines()[-1].startswith("error: ")

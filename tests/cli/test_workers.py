@@ -80,6 +80,22 @@ def test_a_registered_objective_runs_on_a_shared_queue(project: Path, call: Call
         )
 
 
+def test_what_a_worker_refuses_before_anything_is_recorded_is_listed(project: Path, call: Caller) -> None:
+    make_lab(project)
+    script(project, "digits")
+    with shared("metta.sweep"):  # which has not been told of the lab
+        call.printed("start", "mine.py", "--queue", "metta-sweep")
+        refused = call("attach", "digits")
+        assert refused.returncode == 2
+        assert (
+            " is not registered with this worker, which knows metta.sweep: register it with "
+            in refused.stderr
+        )
+        assert [(each["sweep"], each["state"]) for each in call.json("ls")] == [("digits", "failed")]
+        shown = call.printed("show", "digits")
+    assert shown.startswith("digits has failed\n0 trials in 0.0 s\nnothing is recorded of it\n")
+
+
 def test_what_is_started_on_a_queue_is_attached_to_paused_and_goes_on_with_another_worker(
     project: Path, call: Caller
 ) -> None:

@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from random import Random
 from time import monotonic, sleep
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -27,6 +27,18 @@ PATIENCE_S = 60.0
 """So long after a kill, all goes on again."""
 
 
+class Progress(NamedTuple):
+    """What tells how far an experiment is.
+
+    Args:
+        made: How much of it is recorded.
+        total: How much it is at its end.
+    """
+
+    made: Callable[[FileStore], int]
+    total: int
+
+
 def reports(store: FileStore) -> int:
     """How many reports are recorded of all sweeps."""
     return sum(Evidence(name, store.root).reports() for name in store.names())
@@ -40,20 +52,23 @@ def undisturbed(experiment: Experiment, store: Path) -> Any:
         return experiment.run_local()
 
 
-def disturbed(here: Project, kind: type[Experiment], name: str, total: int) -> Any:
+def disturbed(
+    here: Project, kind: type[Experiment], name: str, progress: Progress, kills: int = KILLS
+) -> Any:
     """What an experiment comes to that has just begun while it is disturbed as often as it can be.
 
     Args:
         here: Its project.
         kind: Its class.
         name: Its name.
-        total: So many reports are recorded of its sweeps at its end.
+        progress: What becomes more until its end.
+        kills: So often.
     """
     with ThreadPoolExecutor(1) as pool:
         end = pool.submit(_result_of, kind, name)
-        killed = _killing(here, name, total, end)
+        killed = _killing(here, name, progress, kills, end)
         result = end.result()
-    assert len(killed) >= 0.8 * KILLS, "most of the moments came in time"
+    assert len(killed) >= 0.8 * kills, "most of the moments came in time"
     return result
 
 
@@ -66,8 +81,8 @@ def _result_of(kind: type[Experiment], name: str) -> Any:
             continue
 
 
-def _killing(here: Project, name: str, total: int, end: "Future[Any]") -> list[str]:
-    """Kill at moments spread over all reports, until the experiment is over; who was killed."""
+def _killing(here: Project, name: str, progress: Progress, kills: int, end: "Future[Any]") -> list[str]:
+    """Kill at moments spread over all of it, until the experiment is over; who was killed."""
     rng, store = Random(11), FileStore(here.store)
     killed: list[str] = []
     victims: dict[str, Callable[[], list[int]]] = {
@@ -75,10 +90,10 @@ def _killing(here: Project, name: str, total: int, end: "Future[Any]") -> list[s
         "server": here.server,
         "both": lambda: [*here.server(), *here.workers(name)],
     }
-    for n in range(KILLS):
-        due, later_s = total * (n + rng.random()) / KILLS, rng.uniform(0.0, 1.0)
+    for n in range(kills):
+        due, later_s = progress.total * (n + rng.random()) / kills, rng.uniform(0.0, 1.0)
         deadline = monotonic() + PATIENCE_S
-        while reports(store) < due and not end.done():
+        while progress.made(store) < due and not end.done():
             assert monotonic() < deadline, f"nothing goes on after {killed}"
             sleep(0.005)
         sleep(later_s)

@@ -11,7 +11,7 @@ from metta.sweep.contracts.outcomes import AttemptFailed, NestedEnded, StageEnde
 from metta.sweep.experiments import CurriculumContext
 from metta.sweep.stores.files import FileStore
 from tests.crash.evidence import Evidence, Told
-from tests.crash.killing import KILLS, PATIENCE_S, TRIALS, disturbed, reports, undisturbed
+from tests.crash.killing import KILLS, PATIENCE_S, TRIALS, Progress, disturbed, reports, undisturbed
 from tests.crash.lessons import Lessons
 from tests.crash.projects import Project
 
@@ -45,7 +45,7 @@ def test_a_curriculum_comes_to_the_same_end_and_does_nothing_twice(here: Project
     assert [result.mastered for result in expected.results.values()] == [True, True, False, True]
     curriculum.start(name="lessons")
     total = sum(len(told.reports) for story in stories for told in story)
-    ctx = disturbed(here, Lessons, "lessons", total)
+    ctx = disturbed(here, Lessons, "lessons", Progress(reports, total))
     assert lessons_in(ctx) == lessons_in(expected)
     assert stories_of(ctx, here.store) == stories
     for evidence in sweeps_of(ctx, here.store):

@@ -9,7 +9,7 @@ from metta.sweep.contracts.outcomes import AttemptFailed, NestedEnded, StageEnde
 from metta.sweep.experiments import SweepContext
 from metta.sweep.stores.files import FileStore
 from tests.crash.evidence import Evidence, Told
-from tests.crash.killing import KILLS, TRIALS, disturbed, undisturbed
+from tests.crash.killing import KILLS, TRIALS, Progress, disturbed, reports, undisturbed
 from tests.crash.phases import Phases
 from tests.crash.projects import Project
 
@@ -37,7 +37,7 @@ def test_a_search_in_phases_comes_to_the_same_end_and_does_nothing_twice(
     assert len(expected_stories) == 4
     total = sum(len(told.reports) for story in expected_stories for told in story)
     phases.start(name="phases")
-    ctx = disturbed(here, Phases, "phases", total)
+    ctx = disturbed(here, Phases, "phases", Progress(reports, total))
     assert found_in(ctx) == found_in(expected)
     assert stories(here.store) == expected_stories
     store = FileStore(here.store)

@@ -12,7 +12,7 @@ from metta.sweep.cli.shapes import SweepChanged, SweepShown
 from metta.sweep.client.leaderboards import leaderboard
 from metta.sweep.client.live import best_text, counts_text, failures_text
 from metta.sweep.contracts.budgets import Control
-from metta.sweep.contracts.sweeps import Progress, SweepStatus
+from metta.sweep.contracts.sweeps import ENDED, Progress, SweepStatus
 from metta.sweep.contracts.wording import budget_text
 from metta.sweep.stores.snapshots import overview_of
 from metta.sweep.stores.trials import TrialTable
@@ -54,10 +54,9 @@ class SweepOutput(Output["SweepHandle"]):
         self._say(counts_text(table, table.elapsed_s))
         if attempts := _attempts_text(status.progress):
             self._say(attempts)
+        nothing = f"nothing is recorded of it{'' if status.state in ENDED else ' yet'}"
         is_known = handle.is_recorded()
-        self._say(
-            f"budget: {budget_text(status.control.budget)}" if is_known else "nothing is recorded of it yet"
-        )
+        self._say(f"budget: {budget_text(status.control.budget)}" if is_known else nothing)
         if told := status.notice or failures_text(table):
             self._say(Text(told, style="yellow"))
         if table.best:

@@ -1,6 +1,6 @@
 """Listing: how all sweeps and experiments of a project stand, by what is recorded and what runs."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from metta.sweep.client.handle import SweepHandle
@@ -8,7 +8,7 @@ from metta.sweep.client.runs import STATES
 from metta.sweep.client.server import EmbeddedServer
 from metta.sweep.client.sights import ExperimentSight, Sight, StatusT, SweepSight
 from metta.sweep.client.starts import Starts
-from metta.sweep.client.underway import Underway, underway
+from metta.sweep.client.underway import Listed, Underway, underway
 from metta.sweep.contracts.errors import ServerError, StoreAway, StoreError, SweepNotFound
 from metta.sweep.contracts.experiments import ExperimentStatus
 from metta.sweep.contracts.sweeps import SweepStatus
@@ -71,7 +71,7 @@ class Lookout:
         self._follow(self._experiments, experiments, ExperimentSight)
         running = None if self._names else await _running(self._starts)
         if running:
-            begun = self._unrecorded(running, {*sweeps, *experiments})
+            begun = self._unrecorded({**running.failed, **running.listed}, {*sweeps, *experiments})
         look = _Look(running)
         return Listing(
             {name: it for name, it in begun.items() if isinstance(it, SweepStatus)}
@@ -97,16 +97,16 @@ class Lookout:
                 sights[name] = sight(name, self._starts)
 
     def _unrecorded(
-        self, running: Underway, recorded: Collection[str]
+        self, known: Mapping[str, Listed], recorded: Collection[str]
     ) -> dict[str, SweepStatus | ExperimentStatus]:
-        """What runs, or waits for a worker, and has recorded nothing yet.
+        """What runs, waits for a worker, or was refused by one, and has recorded nothing.
 
         Of a server that is others', too, only what was launched here, or waits in the queue of the settings.
         """
         starts = self._starts
         return {
-            name: _kind_of(found.kind)(state="running")
-            for name, found in running.listed.items()
+            name: _kind_of(found.kind)(state=found.state)
+            for name, found in known.items()
             if "/" not in name and name not in recorded
             if starts.settings.is_embedded
             or found.queue == starts.settings.queue

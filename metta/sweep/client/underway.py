@@ -1,18 +1,30 @@
 """Underway: which sweeps and experiments of a project run now, or may."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from math import inf
 from types import MappingProxyType
 from typing import NamedTuple
 
+from temporalio.client import Client, WorkflowExecution
 from temporalio.service import RPCError
 
-from metta.sweep.client.runs import RPC_TIMEOUT
+from metta.sweep.client.runs import RPC_TIMEOUT, STATES
 from metta.sweep.client.server import EmbeddedServer
 from metta.sweep.client.starts import Starts
 from metta.sweep.contracts.errors import ServerError
+from metta.sweep.contracts.sweeps import SweepState
 
 QUERY = "ExecutionStatus = 'Running' AND WorkflowType IN ('Sweep', 'Experiment'{})"
+
+
+FAILED = "ExecutionStatus = 'Failed' AND WorkflowType IN ('Sweep', 'Experiment') AND CloseTime > '{}'"
+
+RECENT = timedelta(days=1)
+"""What failed before it recorded anything is listed for so long."""
+
+MOST = 100
+"""So many of those at most: nobody asks a server each second for all that ever failed."""
 
 
 class Listed(NamedTuple):
@@ -21,10 +33,12 @@ class Listed(NamedTuple):
     Args:
         kind: Its type.
         queue: Its task queue.
+        state: What it does, or has become.
     """
 
     kind: str
     queue: str
+    state: SweepState
 
 
 class Underway(NamedTuple):
@@ -33,6 +47,7 @@ class Underway(NamedTuple):
     Args:
         names: Names of sweeps and experiments; those that were launched are among them.
         listed: Those that Temporal lists, by name; of one whose trials run what was listed last.
+        failed: Those of which it lists that they have failed of late.
         since: When the first of their workflows began, in seconds since 1970; a workflow that was continued
             began anew. Infinity when none runs.
         doubt: Why nobody can tell whether others run, too; empty when it is known.
@@ -42,6 +57,7 @@ class Underway(NamedTuple):
     since: float = inf
     doubt: str = ""
     listed: Mapping[str, Listed] = MappingProxyType({})
+    failed: Mapping[str, Listed] = MappingProxyType({})
 
     def concerns(self, name: str) -> bool:
         """Whether something runs, or an experiment that it is a part of."""
@@ -65,8 +81,19 @@ async def underway(starts: Starts, trials: bool = True) -> Underway:
         query = QUERY.format(", 'Trial'" if trials else "")
         async for found in client.list_workflows(query, rpc_timeout=RPC_TIMEOUT):
             name = found.id.rpartition("/trial-")[0] or found.id
-            listed[name] = Listed(found.workflow_type, found.task_queue)
+            listed[name] = _listed(found)
             since = min(since, found.start_time.timestamp())
+        failed = await _failed(client)
     except (OSError, RPCError, ServerError) as error:
         return Underway(launched | listed.keys(), since, str(error), listed)
-    return Underway(launched | listed.keys(), since, listed=listed)
+    return Underway(launched | listed.keys(), since, listed=listed, failed=failed)
+
+
+async def _failed(client: Client) -> Mapping[str, Listed]:
+    query = FAILED.format((datetime.now(UTC) - RECENT).isoformat())
+    found = client.list_workflows(query, limit=MOST, rpc_timeout=RPC_TIMEOUT)
+    return {each.id: _listed(each) async for each in found}
+
+
+def _listed(found: WorkflowExecution) -> Listed:
+    return Listed(found.workflow_type, found.task_queue, STATES[found.status])
