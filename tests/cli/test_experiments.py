@@ -209,4 +209,5 @@ def test_a_running_one_is_detached_from_paused_and_stopped(refine: Path, call: C
     assert (attached.returncode, attached.stdout) == (1, "next: sweep retry waits\n")
     assert "error: waits was stopped before its end" in attached.stderr
     assert call.printed("show", "waits").startswith("waits is finished: it was stopped\n")
+    assert call.printed("show", "waits", "--tree").startswith("waits  finished (stopped)  1 stage\n")
     assert call.printed("run", "refine.py:pipeline", "--name", "waits", "--resume") == "2\n"

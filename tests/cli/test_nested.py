@@ -73,6 +73,11 @@ def test_what_runs_within_is_a_tree_and_a_stage_runs_again_with_what_it_gave(
     assert lines[4].startswith("    └── search/part-1  finished  ")
     assert lines[5].startswith("next: sweep show outer   UI: ")
 
+    for late in ("budget outer/first/first 9", "stop outer/second/inner"):
+        over = call(*late.split())
+        told = f"error: {late.split()[1]} is over; as a part of outer it goes on only when that does\n"
+        assert (over.returncode, over.stderr) == (1, told)
+
     tree = call.json("show", "outer", "--tree")
     inner = tree["within"][1]
     trials = [sweep["progress"]["counts"]["started"] for sweep in inner["within"]]

@@ -49,9 +49,9 @@ def _label(child: Tree, parent: Tree) -> str:
 
 def _line(tree: Tree, label: str) -> Text:
     status = tree.status
-    return Text.assemble(
-        (label, "bold"), "  ", (status.state, STYLES.get(status.state, "")), f"  {_progress(tree)}"
-    )
+    stopped = " (stopped)" if status.reason == "stopped" else ""
+    state = (f"{status.state}{stopped}", STYLES.get(status.state, ""))
+    return Text.assemble((label, "bold"), "  ", state, f"  {_progress(tree)}")
 
 
 def _progress(tree: Tree) -> str:

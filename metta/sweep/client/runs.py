@@ -261,6 +261,9 @@ class Run(ABC, Generic[ResultT]):
     def _gone(self) -> SweepEnded | SweepNotFound:
         if not self.is_recorded():
             return self._unknown()
+        root, is_part, _ = self.name.partition("/")
+        if is_part:
+            return SweepEnded(f"{self.name} is over; as a part of {root} it goes on only when that does")
         return SweepEnded(f"{self.name} is over; run it again with resume=True (`--resume`){self.more}")
 
 
