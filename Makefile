@@ -26,7 +26,7 @@ soak: setup
 	METTA_SWEEP_TEST_TURNS=100000 METTA_SWEEP_TEST_JOBS=5000 \
 	    METTA_SWEEP_TEST_KILLS=100 $(BIN)/pytest tests/workflows/test_experiment_limits.py \
 	    tests/workflows/test_job_limits.py tests/crash/test_job_kills.py \
-	    tests/crash/test_curriculum_kills.py tests/crash/test_hybrid_kills.py $(ARGS)
+	    tests/crash/test_curriculum_kills.py tests/crash/test_hybrid_kills.py tests/crash/test_budget_kills.py $(ARGS)
 	METTA_SWEEP_TEST_KILLS=200 $(BIN)/pytest tests/crash/test_soak.py $(ARGS)
 
 bench: $(if $(PEERS),.venv-peers/.peers,.venv/.runtime)

@@ -1,6 +1,7 @@
 """A rig to run sweeps on: objectives in a file, a client, and a worker with the plugin in this process."""
 
 import asyncio
+import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -53,6 +54,14 @@ def wrong(params):
 '''
 
 PATIENCE_S = 30.0
+
+CACHE = (
+    {"max_cached_workflows": int(os.environ["METTA_SWEEP_TEST_CACHE"])}
+    if "METTA_SWEEP_TEST_CACHE" in os.environ
+    else {}
+)
+"""How many workflows a worker keeps between their tasks; with 0 each task replays all that was before."""
+
 TEMPORAL = str(Path(sys.executable).with_name("temporal"))
 
 
@@ -124,7 +133,7 @@ async def working(
 ) -> AsyncIterator[Rig]:
     """A worker in this process; ``options`` are the Temporal worker's."""
     made = await standing(server, folder, code)
-    async with Worker(made.client, task_queue=made.queue, **options):
+    async with Worker(made.client, task_queue=made.queue, **{**CACHE, **options}):
         yield made
 
 
