@@ -272,16 +272,6 @@ def test_an_unknown_name_gets_the_nearest_one(project: Path, call: Caller, comma
     assert "'digit' here; did you mean digits?" in done.stderr
 
 
-def test_names_are_completed(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    recorded(project, "digits")
-    recorded(project, "other")
-    monkeypatch.setenv("_SWEEP_COMPLETE", "complete_bash")
-    monkeypatch.setenv("COMP_WORDS", "sweep show dig")
-    monkeypatch.setenv("COMP_CWORD", "2")
-    with running() as completing:
-        assert ended(completing).stdout.split() == ["digits"]
-
-
 def test_all_is_told_of_trials_that_have_nothing_to_tell(project: Path, call: Caller) -> None:
     hand = ByHand(FileStore(project / ".metta-sweep").ledger("empty"), slots=1)
     hand.open(trials=1)

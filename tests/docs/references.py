@@ -15,7 +15,10 @@ from typing import Any
 
 import griffe
 from pydantic import TypeAdapter
+from typer.main import get_command
 
+import metta.sweep.cli.main  # noqa: F401  # adds the commands
+from metta.sweep.cli.app import app
 from metta.sweep.cli.schemas import SHAPES
 
 ROOT = Path(__file__).parents[2]
@@ -38,6 +41,8 @@ MODULES = (
     "metta.sweep.testing",
 )
 
+HELP = "* `--help`: Show this message and exit."
+
 GIVEN = {
     "Handles, which `start()` gives": ("metta.sweep.client.handle:SweepHandle",),
     "metta.sweep.worker.plugin": ("metta.sweep.worker.plugin:MettaSweepPlugin",),
@@ -53,7 +58,17 @@ def command_page() -> str:
         text=True,
         check=True,
     )
-    return MADE.format("metta/sweep/cli") + run.stdout.replace("# `sweep`", "# The command `sweep`", 1)
+    told = run.stdout.replace("# `sweep`", "# The command `sweep`", 1)
+    return MADE.format("metta/sweep/cli") + told.replace(HELP, "\n".join([*_completion(), HELP]), 1)
+
+
+def _completion() -> Iterator[str]:
+    """The options of the command itself, which Typer's generator leaves out."""
+    command = get_command(app)
+    context = command.make_context("sweep", [], resilient_parsing=True)
+    for parameter in command.params:
+        if told := parameter.get_help_record(context):
+            yield f"* `{told[0]}`: {told[1]}"
 
 
 def interface_page() -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from metta.sweep.cli import completions
 from metta.sweep.cli.tracebacks import script_line
 from metta.sweep.contracts.errors import DefinitionError, StageFailed, SweepError, SweepFailed
 
@@ -27,19 +28,20 @@ RUN, LOOK, CHANGE, SERVE = "Run", "Look", "Change what runs", "Serve and tidy up
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
-def _names(incomplete: str) -> list[str]:
-    """Names that begin like this, for completion in shells."""
-    from metta.sweep.client.settings import Settings
-
-    store = Settings.load().store
-    names = [*store.names(), *store.experiment_names()]
-    return [name for name in names if name.startswith(incomplete)]
-
-
 Name = Annotated[
     str,
     typer.Argument(
-        metavar="NAME", help="Name of the sweep or experiment.", show_default=False, autocompletion=_names
+        metavar="NAME",
+        help="Name of the sweep or experiment.",
+        show_default=False,
+        autocompletion=completions.names,
+    ),
+]
+
+SweepName = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME", help="Name of the sweep.", show_default=False, autocompletion=completions.sweeps
     ),
 ]
 

@@ -5,10 +5,12 @@ from typing import Annotated
 
 import typer
 
+from metta.sweep.cli import completions
 from metta.sweep.cli.app import (
     LOOK,
     Json,
     Name,
+    SweepName,
     app,
     aside,
     complain,
@@ -57,7 +59,11 @@ def show(
 def watch(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME]...", help="Sweeps and experiments; without any, all."),
+        typer.Argument(
+            metavar="[NAME]...",
+            help="Sweeps and experiments; without any, all.",
+            autocompletion=completions.names,
+        ),
     ] = None,
     json: Json = False,
 ) -> int:
@@ -70,12 +76,23 @@ def watch(
 
 @app.command(rich_help_panel=LOOK)
 def trials(
-    name: Name,
+    name: SweepName,
     number: Annotated[
-        int | None, typer.Argument(metavar="[NUMBER]", help="All about this one.", show_default=False)
+        int | None,
+        typer.Argument(
+            metavar="[NUMBER]",
+            help="All about this one.",
+            show_default=False,
+            autocompletion=completions.trials,
+        ),
     ] = None,
     status: Annotated[
-        list[str] | None, typer.Option(metavar="STATE", help="Only those that are failed, running ...")
+        list[str] | None,
+        typer.Option(
+            metavar="STATE",
+            help="Only those that are failed, running ...",
+            autocompletion=completions.states,
+        ),
     ] = None,
     best: Annotated[bool, typer.Option("--best", help="The best ones first; else the latest last.")] = False,
     limit: Annotated[int, typer.Option("--limit", "-n", min=0, help="So many at most; 0 means all.")] = 50,
@@ -96,7 +113,12 @@ def trials(
 def logs(
     name: Name,
     what: Annotated[
-        str, typer.Argument(metavar="TRIAL|STAGE", help="Number of a trial, or a stage of an experiment.")
+        str,
+        typer.Argument(
+            metavar="TRIAL|STAGE",
+            help="Number of a trial, or a stage of an experiment.",
+            autocompletion=completions.printed,
+        ),
     ],
     follow: Annotated[
         bool,
@@ -120,6 +142,7 @@ def replay(
         typer.Option(
             metavar="STAGE",
             help="Run this stage of an experiment again, here: its path, or a run of it, refine/train[2,0].",
+            autocompletion=completions.stages,
         ),
     ] = None,
     pdb: Annotated[bool, typer.Option("--pdb", help="Debug the stage when it fails.")] = False,
@@ -150,7 +173,10 @@ def replay(
 @app.command(rich_help_panel=LOOK)
 def diff(
     name: Name,
-    other: Annotated[str, typer.Argument(metavar="OTHER", help="What it is compared with.")],
+    other: Annotated[
+        str,
+        typer.Argument(metavar="OTHER", help="What it is compared with.", autocompletion=completions.others),
+    ],
     json: Json = False,
 ) -> None:
     """Compare two experiments, or two sweeps, by what is recorded of them; 0 when that could be done."""
@@ -166,7 +192,11 @@ def export(
     name: Name,
     format: Annotated[
         str | None,
-        typer.Option(metavar="csv|jsonl|parquet", help="What is written; else the file's ending says it."),
+        typer.Option(
+            metavar="csv|jsonl|parquet",
+            help="What is written; else the file's ending says it.",
+            autocompletion=completions.formats,
+        ),
     ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to; else to standard output.")

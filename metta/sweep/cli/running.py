@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from metta.sweep.cli import completions
 from metta.sweep.cli.app import (
     RUN,
     Json,
@@ -130,6 +131,7 @@ def retry(
         typer.Option(
             metavar="STAGE",
             help="Run all again from this stage on: its path, or a run of it, refine/train[2,0].",
+            autocompletion=completions.stages,
         ),
     ] = None,
     budget: Annotated[int | None, typer.Option(help="Trials to start in all, if that is to change.")] = None,

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from metta.sweep.cli import completions
 from metta.sweep.cli.app import SERVE, Json, app, complain
 
 
@@ -37,6 +38,7 @@ def worker(
         typer.Option(
             metavar="KIND",
             help="What it takes besides: commands, scripts, by-value, pickle; may be repeated.",
+            autocompletion=completions.allowed,
         ),
     ] = None,
     metrics: Annotated[
@@ -61,7 +63,11 @@ def worker(
 def gc(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME]...", help="Sweeps and experiments to look at; without any, all."),
+        typer.Argument(
+            metavar="[NAME]...",
+            help="Sweeps and experiments to look at; without any, all.",
+            autocompletion=completions.names,
+        ),
     ] = None,
     delete: Annotated[bool, typer.Option("--delete", help="Delete it; else it is only shown.")] = False,
     older_than: Annotated[

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from metta.sweep.cli.app import CHANGE, Json, Name, app, output_of, sweep_of
+from metta.sweep.cli.app import CHANGE, Json, Name, SweepName, app, output_of, sweep_of
 from metta.sweep.contracts.budgets import budget_from
 from metta.sweep.contracts.errors import DefinitionError, nearest
 
@@ -59,7 +59,7 @@ def budget(
 
 @app.command(rich_help_panel=CHANGE)
 def concurrency(
-    name: Name,
+    name: SweepName,
     trials: Annotated[
         int, typer.Argument(min=0, help="Trials at the same time; 0 leaves it to scheduler and executor.")
     ],
