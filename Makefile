@@ -28,6 +28,7 @@ soak: setup
 	    tests/workflows/test_job_limits.py tests/crash/test_job_kills.py \
 	    tests/crash/test_curriculum_kills.py tests/crash/test_hybrid_kills.py tests/crash/test_budget_kills.py $(ARGS)
 	METTA_SWEEP_TEST_KILLS=200 $(BIN)/pytest tests/crash/test_soak.py $(ARGS)
+	METTA_SWEEP_TEST_EXAMPLES=all $(BIN)/pytest tests/docs/test_examples.py $(ARGS)
 
 bench: $(if $(PEERS),.venv-peers/.peers,.venv/.runtime)
 	$(<D)/bin/python -m benchmarks $(ARGS)

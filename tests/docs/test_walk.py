@@ -1,38 +1,28 @@
 """A person who has only the README gets from the first screen to a sweep that was killed and goes on."""
 
-import os
 import re
-import subprocess
-import sys
+import shlex
 from pathlib import Path
 
 import pytest
-from markdown_it import MarkdownIt
 
 from tests.cli.commands import ended, interrupt, running
+from tests.docs.consoles import ROOT, blocks, first_program, typed
 
-README = Path(__file__).parents[2] / "README.md"
-
-TOKENS = [
-    token for token in MarkdownIt().parse(README.read_text("utf-8")) if token.type in ("fence", "html_block")
-]
-
-
-def first(kind: str, start: int = 0) -> str:
-    return next(token.content for token in TOKENS[start:] if token.info == kind)
+README = ROOT / "README.md"
 
 
 def steps() -> list[str]:
-    """What is typed after the environment was entered, without the comments."""
-    walk = next(n for n, token in enumerate(TOKENS) if "<!-- a walk -->" in token.content)
-    typed = re.findall(r"^\$ (.*?)(?:\s+#.*)?$", first("console", walk), re.MULTILINE)
-    assert typed.pop(0).startswith("source ")
-    return typed
+    """What is typed after the environment was entered."""
+    [walk] = [block for block in blocks(README.read_text("utf-8")) if block.is_walk]
+    first, *others = [step.command for step in walk.steps]
+    assert first.startswith("source ")
+    return others
 
 
 @pytest.mark.timeout(180)
 def test_each_step_does_what_is_said(project: Path) -> None:
-    (project / "svm.py").write_text(first("python"), "utf-8")
+    (project / "svm.py").write_text(first_program(README.read_text("utf-8")), "utf-8")
     said = dict(map(step, steps()))
     assert re.search(r"^sweep svm  http://127.0.0.1:\d+/namespaces/\S+/svm$", said["sweep start"], re.M)
     assert "with the budget trials=1000" in said["sweep budget"]
@@ -47,23 +37,14 @@ def step(command: str) -> tuple[str, str]:
     name = " ".join(command.split()[:2])
     if name == "sweep attach":
         return name, watched(command)
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    done = subprocess.run(
-        ["bash", "-c", command],
-        env={**os.environ, "PATH": path},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
-    return name, done.stdout + done.stderr
+    done = typed(command)
+    assert done.returncode == 0, f"{command}: {done.stdout}"
+    return name, done.stdout
 
 
 def watched(command: str) -> str:
     """Watch until something is to be seen."""
-    with running(*command.split()[1:]) as attached:
+    with running(*shlex.split(command, comments=True)[1:]) as attached:
         assert attached.stderr
         seen = ""
         while " trials in " not in seen:
