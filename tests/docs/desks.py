@@ -151,7 +151,7 @@ def _refining_failed(desk: Desk) -> None:
 
 
 def _two_refined(desk: Desk) -> None:
-    desk.ran("sweep run refine.py:Refine --name refined --set threshold=1.5")
+    desk.ran("sweep start refine.py:Refine --name refined --set threshold=1.5")
     desk.ran("sweep run refine.py:Refine --name refined-more --set threshold=0.9")
 
 

@@ -13,7 +13,7 @@ import pytest
 from tests.docs.consoles import ROOT, problem_with, typed
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
-LONG = ("curriculum.py", "digits.py", "hybrid_search.py", "pipeline_sweeps.py")
+LONG = ("curriculum.py", "digits.py", "digits_asha.py", "hybrid_search.py", "pipeline_sweeps.py")
 TYPED = [
     example
     for example in EXAMPLES
