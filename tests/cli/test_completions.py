@@ -99,6 +99,7 @@ def test_where_only_a_sweep_will_do_no_experiment_is_offered(
         ("sweep trials digits --status ", "running paused completed failed stopped"),
         ("sweep trials digits --status failed --status c", "completed"),
         ("sweep worker my_lab --allow ", "commands scripts by-value pickle"),
+        ("sweep budget digits --lift ", "trials hours seconds target epochs cost"),
         ("sweep pause digits --n", "--now"),
         ("sweep conc", "concurrency"),
         ("sweep trials digits --limit many ", "0 1 2"),

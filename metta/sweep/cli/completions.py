@@ -140,6 +140,13 @@ def states() -> Words:
     return get_args(TrialStatus)
 
 
+def limits() -> Words:
+    """Limits of a budget."""
+    from metta.sweep.contracts.budgets import Budget
+
+    return Budget.model_fields
+
+
 def allowed() -> Words:
     """What a worker may be allowed to take."""
     from metta.sweep.contracts.consent import ALLOWED

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from metta.sweep.cli import completions
 from metta.sweep.cli.app import CHANGE, Json, Name, SweepName, app, output_of, sweep_of
 from metta.sweep.contracts.budgets import budget_from
 from metta.sweep.contracts.errors import DefinitionError, nearest
@@ -25,7 +26,11 @@ def budget(
     cost: Annotated[float | None, typer.Option(help="What all trials together may cost.")] = None,
     lift: Annotated[
         list[str] | None,
-        typer.Option(metavar="LIMIT", help="A limit that holds no longer, such as hours; may be repeated."),
+        typer.Option(
+            metavar="LIMIT",
+            help="A limit that holds no longer, such as hours; may be repeated.",
+            autocompletion=completions.limits,
+        ),
     ] = None,
     json: Json = False,
 ) -> None:
