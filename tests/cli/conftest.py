@@ -27,9 +27,7 @@ class Caller:
             patch.setitem(sys.modules, "__main__", sys.modules["__main__"])
             patch.setattr(sys, "argv", sys.argv)
             patch.setattr(sys, "path", list(sys.path))
-            patch.setattr(
-                logging.root, "handlers", list(logging.root.handlers)
-            )  # of `sweep worker` are others
+            patch.setattr(logging.root, "handlers", list(logging.root.handlers))  # a worker has others
             patch.setattr(logging.root, "level", logging.root.level)
             with pytest.raises(SystemExit) as end:
                 main(list(arguments))

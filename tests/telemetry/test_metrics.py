@@ -110,9 +110,7 @@ def test_an_address_in_use_is_named(server: Settings, project: Path) -> None:
         with worker(project, server, {}, "--queue", "second", "--metrics", f"127.0.0.1:{port}") as second:
             assert second.wait(30) == 1
     said = (project / "stderr.txt").read_text("utf-8")
-    assert (
-        f"error: METTA_SWEEP_METRICS: nothing can listen at 127.0.0.1:{port}: Address already in use" in said
-    )
+    assert f"error: --metrics: nothing can listen at 127.0.0.1:{port}: Address already in use" in said
 
 
 def _answers(port: int) -> bool:

@@ -5,6 +5,8 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
@@ -132,6 +134,8 @@ print([names[span.parent.span_id] for span in spans if span.name == "RunAttempt"
 os._exit(0)  # threads of the engine's client may abort a Python that ends: temporalio/sdk-python#300
 """
 
+GRPC = "opentelemetry.exporter.otlp.proto.grpc.trace_exporter"
+
 ATTEMPT_OF_A_JOB = [
     "StartWorkflow:Sweep",
     "StartChildWorkflow:Trial",
@@ -163,6 +167,26 @@ def test_a_trial_is_a_span_below_the_call_that_started_its_sweep(project: Path, 
     assert [span.is_error for _, span in sorted(told.items())] == [True, False, False]
     assert {span.service for span in collector.spans} == {"metta-sweep"}
     assert not [span for span in collector.spans if "Query" in span.name]  # one a second would bury all else
+
+
+def test_on_the_console_each_span_is_a_line_beside_what_the_program_prints(project: Path) -> None:
+    text = SWEEP.replace("sweep.run(budget=3)", "print(sweep.run(budget=3).best_metric)")
+    log = project / ".metta-sweep/launches/traced.log"
+    with running(project, text, {"METTA_SWEEP_TRACES": "console"}) as process:
+        printed, said = process.communicate(timeout=50)
+    assert (process.returncode, printed) == (0, "0.5\n"), said
+    [start] = _spans_in(said, "StartWorkflow:Sweep")
+    until(lambda: len(_spans_in(log.read_text("utf-8"), "RunAttempt")) == 3, "no spans in the worker's log")
+    attempts = _spans_in(log.read_text("utf-8"), "RunAttempt")
+    assert {span["context"]["trace_id"] for span in attempts} == {start["context"]["trace_id"]}
+    told = {span["attributes"]["metta.trial"]: span["attributes"]["metta.outcome"] for span in attempts}
+    assert told == {0: "failed", 1: "completed", 2: "completed"}
+
+
+def _spans_in(lines: str, name: str) -> list[dict[str, Any]]:
+    """Spans of a name among other lines."""
+    spans = (json.loads(line) for line in lines.splitlines() if line.startswith('{"name"'))
+    return [span for span in spans if span["name"] == name]
 
 
 def test_a_job_is_a_span_and_its_own_are_below_it(project: Path, collector: Collector) -> None:
@@ -298,6 +322,37 @@ def test_batches_that_cannot_be_are_told_by_their_variables(
     with pytest.raises(DefinitionError) as caught:
         Provider(kind)
     assert str(caught.value).startswith(f"the environment: {message}")
+
+
+@pytest.mark.parametrize("name", ["OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"])
+def test_grpc_needs_a_package_which_is_told_with_what_asked_for_it(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv(name, "grpc")
+    monkeypatch.setitem(sys.modules, GRPC, None)
+    with pytest.raises(DefinitionError) as caught:
+        Provider("otlp")
+    problem = "gRPC needs a package of its own: pip install opentelemetry-exporter-otlp-proto-grpc"
+    assert str(caught.value) == f"{name}=grpc: {problem}"
+
+
+def test_where_that_package_is_installed_spans_are_sent_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Said by a package of our own, for that one is not installed here."""
+    package, exporter = ModuleType(GRPC), InMemorySpanExporter()
+    vars(package)["OTLPSpanExporter"] = lambda: exporter
+    monkeypatch.setitem(sys.modules, GRPC, package)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+    provider = Provider("otlp")
+    provider.get_tracer("mine").start_span("epoch").end()
+    provider.shutdown()
+    assert [span.name for span in exporter.get_finished_spans()] == ["epoch"]
+
+
+@pytest.mark.parametrize("kind", ["console", "otlp"])
+def test_limits_of_spans_that_are_none_are_told(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    monkeypatch.setenv("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "many")
+    with pytest.raises(DefinitionError, match=r"^the environment: OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT must be"):
+        Provider(kind)
 
 
 def test_what_nobody_asks_for_is_not_imported() -> None:

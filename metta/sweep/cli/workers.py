@@ -36,15 +36,11 @@ def serve_shared(
     """Serve a queue until the process is told to end; see ``Shared``.
 
     Raises:
-        DefinitionError: When a module cannot be imported, or somebody allows what there is not.
+        DefinitionError: When a module cannot be imported, somebody allows what there is not, or the worker
+            cannot be looked at where that is wanted.
         ServerError: When there is no server.
     """
     configure_logs()
     shared = Shared(settings, modules, allow, queue, endpoints)
-
-    async def serving() -> None:
-        # said in the loop, which knows what to do with a Ctrl-C; one while a loop is made leaves half a loop
-        WorkerOutput(as_json).began(shared.description)
-        await shared.served()
-
-    asyncio.run(serving())
+    output = WorkerOutput(as_json)
+    asyncio.run(shared.served(lambda: output.began(shared.description)))

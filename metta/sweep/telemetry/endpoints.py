@@ -73,10 +73,12 @@ class Endpoints:
     Args:
         metrics: To Prometheus.
         health: To those who ask whether it is well.
+        names: What said each of them, for errors.
     """
 
     metrics: Address | None = None
     health: Address | None = None
+    names: tuple[str, str] = (METRICS, HEALTH)
 
     @classmethod
     def load(cls, metrics: str | None = None, health: str | None = None) -> "Endpoints":
@@ -85,11 +87,10 @@ class Endpoints:
         Raises:
             DefinitionError: With every mistake.
         """
-        given = {"--metrics": metrics, "--health": health}
-        said = {"--metrics": os.environ.get(METRICS), "--health": os.environ.get(HEALTH)}
-        names = {"--metrics": METRICS, "--health": HEALTH}
-        texts = {name if text else names[name]: text or said[name] for name, text in given.items()}
-        return cls(*_parsed(texts))
+        names = ("--metrics" if metrics else METRICS, "--health" if health else HEALTH)
+        texts = (metrics or os.environ.get(METRICS), health or os.environ.get(HEALTH))
+        where_metrics, where_health = _parsed(dict(zip(names, texts, strict=True)))
+        return cls(where_metrics, where_health, names)
 
     @classmethod
     def that_are_free(cls) -> "Endpoints":

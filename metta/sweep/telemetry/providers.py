@@ -32,7 +32,10 @@ class Provider(TracerProvider):
     def __init__(self, kind: str) -> None:
         ours = {"service.name": "metta-sweep", "service.version": version("metta-sweep")}
         said = OTELResourceDetector().detect()  # OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES
-        super().__init__(resource=Resource.create(ours).merge(said), id_generator=Ids())
+        try:
+            super().__init__(resource=Resource.create(ours).merge(said), id_generator=Ids())
+        except ValueError as error:  # which names the variable
+            raise DefinitionError([str(error)], "the environment") from error
         self._noting = _noting(_printer() if kind == "console" else _sender())
         self.add_span_processor(self._noting)
 
@@ -76,19 +79,19 @@ def _sender() -> SpanExporter:
             [f"{name} has to be one of {', '.join(PROTOCOLS)}, got {protocol!r}"], "the environment"
         )
     if protocol == "grpc":
-        return _grpc_sender()
+        return _grpc_sender(name)
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
     return OTLPSpanExporter()
 
 
-def _grpc_sender() -> SpanExporter:
+def _grpc_sender(name: str) -> SpanExporter:
     from importlib import import_module
 
     try:
         module = import_module("opentelemetry.exporter.otlp.proto.grpc.trace_exporter")
     except ImportError as error:
         problem = "gRPC needs a package of its own: pip install opentelemetry-exporter-otlp-proto-grpc"
-        raise DefinitionError([problem], f"{PROTOCOL}=grpc") from error
+        raise DefinitionError([problem], f"{name}=grpc") from error
     made: SpanExporter = module.OTLPSpanExporter()
     return made

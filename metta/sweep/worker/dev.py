@@ -12,7 +12,9 @@ from metta.sweep.client.server import NAMESPACE, EmbeddedServer
 from metta.sweep.client.settings import Settings
 from metta.sweep.client.starts import Starts, code_here
 from metta.sweep.contracts.errors import DefinitionError
+from metta.sweep.telemetry.endpoints import Endpoints
 from metta.sweep.telemetry.logs import configure_logs
+from metta.sweep.telemetry.tracing import interceptors
 from metta.sweep.worker.main import QUEUE, serve
 
 
@@ -25,7 +27,7 @@ def run_dev(settings: Settings, console: Console, as_json: bool = False) -> None
         as_json: Whether a machine reads it.
 
     Raises:
-        DefinitionError: When the project uses a server of its own already.
+        DefinitionError: When the project uses a server of its own already, or the environment is wrong.
         ServerError: When it cannot be started.
     """
     if not settings.is_embedded:
@@ -33,6 +35,9 @@ def run_dev(settings: Settings, console: Console, as_json: bool = False) -> None
             [f"Temporal's configuration names {settings.connect['target_host']}; run a worker for that"],
             "sweep dev",
         )
+    configure_logs()
+    endpoints = Endpoints.load()
+    interceptors()  # says what is wrong with the environment before anything is started
     Starts(settings)  # sets going again what somebody killed
     server = EmbeddedServer(settings.home / "server")
     info = server.ensure()
@@ -47,14 +52,11 @@ def run_dev(settings: Settings, console: Console, as_json: bool = False) -> None
     )
     sys.path.insert(0, str(Path.cwd()))  # where `python -m` looks for modules, too; a command does not
 
-    async def serving() -> None:
-        configure_logs()
-        # said in the loop, which knows what to do with a Ctrl-C; one while a loop is made leaves half a loop
+    def began() -> None:
         console.print(json.dumps(where) if as_json else text, highlight=False, soft_wrap=True, markup=False)
-        await serve(settings, QUEUE, code_here())
 
     with server.attended():
-        asyncio.run(serving())
+        asyncio.run(serve(settings, QUEUE, code_here(), endpoints, began))
 
 
 def stop_dev(settings: Settings, console: Console, as_json: bool = False) -> None:

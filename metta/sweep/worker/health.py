@@ -34,18 +34,19 @@ class Health:
     Args:
         address: Where it listens.
         queue: The queue that is served.
+        name: What said the address, for the error.
 
     Raises:
         DefinitionError: When nothing can listen there.
     """
 
-    def __init__(self, address: Address, queue: str) -> None:
+    def __init__(self, address: Address, queue: str, name: str = HEALTH) -> None:
         self._queue = queue
         self._since = datetime.now(UTC)
         try:
             self._server = _server(address, self)
         except OSError as error:
-            raise in_use(HEALTH, address, error.strerror or error) from error
+            raise in_use(name, address, error.strerror or error) from error
 
     @asynccontextmanager
     async def of(self, client: Client, workers: Sequence[Worker]) -> AsyncIterator[None]:

@@ -96,7 +96,13 @@ def main() -> None:
         sys.exit(f"error: {error}")
 
 
-async def serve(settings: Settings, queue: str, code: Code, endpoints: Endpoints | None = None) -> None:
+async def serve(
+    settings: Settings,
+    queue: str,
+    code: Code,
+    endpoints: Endpoints | None = None,
+    began: Callable[[], None] | None = None,
+) -> None:
     """Serve a queue until the process is told to end.
 
     Args:
@@ -104,13 +110,14 @@ async def serve(settings: Settings, queue: str, code: Code, endpoints: Endpoints
         queue: The queue.
         code: Where user code is found, and what of it may be named.
         endpoints: Where the worker can be looked at; None takes what the environment says.
+        began: Called once it serves: nothing that could keep it from that is left to find out.
 
     Raises:
         DefinitionError: When nothing can listen there.
         ServerError: When there is no server.
     """
     with Launches(settings.home).present():
-        await _served(settings, queue, code, _never, endpoints or Endpoints.load())
+        await _served(settings, queue, code, _never, endpoints or Endpoints.load(), began)
 
 
 async def serve_launch(settings: Settings, name: str) -> None:
@@ -138,8 +145,16 @@ async def serve_launch(settings: Settings, name: str) -> None:
     await _served(settings, launch.queue, launch.code, is_done, Endpoints.that_are_free())
 
 
-async def _served(settings: Settings, queue: str, code: Code, is_done: _IsDone, endpoints: Endpoints) -> None:
-    health = _health(endpoints.health, queue)
+async def _served(
+    settings: Settings,
+    queue: str,
+    code: Code,
+    is_done: _IsDone,
+    endpoints: Endpoints,
+    began: Callable[[], None] | None = None,
+) -> None:
+    named_metrics, named_health = endpoints.names
+    health = _health(endpoints.health, queue, named_health)
     plugin = MettaSweepPlugin(
         settings.address or settings.home,
         code,
@@ -149,7 +164,8 @@ async def _served(settings: Settings, queue: str, code: Code, is_done: _IsDone, 
     )
     # its version, for those who look for what is wrong
     identity = str(Identity.here())
-    client = await connect(settings, plugins=[plugin], identity=identity, runtime=runtime(endpoints.metrics))
+    engine = runtime(endpoints.metrics, named_metrics)
+    client = await connect(settings, plugins=[plugin], identity=identity, runtime=engine)
     await ensure_search_attributes(client)
     told = asyncio.Event()
     for sign in (signal.SIGTERM, signal.SIGINT):
@@ -164,6 +180,8 @@ async def _served(settings: Settings, queue: str, code: Code, is_done: _IsDone, 
     trials = Worker(client, task_queue=trials_queue(queue), max_concurrent_activities=slots, **shared)
     answering = health.of(client, [worker, trials]) if health else nullcontext()
     async with answering, worker, trials:  # it answers while they end, too
+        if began:
+            began()
         log.info("serving the task queue %s", queue)
         tasks = {
             asyncio.create_task(told.wait()),
@@ -176,12 +194,12 @@ async def _served(settings: Settings, queue: str, code: Code, is_done: _IsDone, 
             task.result()
 
 
-def _health(address: Address | None, queue: str) -> "Health | None":
+def _health(address: Address | None, queue: str, name: str) -> "Health | None":
     if address is None:
         return None
     from metta.sweep.worker.health import Health  # a server of its own, which most workers need not wait for
 
-    return Health(address, queue)
+    return Health(address, queue, name)
 
 
 async def _until_done(settings: Settings, client: Client, is_done: _IsDone) -> None:

@@ -23,11 +23,12 @@ BUCKETS = {
 """Upper bounds in seconds: an attempt takes anything from a moment to a day, a sync some milliseconds."""
 
 
-def runtime(address: Address | None) -> Runtime:
+def runtime(address: Address | None, name: str = METRICS) -> Runtime:
     """The runtime of a worker; its lines go through Python's logging.
 
     Args:
         address: Where Prometheus finds its metrics; None collects none.
+        name: What said the address, for the error.
 
     Raises:
         DefinitionError: When nothing can listen there.
@@ -42,7 +43,7 @@ def runtime(address: Address | None) -> Runtime:
     if address is None:
         return _kept(Runtime(telemetry=TelemetryConfig(logging=log)))
     config = PrometheusConfig(
-        _checked(address),
+        _checked(address, name),
         counters_total_suffix=True,
         unit_suffix=True,
         durations_as_seconds=True,
@@ -51,10 +52,10 @@ def runtime(address: Address | None) -> Runtime:
     try:
         return _kept(Runtime(telemetry=TelemetryConfig(logging=log, metrics=config)))
     except (RuntimeError, ValueError) as error:
-        raise in_use(METRICS, address, error) from error
+        raise in_use(name, address, error) from error
 
 
-def _checked(address: Address) -> str:
+def _checked(address: Address, name: str) -> str:
     """The address by its number, for the engine takes no names; and says in many words that it is in use.
 
     Raises:
@@ -64,7 +65,7 @@ def _checked(address: Address) -> str:
         address.check()
         return str(address.resolved()[1])
     except OSError as error:
-        raise in_use(METRICS, address, error.strerror or error) from error
+        raise in_use(name, address, error.strerror or error) from error
 
 
 def _kept(runtime: Runtime) -> Runtime:

@@ -1,7 +1,7 @@
 """A shared worker: it serves a queue to which anybody sends work, and takes the code that is registered."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -71,11 +71,15 @@ class Shared:
             allow=tuple(sorted({*said.allow, *(["pickle"] if may_pickle else [])})),
         )
 
-    async def served(self) -> None:
+    async def served(self, began: Callable[[], None] | None = None) -> None:
         """Serve the queue until the process is told to end.
 
+        Args:
+            began: Called once it serves.
+
         Raises:
+            DefinitionError: When nobody can look at it where that is wanted, or there cannot be traces.
             ServerError: When there is no server.
         """
         code = code_here().model_copy(update={"consent": self._consent})
-        await serve(self._settings, self.description.queue, code, self._endpoints)
+        await serve(self._settings, self.description.queue, code, self._endpoints, began)
