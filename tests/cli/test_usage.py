@@ -1,6 +1,7 @@
 """Commands that are given wrongly: what each lacks, does not know, or cannot read."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,27 @@ def test_an_argument_that_is_missing_is_told(project: Path, call: Caller, comman
         assert told == f"error: Missing argument '{missing}'; see sweep {command} --help"
 
 
+def with_an_empty_name() -> Iterator[list[str]]:
+    """Every command that takes names, with one that is empty in each place."""
+    for command, needed in NEEDED.items():
+        for place, argument in enumerate(needed):
+            if argument in ("NAME", "OTHER", "FILE[:NAME]"):
+                given = ["1"] * len(needed)
+                given[place] = ""
+                yield [command, *given]
+    yield from (["watch", ""], ["watch", "digits", ""], ["gc", ""], ["gc", "digits", "--delete", ""])
+
+
+@pytest.mark.parametrize("arguments", [*with_an_empty_name()], ids=" ".join)
+def test_a_name_that_is_empty_is_told(project: Path, call: Caller, arguments: list[str]) -> None:
+    recorded(project)
+    told = refused(call, *arguments)
+    assert re.fullmatch(
+        rf"error: Invalid value for '\S+': it is empty; see sweep {arguments[0]} --help", told
+    )
+    assert not (project / ".metta-sweep/server").exists()  # none was started only to hear that
+
+
 @pytest.mark.parametrize(
     "command", ["attach x", "retry x", "ls", "show x", "replay x", "diff x y", "export x", "dev", "doctor"]
 )
@@ -62,6 +84,10 @@ def test_an_argument_too_many_is_told(project: Path, call: Caller, command: str)
         ("retry digits --from-stage one", "the sweep digits: a sweep has no stages, got 'one'"),
         ("trials digits first", "Invalid value for '[NUMBER]': Input should be a valid integer"),
         ("trials digits -n few", "Invalid value for '--limit' / '-n': Input should be a valid integer"),
+        (
+            "trials digits --status x",
+            "--status: unknown state 'x'. Known: completed, failed, paused, running, stopped",
+        ),
         ("trials digits -- -1", "digits: there is no trial -1; its trials are 0 to 2"),
         (
             "trials digits 1 --status failed",

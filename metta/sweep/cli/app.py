@@ -2,7 +2,7 @@
 
 import sys
 from contextlib import AbstractContextManager, nullcontext, redirect_stdout
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -28,6 +28,16 @@ RUN, LOOK, CHANGE, SERVE = "Run", "Look", "Change what runs", "Serve and tidy up
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
+GivenT = TypeVar("GivenT", str, list[str] | None)
+
+
+def not_empty(given: GivenT) -> GivenT:
+    """Refuse a name that is empty, such as that of a variable of the shell that is not set."""
+    if "" in ([given] if isinstance(given, str) else given or ()):
+        raise typer.BadParameter("it is empty")
+    return given
+
+
 Name = Annotated[
     str,
     typer.Argument(
@@ -35,13 +45,18 @@ Name = Annotated[
         help="Name of the sweep or experiment.",
         show_default=False,
         autocompletion=completions.names,
+        callback=not_empty,
     ),
 ]
 
 SweepName = Annotated[
     str,
     typer.Argument(
-        metavar="NAME", help="Name of the sweep.", show_default=False, autocompletion=completions.sweeps
+        metavar="NAME",
+        help="Name of the sweep.",
+        show_default=False,
+        autocompletion=completions.sweeps,
+        callback=not_empty,
     ),
 ]
 

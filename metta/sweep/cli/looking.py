@@ -14,6 +14,7 @@ from metta.sweep.cli.app import (
     app,
     aside,
     complain,
+    not_empty,
     output_of,
     starts_here,
     sweep_of,
@@ -63,6 +64,7 @@ def watch(
             metavar="[NAME]...",
             help="Sweeps and experiments; without any, all.",
             autocompletion=completions.names,
+            callback=not_empty,
         ),
     ] = None,
     json: Json = False,
@@ -175,7 +177,12 @@ def diff(
     name: Name,
     other: Annotated[
         str,
-        typer.Argument(metavar="OTHER", help="What it is compared with.", autocompletion=completions.others),
+        typer.Argument(
+            metavar="OTHER",
+            help="What it is compared with.",
+            autocompletion=completions.others,
+            callback=not_empty,
+        ),
     ],
     json: Json = False,
 ) -> None:

@@ -12,6 +12,7 @@ from metta.sweep.cli.app import (
     Name,
     app,
     aside,
+    not_empty,
     sweep_of,
     watched,
 )
@@ -20,7 +21,10 @@ if TYPE_CHECKING:
     from metta.sweep.experiments.script import Runnable
 
 
-File = Annotated[str, typer.Argument(metavar="FILE[:NAME]", help="A script, and which of its experiments.")]
+File = Annotated[
+    str,
+    typer.Argument(metavar="FILE[:NAME]", help="A script, and which of its experiments.", callback=not_empty),
+]
 Arguments = Annotated[
     list[str] | None,
     typer.Argument(metavar="-- ARGUMENTS", help="What the script itself gets.", show_default=False),

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from metta.sweep.cli import completions
-from metta.sweep.cli.app import SERVE, Json, app, complain
+from metta.sweep.cli.app import SERVE, Json, app, complain, not_empty
 
 
 @app.command(rich_help_panel=SERVE)
@@ -67,6 +67,7 @@ def gc(
             metavar="[NAME]...",
             help="Sweeps and experiments to look at; without any, all.",
             autocompletion=completions.names,
+            callback=not_empty,
         ),
     ] = None,
     delete: Annotated[bool, typer.Option("--delete", help="Delete it; else it is only shown.")] = False,

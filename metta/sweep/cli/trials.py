@@ -102,9 +102,7 @@ class TrialOutput(Printer):
 def _check(statuses: Sequence[str]) -> None:
     known = get_args(TrialStatus)
     if unknown := [status for status in statuses if status not in known]:
-        problems = [
-            f"unknown state {name!r}{nearest(name, known)}; known are {', '.join(known)}" for name in unknown
-        ]
+        problems = [f"unknown state {name!r}{nearest(name, known)}" for name in unknown]
         raise DefinitionError(problems, "--status")
 
 
