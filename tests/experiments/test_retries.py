@@ -208,7 +208,7 @@ def test_what_failed_before_it_began_has_nothing_to_go_on_with(project: Path) ->
     handle = Experiment.attach("wrong")
     with pytest.raises(DefinitionError, match="nothing"):
         handle.result()
-    with pytest.raises(DefinitionError, match="nothing is recorded of it: it failed before it began"):
+    with pytest.raises(DefinitionError, match="nothing is recorded of it: it was over before it began"):
         handle.retry()
 
 

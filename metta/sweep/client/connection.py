@@ -95,7 +95,7 @@ async def _when_ready(server: EmbeddedServer, options: dict[str, Any]) -> Client
 
 
 def _why(error: Exception) -> str:
-    return str(error) or f"it does not answer within {CONNECT_S:g} s"
+    return str(error).rstrip(".") or f"it does not answer within {CONNECT_S:g} s"
 
 
 async def _keep_for_a_year(client: Client) -> None:

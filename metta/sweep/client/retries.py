@@ -39,7 +39,7 @@ UNKNOWN = (
     " whatever code it names"
 )
 
-NOTHING = "nothing is recorded of it: it failed before it began, so run it again instead"
+NOTHING = "nothing is recorded of it: it was over before it began, so run it again instead"
 
 CLIENT = "metta.sweep"
 """Stamp of inputs of workflows that were checked here."""

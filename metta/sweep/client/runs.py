@@ -54,6 +54,8 @@ REFUSALS = (
 )
 """What a server answers that would answer the same for ever."""
 
+LATE = (RPCStatusCode.CANCELLED, RPCStatusCode.DEADLINE_EXCEEDED)
+
 STATES: dict[WorkflowExecutionStatus | None, SweepState] = {
     WorkflowExecutionStatus.RUNNING: "running",
     WorkflowExecutionStatus.CONTINUED_AS_NEW: "running",
@@ -240,7 +242,7 @@ class Run(ABC, Generic[ResultT]):
             ) from error
         except RPCError as error:
             if error.status is RPCStatusCode.NOT_FOUND:
-                raise self._gone() from None
+                raise await self._gone() from None
             raise _silent(error) from error
 
     def _failed(self, error: WorkflowFailureError) -> SweepError:
@@ -258,8 +260,8 @@ class Run(ABC, Generic[ResultT]):
     def _unknown(self) -> SweepNotFound:
         return SweepNotFound(self.name, self.known(), self.what)
 
-    def _gone(self) -> SweepEnded | SweepNotFound:
-        if not self.is_recorded():
+    async def _gone(self) -> SweepEnded | SweepNotFound:
+        if not self.is_recorded() and await self.described() is None:
             return self._unknown()
         root, is_part, _ = self.name.partition("/")
         if is_part:
@@ -275,5 +277,10 @@ def cause_of(error: WorkflowFailureError) -> BaseException | None:
     return cause
 
 
+def why_of(error: RPCError) -> str:
+    """Why a server gave no answer; of one that is late its own word depends on who gives up first."""
+    return "it takes too long" if error.status in LATE else str(error)
+
+
 def _silent(error: RPCError) -> ServerError:
-    return ServerError(f"the Temporal server does not answer as it should: {error}")
+    return ServerError(f"the Temporal server does not answer as it should: {why_of(error)}")

@@ -9,6 +9,7 @@ from temporalio.client import Client, WorkflowHistory
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import Replayer
 
+from metta.sweep.client.runs import why_of
 from metta.sweep.client.starts import Starts
 from metta.sweep.contracts.attempts import Code
 from metta.sweep.contracts.errors import DefinitionError, ServerError, SweepError, SweepNotFound
@@ -84,7 +85,8 @@ async def replayed(starts: Starts, name: str) -> Replayed:
     try:
         found = [replay async for replay in _replays(client, name)]
     except RPCError as error:
-        raise ServerError(f"the Temporal server does not tell the histories of {name}: {error}") from error
+        why = why_of(error)
+        raise ServerError(f"the Temporal server does not tell the histories of {name}: {why}") from error
     if not found:
         return Replayed(name=name, retraced=tuple(await asyncio.to_thread(_retraced, starts, name)))
     return Replayed(name=name, histories=tuple(found))
@@ -134,7 +136,7 @@ def _below(name: str) -> str:
     >>> _below("it's")
     "WorkflowId = 'it''s' OR WorkflowId STARTS_WITH 'it''s/'"
     """
-    quoted = name.replace("'", "''")
+    quoted = name.replace("\\", "\\\\").replace("'", "''")
     return f"WorkflowId = '{quoted}' OR WorkflowId STARTS_WITH '{quoted}/'"
 
 
