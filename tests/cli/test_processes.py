@@ -11,7 +11,7 @@ from time import sleep
 
 import pytest
 
-from metta.sweep.client import launches, runs
+from metta.sweep.client import connection, detached, launches, ports, runs
 from metta.sweep.client import server as embedded
 from metta.sweep.client.locks import held
 from tests.cli.commands import ended, interrupt, running, wait_until_recorded
@@ -202,4 +202,92 @@ def test_what_does_not_end_is_told(
     assert done.stderr == (
         f"error: {named} does not end, even by force: process {pid} waits for the system, such as for a drive"
         " that is away. Bring that back, and try it again\n"
+    )
+
+
+@pytest.mark.parametrize("command", ["replay digits", "start mine.py", "worker", "dev"])
+def test_a_server_that_hangs_is_told_with_the_way_out(
+    project: Path, call: Caller, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    (project / "mine.py").write_text(SCRIPT, "utf-8")
+    folder = project / ".metta-sweep/server"
+    info = embedded.EmbeddedServer(folder).ensure()
+    for name in ("CONNECT_S", "READY_S"):
+        monkeypatch.setattr(connection, name, 0.2)
+    pid = pid_in(folder / "alive.lock")
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        done = call(*command.split())
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"error: the embedded Temporal server at {info.address} cannot be used: it does not answer within"
+        " 0.2 s. `sweep dev --stop` ends it, and the next command starts it again\n"
+    )
+
+
+def test_who_holds_a_lock_without_saying_who_he_is_is_told_with_how_to_find_him(
+    project: Path, call: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(detached, "PID_S", 0.1)
+    monkeypatch.setattr(launches, "STOP_S", 0.1)
+    lock = project / ".metta-sweep/launches/digits.lock"
+    descriptor = held(lock)
+    assert descriptor is not None
+    try:
+        done = call("dev", "--stop")
+    finally:
+        os.close(descriptor)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"error: the worker of digits cannot be ended: some process holds {lock} and does not say there"
+        f" which. `fuser {lock}` tells it; end that, and try it again\n"
+    )
+
+
+@pytest.mark.parametrize("command", ["dev", "start mine.py", "replay digits"])
+def test_a_folder_where_a_log_is_to_be_is_told(project: Path, call: Caller, command: str) -> None:
+    (project / "mine.py").write_text(SCRIPT, "utf-8")
+    folder = project / ".metta-sweep" / ("launches/digits.log" if "start" in command else "server/server.log")
+    folder.mkdir(parents=True)
+    done = call(*command.split())
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        f"error: a process that was to go on by itself did not start: {folder} is to be its log, and is a"
+        " folder; move that away\n"
+    )
+
+
+def test_a_process_that_is_killed_before_it_begins_is_told(
+    project: Path, call: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(detached, "DETACH", "kill -KILL $$")
+    done = call("dev")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "error: a process that was to go on by itself did not start: its shell has ended with -9; try it"
+        " again\n"
+    )
+
+
+def test_a_machine_without_free_ports_is_told(
+    project: Path, call: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ports, "_is_free", lambda host, port: port == 10_000)
+    done = call("dev")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "error: no ports for this project's Temporal server: fewer than 2 ports from 10000 to 65535 are free"
+        " on 127.0.0.1\n"
+    )
+
+
+def test_a_worker_whose_launch_is_gone_says_so(project: Path) -> None:
+    with running("-m", "metta.sweep.worker", "--launch", "digits", program="python") as worker:
+        done = ended(worker)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "error: nothing tells how the worker of digits is started:"
+        f" {project}/.metta-sweep/launches/digits.json is missing\n"
     )

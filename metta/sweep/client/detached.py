@@ -16,6 +16,7 @@ PID_S = 2.0
 """Whoever holds a lock has written its pid there by then."""
 
 LOG_CHARS = 2000
+NOT_STARTED = "a process that was to go on by itself did not start"
 
 # The first shell ends at once, so that the process is nobody's child: no zombie is left, and no Ctrl-C
 # reaches it. The second says which process it is, in the lock that it holds, and becomes the program.
@@ -43,7 +44,7 @@ def spawn_detached(
         Whether it was started; not when somebody else holds the lock.
 
     Raises:
-        ServerError: When it was killed before it began.
+        ServerError: When it was killed before it began, or its log cannot be written.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     descriptor = held(lock)
@@ -51,6 +52,7 @@ def spawn_detached(
         return False
     try:
         os.ftruncate(descriptor, 0)  # who held it before has nothing to do with it any more
+        log.open("ab").close()  # the shell could only say that it ended with 2
         subprocess.run(
             ["/bin/sh", "-c", DETACH, BECOME, str(log), str(lock), str(folder), *command],
             env=environment,
@@ -58,10 +60,15 @@ def spawn_detached(
             pass_fds=(descriptor,),  # the heir holds the lock, too
             check=True,
         )
-    except (
-        subprocess.CalledProcessError
-    ) as error:  # killed, like what it was to start: that can be tried again
-        raise ServerError(f"a process that was to go on by itself did not start: {error}") from error
+    except subprocess.CalledProcessError as error:
+        # killed, like what it was to start: that can be tried again
+        raise ServerError(
+            f"{NOT_STARTED}: its shell has ended with {error.returncode}; try it again"
+        ) from error
+    except IsADirectoryError as error:
+        raise ServerError(
+            f"{NOT_STARTED}: {log} is to be its log, and is a folder; move that away"
+        ) from error
     finally:
         os.close(descriptor)
     return True
