@@ -18,6 +18,8 @@ from metta.sweep.contracts.chunks import Chunk
 from metta.sweep.contracts.decisions import Start
 from metta.sweep.contracts.events import Created
 from tests.cli.conftest import Caller
+from tests.rights import without_rights
+from tests.stores.disks import run_on_disk
 from tests.stores.stories import spec
 
 SCRIPT = """\
@@ -185,3 +187,45 @@ def test_no_terminal_is_sent_parquet(told: Path) -> None:
     os.close(ours)
     assert done.returncode == 2
     assert "no terminal can show parquet: add -o FILE" in done.stderr
+
+
+@pytest.mark.parametrize("missing", ["pandas", "pyarrow"])
+@pytest.mark.parametrize("arguments", [("--format", "parquet"), ("-o", "digits.parquet")])
+def test_what_parquet_needs_and_is_not_installed_is_told(
+    told: Path, call: Caller, monkeypatch: pytest.MonkeyPatch, missing: str, arguments: tuple[str, ...]
+) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)
+    done = call("export", "digits", *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f'error: Parquet: it needs {missing}: pip install "metta-sweep[report]"\n'
+    assert not list(told.glob("*digits*"))
+
+
+def test_a_folder_in_which_nobody_may_write_is_told(told: Path) -> None:
+    folder = told / "theirs"
+    folder.mkdir(mode=0o555)
+    sweep = str(Path(sys.executable).with_name("sweep"))
+    command = without_rights([sweep, "export", "digits", "-o", "theirs/digits.csv"])
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "error: theirs/digits.csv cannot be written: Permission denied\n"
+
+
+def test_a_disk_that_is_full_is_told_and_nothing_is_left(told: Path) -> None:
+    left = run_on_disk(
+        told / "small",
+        "size=4k",
+        """
+        import subprocess, sys
+        from pathlib import Path
+
+        place = Path(sys.argv[1])
+        sweep = Path(sys.executable).with_name("sweep")
+        (place / "theirs").write_bytes(bytes(4096))
+        command = [sweep, "export", "digits", "-o", place / "digits.csv"]
+        done = subprocess.run(command, capture_output=True, text=True)
+        print(done.returncode, [done.stdout], [file.name for file in place.iterdir()], done.stderr, end="")
+        """,
+    )
+    problem = f"error: {told}/small/digits.csv cannot be written: No space left on device\n"
+    assert left == f"1 [''] ['theirs'] {problem}"
