@@ -7,8 +7,11 @@ import pytest
 from metta.sweep.client.comparisons import ExperimentComparison
 from metta.sweep.client.experiments import Experiments
 from metta.sweep.client.settings import Settings
+from metta.sweep.contracts.chunks import Chunk
+from metta.sweep.stores.files import FileStore
 from tests.cli.commands import script
 from tests.cli.conftest import Caller
+from tests.cli.records import recorded
 
 SCRIPT = """\
 from metta.sweep.experiments import Experiment
@@ -144,3 +147,15 @@ def test_names_that_are_missing_are_told(
 ) -> None:
     done = call("diff", *names)
     assert (done.returncode, done.stdout, done.stderr) == (code, "", message)
+
+
+@pytest.mark.parametrize("names", [("young", "digits"), ("digits", "young")])
+def test_a_sweep_of_which_only_its_name_is_recorded_is_not_compared(
+    project: Path, call: Caller, names: tuple[str, str]
+) -> None:
+    recorded(project)
+    ledger = FileStore(project / ".metta-sweep").ledger("young")
+    ledger.commit(Chunk(n=0, writer="w", epoch=1))
+    done = call("diff", *names)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: the sweep young: nothing is recorded of its definition yet\n"
