@@ -42,9 +42,26 @@ class Caller:
 
     def json(self, *arguments: str) -> Any:
         """What a command prints for machines when it succeeds, which has the shape that is documented."""
-        plain = json.loads(self.printed(*arguments, "--json"))
-        validate(plain, closed(schema_of(arguments[0])))
+        [plain] = self.lines(*arguments)
         return plain
+
+    def lines(self, *arguments: str) -> list[Any]:
+        """The same of a command that prints a line for each of several things."""
+        return shapes(arguments[0], self.printed(*arguments, "--json"))
+
+    def failed(self, code: int, *arguments: str) -> tuple[list[Any], str]:
+        """What a command prints for machines when it fails, which has that shape, too, and what it says."""
+        done = self(*arguments, "--json")
+        assert done.returncode == code, done.stderr
+        return shapes(arguments[0], done.stdout), done.stderr
+
+
+def shapes(command: str, printed: str) -> list[Any]:
+    """The lines that a command has printed for machines, each of which has the shape that is documented."""
+    lines = [json.loads(line) for line in printed.splitlines()]
+    for line in lines:
+        validate(line, closed(schema_of(command)))
+    return lines
 
 
 def closed(schema: Any) -> Any:

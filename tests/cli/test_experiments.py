@@ -1,13 +1,12 @@
 """The command with experiments: fields and inputs, and what it shows of stages."""
 
-import json
 from pathlib import Path
 
 import pytest
 
 from metta.sweep.client.settings import Settings
 from tests.cli.commands import ended, interrupt, running, wait_until_recorded
-from tests.cli.conftest import Caller
+from tests.cli.conftest import Caller, shapes
 
 SCRIPT = """\
 from pathlib import Path
@@ -75,7 +74,7 @@ def test_fields_and_input_are_set_on_the_command_line(
     done = call("run", f"refine.py{name}", *rest, "--debug")
     assert (done.returncode, done.stdout) == (0, f"beginning\n{printed}\n"), done.stderr
     as_json = call("run", f"refine.py{name}", *rest, "--debug", "--json")
-    assert json.loads(as_json.stdout)["value"]["packed"] == eval(printed)
+    assert [line["value"]["packed"] for line in shapes("run", as_json.stdout)] == [eval(printed)]
     assert as_json.stderr == "beginning\n"
 
 

@@ -1,6 +1,5 @@
 """What people look at: lists, trials, logs and the live table."""
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ import pytest
 
 from metta.sweep.stores.files import FileStore
 from tests.cli.commands import ended, interrupt, running, script, wait_until_recorded
-from tests.cli.conftest import Caller
+from tests.cli.conftest import Caller, shapes
 from tests.cli.records import begun, recorded
 from tests.search.by_hand import ByHand
 
@@ -102,8 +101,9 @@ def test_trials_and_what_they_print(project: Path, call: Caller) -> None:
     said = [line for line in done.stderr.splitlines() if line.startswith("---")]
     assert said == ["--- trial 2, segment 0, attempt 1 ---", "--- trial 2, segment 0, attempt 2 ---"]
     assert done.stderr.endswith("next: sweep trials digits 2\n")
-    pieces = [json.loads(line) for line in call.printed("logs", "digits", "0", "--json").splitlines()]
-    assert pieces == [{"source": "trial 0, segment 0, attempt 1", "text": "begin 0\n"}]
+    assert call.lines("logs", "digits", "0") == [
+        {"source": "trial 0, segment 0, attempt 1", "text": "begin 0\n"}
+    ]
 
     with running("run", "mine.py:Talking", "--name", "talk") as talk:
         wait_until_recorded(project / ".metta-sweep/experiments/talk/outcomes.jsonl", '"began"')
@@ -112,8 +112,7 @@ def test_trials_and_what_they_print(project: Path, call: Caller) -> None:
         call.printed("resume", "talk")
         (project / "go").touch()
         assert ended(talk).returncode == 0
-    [piece] = map(json.loads, call.printed("logs", "talk", "speak", "--json").splitlines())
-    assert piece == {"source": "stage speak", "text": "three words here\n"}
+    assert call.json("logs", "talk", "speak") == {"source": "stage speak", "text": "three words here\n"}
     unknown = call("logs", "talk", "speek")
     assert (unknown.returncode, unknown.stderr) == (
         2,
@@ -143,7 +142,7 @@ def test_what_runs_is_followed_to_its_end(project: Path, call: Caller) -> None:
         assert everything.stdout
         states = list[str]()
         while states[-1:] != ["finished"]:
-            states.append(json.loads(everything.stdout.readline())["state"])
+            states += [line["state"] for line in shapes("watch", everything.stdout.readline())]
         interrupt(everything)
         assert ended(everything).returncode == 130
     first, *_, last, following = watched.stdout.splitlines()

@@ -1,6 +1,5 @@
 """What needs no server: help, wrong usage, mistakes in scripts and ledgers."""
 
-import json
 from pathlib import Path
 
 import pytest
@@ -8,7 +7,7 @@ import pytest
 from metta.sweep import Uniform
 from metta.sweep.experiments import SweepExperiment
 from tests.cli.commands import script, sweep
-from tests.cli.conftest import Caller
+from tests.cli.conftest import Caller, shapes
 
 COMMANDS = (
     "run",
@@ -167,7 +166,7 @@ def test_a_script_may_end_by_itself(project: Path, call: Caller) -> None:
 def test_debugging_prints_json_alone_on_standard_output(project: Path, call: Caller) -> None:
     script(project)
     done = call("run", "mine.py", "--name", "here", "--debug", "--json")
-    assert json.loads(done.stdout)["sweep"] == "here"
+    assert [line["sweep"] for line in shapes("run", done.stdout)] == ["here"]
     assert done.stderr.startswith("defining\n")
 
 

@@ -1,6 +1,5 @@
 """Workers and servers that die, do not answer or do not end, as commands tell them."""
 
-import json
 import os
 import signal
 import sqlite3
@@ -15,7 +14,7 @@ from metta.sweep.client import connection, detached, launches, ports, runs
 from metta.sweep.client import server as embedded
 from metta.sweep.client.locks import held
 from tests.cli.commands import ended, interrupt, running, wait_until_recorded
-from tests.cli.conftest import Caller
+from tests.cli.conftest import Caller, shapes
 from tests.rig import pid_in
 
 SCRIPT = """\
@@ -103,7 +102,7 @@ def test_what_machines_read_stays_clean_while_a_server_is_lost(project: Path, st
         (project / "gate").touch()
         done = ended(command)
     assert done.returncode == 0, done.stderr
-    assert [json.loads(line)["state"] for line in done.stdout.splitlines()][-1] == "finished"
+    assert [line["state"] for line in shapes("attach", done.stdout)][-1] == "finished"
 
 
 @pytest.mark.parametrize("look", ["watch digits", "logs digits 0 --follow"])

@@ -68,8 +68,8 @@ def test_the_stage_that_failed_fails_again_until_its_code_is_mended(failed: Path
     assert done.returncode == 1
     assert "ValueError: no luck at 3" in done.stderr
     assert done.stdout == "next: sweep replay counted --stage 'count[3]' --pdb\n"
-    told = call("replay", "counted", "--stage", "count", "--json")
-    assert json.loads(told.stdout)["failure"]["message"] == "ValueError: no luck at 3"
+    [told], _ = call.failed(1, "replay", "counted", "--stage", "count")
+    assert told["failure"]["message"] == "ValueError: no luck at 3"
     assert lines(failed)[len(before) :] == [before[-1]] * 2, "it had another input, fields or seed"
     script = failed / "mine.py"
     script.write_text(script.read_text("utf-8").replace("BROKEN = True", "BROKEN = False"), "utf-8")
@@ -103,8 +103,8 @@ def test_any_run_of_a_stage_is_run_again(failed: Path, call: Caller) -> None:
         None,
     )
     assert lines(failed)[-1] == lines(failed)[1]
-    attached = call("attach", "counted", "--json")
-    assert [json.loads(line)["state"] for line in attached.stdout.splitlines()] == ["failed"]
+    [attached], _ = call.failed(1, "attach", "counted")
+    assert attached["state"] == "failed"
     assert (failed / ".metta-sweep/experiments/counted/checkpoints/count[1].json").read_bytes() == kept
 
 

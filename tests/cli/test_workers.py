@@ -1,6 +1,5 @@
 """A shared worker and its queue, with the command, a real server and real workers."""
 
-import json
 import signal
 import sys
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from metta.sweep.client.settings import Settings
 from metta.sweep.client.sweeps import Sweeps
 from metta.sweep.stores.trials import TrialTable
 from tests.cli.commands import sweep
-from tests.cli.conftest import Caller
+from tests.cli.conftest import Caller, shapes
 from tests.rig import runners_of
 from tests.worker.labs import SWEEP, make_lab, shared
 
@@ -126,9 +125,7 @@ def test_children_run_on_the_queue_of_their_root(project: Path, call: Caller) ->
         "from my_lab.training import Search\nSearch(n=2).run(1, name='both')\n", "utf-8"
     )
     with shared("my_lab"):
-        done = call("run", "mine.py", "--queue", "metta-sweep", "--json")
-        assert done.returncode == 0, done.stderr
-        assert 0 < json.loads(done.stdout)["value"]["packed"] < 1
+        assert 0 < call.json("run", "mine.py", "--queue", "metta-sweep")["value"]["packed"] < 1
         assert not list((project / ".metta-sweep/launches").glob("*.json"))
 
 
@@ -184,7 +181,7 @@ def test_settings_say_what_a_worker_takes_and_where_work_goes(
     (project / "pyproject.toml").write_text(said, "utf-8")
     with shared("--json") as worker:
         assert worker.stdout is not None
-        told = json.loads(worker.stdout.readline())
+        [told] = shapes("worker", worker.stdout.readline())
         assert told == {"queue": "gpus", "modules": ["metta.sweep", "my_lab"], "allow": ["commands"]}
         assert call.json("run", "mine.py")["state"] == "finished"
         assert not (project / ".metta-sweep/launches/digits.json").exists()
