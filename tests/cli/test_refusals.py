@@ -13,6 +13,7 @@ from temporalio.service import RPCError, RPCStatusCode
 from metta.sweep.client import runs
 from metta.sweep.client.settings import Settings
 from metta.sweep.worker import replaying
+from tests.cli.commands import wait_until_recorded
 from tests.cli.conftest import Caller
 from tests.rig import TEMPORAL
 
@@ -20,6 +21,8 @@ LAB = """\
 from pathlib import Path
 from time import sleep
 
+from metta.sweep import Uniform
+from metta.sweep.experiments import SweepExperiment
 from metta.sweep.experiments.base import Pipeline
 
 
@@ -33,7 +36,13 @@ def wait(x: int):
     return x
 
 
+def gated(params):
+    return {"accuracy": wait(params["x"])}
+
+
 waiting = Pipeline().stage("wait", wait)
+search = SweepExperiment(gated, {"x": Uniform(0, 1)}, metric="accuracy", budget=1)
+searching = Pipeline().stage("search", search)
 """
 
 SCRIPT = """\
@@ -165,10 +174,23 @@ def test_what_is_being_stopped_takes_no_changes(project: Path, name: str, call: 
     refused = call("pause", name)
     assert (refused.returncode, refused.stdout) == (2, "")
     assert refused.stderr == (
-        "error: pause: the experiment is being stopped; run it again with resume=True (`--resume`)\n"
+        f"error: {name}: the experiment is being stopped; run it again with resume=True (`--resume`)\n"
     )
     (project / "gate").touch()
     assert call("attach", name).returncode == 1
+
+
+def test_a_share_of_a_budget_is_not_changed(project: Path, name: str, call: Caller) -> None:
+    call.printed("start", "lab.py:searching", "--name", name, "--budget", "5")
+    wait_until_recorded(project / f".metta-sweep/sweeps/{name}%2Fsearch/ledger.jsonl", "start")
+    refused = call("budget", f"{name}/search", "9")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr == (
+        f"error: {name}/search: its budget is a share of that of the experiment that it runs within; change"
+        " that one\n"
+    )
+    (project / "gate").touch()
+    assert call("attach", name).returncode == 0
 
 
 def test_search_attributes_for_which_a_namespace_has_no_room_are_told_with_who_helps(

@@ -232,7 +232,7 @@ class Run(ABC, Generic[ResultT]):
         except WorkflowUpdateFailedError as error:
             cause = error.cause
             problem = cause.message if isinstance(cause, ApplicationError) else str(cause)
-            raise DefinitionError([problem], name) from None
+            raise DefinitionError([problem.removeprefix(f"{self.name}: ")], self.name) from None
         except (TimeoutError, RPCTimeoutOrCancelledError) as error:
             way = f"`sweep attach {self.name}` brings one, which may"
             if self.code is None:  # it was not started here, or is left to a shared queue
