@@ -46,7 +46,7 @@ searching = Pipeline().stage("search", search)
 """
 
 SCRIPT = """\
-from lab import train
+from refused_lab import train
 from metta.sweep import Uniform
 from metta.sweep.experiments import SweepExperiment
 
@@ -63,7 +63,7 @@ def name(project: Path, server: Settings, monkeypatch: pytest.MonkeyPatch) -> st
     monkeypatch.setenv("TEMPORAL_ADDRESS", str(server.connect["target_host"]))
     monkeypatch.setenv("TEMPORAL_NAMESPACE", str(server.connect["namespace"]))
     name = f"refused-{uuid4().hex[:6]}"
-    (project / "lab.py").write_text(LAB, "utf-8")
+    (project / "refused_lab.py").write_text(LAB, "utf-8")
     (project / "mine.py").write_text(SCRIPT.format(name=name), "utf-8")
     return name
 
@@ -169,7 +169,7 @@ def test_what_somebody_has_ended_by_force_is_told_with_how_it_goes_on(
 
 
 def test_what_is_being_stopped_takes_no_changes(project: Path, name: str, call: Caller) -> None:
-    call.printed("start", "lab.py:waiting", "--name", name, "--input", "1")
+    call.printed("start", "refused_lab.py:waiting", "--name", name, "--input", "1")
     call.printed("stop", name)
     refused = call("pause", name)
     assert (refused.returncode, refused.stdout) == (2, "")
@@ -181,7 +181,7 @@ def test_what_is_being_stopped_takes_no_changes(project: Path, name: str, call: 
 
 
 def test_a_share_of_a_budget_is_not_changed(project: Path, name: str, call: Caller) -> None:
-    call.printed("start", "lab.py:searching", "--name", name, "--budget", "5")
+    call.printed("start", "refused_lab.py:searching", "--name", name, "--budget", "5")
     wait_until_recorded(project / f".metta-sweep/sweeps/{name}%2Fsearch/ledger.jsonl", "start")
     refused = call("budget", f"{name}/search", "9")
     assert (refused.returncode, refused.stdout) == (2, "")

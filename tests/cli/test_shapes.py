@@ -14,7 +14,7 @@ from tests.cli.conftest import Caller
 from tests.cli.records import begun, damaged, recorded
 
 SCRIPT = """\
-from lab import train
+from shaped_lab import train
 from metta.sweep import Uniform
 from metta.sweep.executors import LocalExecutor
 from metta.sweep.experiments import SweepExperiment
@@ -39,7 +39,9 @@ def mine(project: Path, server: Settings, monkeypatch: pytest.MonkeyPatch) -> Pa
     """A project with a script, on the server that all tests share."""
     monkeypatch.setenv("TEMPORAL_ADDRESS", str(server.connect["target_host"]))
     monkeypatch.setenv("TEMPORAL_NAMESPACE", str(server.connect["namespace"]))
-    (project / "lab.py").write_text("def train(params):\n    return {'accuracy': params['x']}\n", "utf-8")
+    (project / "shaped_lab.py").write_text(
+        "def train(params):\n    return {'accuracy': params['x']}\n", "utf-8"
+    )
     (project / "mine.py").write_text(SCRIPT, "utf-8")
     return project
 
