@@ -14,6 +14,8 @@ from tests.stores.disks import run_on_disk
 
 SWEEP = str(Path(sys.executable).with_name("sweep"))
 
+SERVER = "this project's Temporal server cannot be started:"
+
 SCRIPT = """\
 from metta.sweep import Uniform
 from metta.sweep.experiments import SweepExperiment
@@ -55,39 +57,20 @@ def sweep_without_rights(command: str) -> "subprocess.CompletedProcess[str]":
 @pytest.mark.parametrize(
     ("command", "problem"),
     [
-        (
-            "run mine.py",
-            "{store} cannot be made: Permission denied; allow it, or put the store elsewhere",
+        *(
+            (command, "{store} cannot be made")
+            for command in ("run mine.py", "start mine.py", "run mine.py --debug")
         ),
-        (
-            "start mine.py",
-            "{store} cannot be made: Permission denied; allow it, or put the store elsewhere",
-        ),
-        (
-            "run mine.py --debug",
-            "{store} cannot be made: Permission denied; allow it, or put the store elsewhere",
-        ),
-        (
-            "dev",
-            "this project's Temporal server cannot be started: {store} may not be changed: Permission denied;"
-            " let somebody start it who may",
-        ),
-        (
-            "replay digits",
-            "this project's Temporal server cannot be started: {store} may not be changed: Permission denied;"
-            " let somebody start it who may",
-        ),
-        (
-            "worker",
-            "{store} may not be changed: Permission denied; this command changes something here: let somebody"
-            " run it who may, or put the store elsewhere",
-        ),
+        *((command, f"{SERVER} {{store}}/server cannot be written") for command in ("dev", "replay digits")),
+        ("worker", "{store}/launches cannot be written"),
     ],
 )
 def test_a_folder_in_which_nobody_may_begin_is_told(closed: Path, command: str, problem: str) -> None:
     done = sweep_without_rights(command)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.splitlines()[-1] == f"error: {problem.format(store=closed / '.metta-sweep')}"
+    told = problem.format(store=closed / ".metta-sweep")
+    way = "Permission denied; allow it, or put the store elsewhere"
+    assert done.stderr.splitlines()[-1] == f"error: {told}: {way}"
 
 
 @pytest.mark.parametrize(
@@ -111,4 +94,5 @@ def test_a_disk_that_is_full_is_told(tmp_path: Path, command: str, more: list[st
     assert (code, printed) == (1, "")
     assert said.startswith("error: ")
     assert said.count("\n") == 1
-    assert "no room is left for" in said or "No space left on device" in said
+    assert "no room is left for" in said
+    assert "`sweep gc` shows what nobody needs any more" in said

@@ -114,12 +114,13 @@ def test_logs_that_are_wrong_in_two_ways_are_told_together(
         (
             "opentelemetry",
             "METTA_SWEEP_TRACES=otlp",
-            'METTA_SWEEP_TRACES=otlp: it needs OpenTelemetry: pip install "metta-sweep[telemetry]"',
+            "the environment: METTA_SWEEP_TRACES=otlp needs OpenTelemetry: "
+            'pip install "metta-sweep[telemetry]"',
         ),
         (
             GRPC,
             "METTA_SWEEP_TRACES=otlp OTEL_EXPORTER_OTLP_PROTOCOL=grpc",
-            "OTEL_EXPORTER_OTLP_PROTOCOL=grpc: gRPC needs a package of its own: pip install"
+            "the environment: OTEL_EXPORTER_OTLP_PROTOCOL=grpc needs a package of its own: pip install"
             " opentelemetry-exporter-otlp-proto-grpc",
         ),
     ],

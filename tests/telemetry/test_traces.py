@@ -332,8 +332,8 @@ def test_grpc_needs_a_package_which_is_told_with_what_asked_for_it(
     monkeypatch.setitem(sys.modules, GRPC, None)
     with pytest.raises(DefinitionError) as caught:
         Provider("otlp")
-    problem = "gRPC needs a package of its own: pip install opentelemetry-exporter-otlp-proto-grpc"
-    assert str(caught.value) == f"{name}=grpc: {problem}"
+    way = "pip install opentelemetry-exporter-otlp-proto-grpc"
+    assert str(caught.value) == f"the environment: {name}=grpc needs a package of its own: {way}"
 
 
 def test_where_that_package_is_installed_spans_are_sent_with_it(monkeypatch: pytest.MonkeyPatch) -> None:

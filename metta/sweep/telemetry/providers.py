@@ -91,7 +91,9 @@ def _grpc_sender(name: str) -> SpanExporter:
     try:
         module = import_module("opentelemetry.exporter.otlp.proto.grpc.trace_exporter")
     except ImportError as error:
-        problem = "gRPC needs a package of its own: pip install opentelemetry-exporter-otlp-proto-grpc"
-        raise DefinitionError([problem], f"{name}=grpc") from error
+        problem = (
+            f"{name}=grpc needs a package of its own: pip install opentelemetry-exporter-otlp-proto-grpc"
+        )
+        raise DefinitionError([problem], "the environment") from error
     made: SpanExporter = module.OTLPSpanExporter()
     return made
