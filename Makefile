@@ -22,12 +22,16 @@ test: setup
 test-cluster:
 	@echo "No cluster tests yet: they come with the Kubernetes, SLURM and Docker executors."
 
+# Tests of how much a worker takes at once have no time to replay everything at each step.
+CROWDS = (many_may_ask or crowds or limits)
+
 soak: setup
 	METTA_SWEEP_TEST_TURNS=100000 METTA_SWEEP_TEST_JOBS=5000 \
 	    METTA_SWEEP_TEST_KILLS=100 $(BIN)/pytest tests/workflows/test_experiment_limits.py \
 	    tests/workflows/test_job_limits.py tests/crash/test_job_kills.py \
 	    tests/crash/test_curriculum_kills.py tests/crash/test_hybrid_kills.py tests/crash/test_budget_kills.py $(ARGS)
 	METTA_SWEEP_TEST_KILLS=200 $(BIN)/pytest tests/crash/test_soak.py $(ARGS)
+	METTA_SWEEP_TEST_CACHE=0 $(BIN)/pytest tests/workflows -k "not $(CROWDS)" $(ARGS)
 	METTA_SWEEP_TEST_EXAMPLES=all $(BIN)/pytest tests/docs/test_examples.py $(ARGS)
 
 bench: $(if $(PEERS),.venv-peers/.peers,.venv/.runtime)

@@ -22,7 +22,7 @@ from tests.cli.records import begun, damaged, recorded
 Complete: TypeAlias = Callable[[str], list[str]]
 
 LIMIT_S = 0.3
-"""Long enough for the library of S3 to be imported, and a wait that is no burden."""
+"""A wait that is no burden."""
 
 
 @pytest.fixture
@@ -146,9 +146,9 @@ def test_where_settings_or_store_are_wrong_nothing_is_completed_or_told(
 ) -> None:
     (project / "pyproject.toml").write_text(settings, "utf-8")
     with monkeypatch.context() as patch:  # undone before the project is tidied up
-        for name, value in {**variables, "AWS_ACCESS_KEY_ID": "me", "AWS_SECRET_ACCESS_KEY": "mine"}.items():
+        once = {"AWS_ACCESS_KEY_ID": "me", "AWS_SECRET_ACCESS_KEY": "mine", "AWS_MAX_ATTEMPTS": "1"}
+        for name, value in {**variables, **once}.items():
             patch.setenv(name, value)
-        patch.setattr(completions, "LIMIT_S", LIMIT_S)
         for line in ("show ", "trials digits ", "diff digits ", "logs digits ", "retry talk --from-stage "):
             assert complete(f"sweep {line}") == []
     (project / "pyproject.toml").write_text("", "utf-8")

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
+from metta.sweep.contracts.failures import FREE_SOME
 from tests.cli.filled import Told
 from tests.stores.disks import run_on_disk
 
-FREE_SOME = "free some (`sweep gc` shows what nobody needs any more), and what has begun goes on by itself"
 SERVER = (
     "this project's Temporal server cannot be started: no room is left for DISK/.metta-sweep/server;"
     f" {FREE_SOME}"
@@ -60,9 +60,7 @@ def test_a_run_in_this_process_says_what_it_waits_for(told: dict[str, Told]) -> 
     code, _, err = told["run other.py --debug"]
     assert code is None
     place = "DISK/.metta-sweep/sweeps/other/ledger.jsonl"
-    assert (
-        err.splitlines()[-1] == f"nothing can be recorded for now: no room is left for {place}; {FREE_SOME}"
-    )
+    assert err.splitlines()[-1] == f"waiting for the store: no room is left for {place}; {FREE_SOME}"
 
 
 def test_what_would_make_room_is_shown_and_named_last(told: dict[str, Told]) -> None:

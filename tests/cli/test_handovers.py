@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from metta.sweep.client.launches import Launches
 from metta.sweep.client.settings import Settings
 from tests.cli.conftest import Caller
 
@@ -118,3 +119,4 @@ def test_what_is_too_large_is_told_with_what_takes_most_and_what_to_do(
     )
     assert most == f"- {largest}"
     assert not [*(mine / ".metta-sweep").glob("*/large")]  # nothing is recorded
+    assert Launches(mine / ".metta-sweep").unfinished() == []

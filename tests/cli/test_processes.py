@@ -117,7 +117,7 @@ def test_who_goes_on_looking_brings_back_what_is_killed(project: Path, started: 
     wait_until_recorded(project / ".metta-sweep/sweeps/digits/ledger.jsonl", "finish")
 
 
-@pytest.mark.parametrize("look", ["watch", "logs digits 0 -f --json"])
+@pytest.mark.parametrize("look", ["watch", "watch digits", "logs digits 0 -f --json"])
 def test_who_goes_on_looking_is_told_once_why_nothing_goes_on(
     project: Path, started: Path, look: str
 ) -> None:

@@ -56,7 +56,13 @@ def test_a_mistake_in_the_projects_file_is_told_by_every_command(
         ("METRICS", "9090", "worker", 2, "the worker: METTA_SWEEP_METRICS has to be HOST:PORT, such as "),
         ("HEALTH", "x:y", "worker", 2, "the worker: METTA_SWEEP_HEALTH has to be HOST:PORT, such as "),
         ("PORT", "http", "dev", 1, "METTA_SWEEP_PORT has to be a free port, got 'http': "),
-        ("IDLE_S", "1h", "dev", 1, "METTA_SWEEP_IDLE_S has to be a number of seconds, got '1h'"),
+        (
+            "IDLE_S",
+            "1h",
+            "dev",
+            2,
+            "the environment: METTA_SWEEP_IDLE_S has to be a number of seconds, got '1h'",
+        ),
     ],
 )
 def test_a_mistake_in_the_environment_is_told(
@@ -84,20 +90,21 @@ def test_a_mistake_in_the_environment_is_told(
     assert done.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("command", ["run mine.py", "start mine.py"])
+@pytest.mark.parametrize("command", ["run mine.py", "start mine.py", "dev", "worker"])
 def test_all_that_a_worker_could_not_work_with_is_told_where_it_would_be_started(
     project: Path, call: Caller, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:
     script(project)
     wrong = {"LOG": "yaml", "LOG_LEVEL": "loud", "TRACES": "jaeger", "METRICS": "9090", "HEALTH": "x:y"}
+    wrong["IDLE_S"] = "1h"
     with monkeypatch.context() as patch:
         for name, value in wrong.items():
             patch.setenv(f"METTA_SWEEP_{name}", value)
         done = call(*command.split())
-    assert (done.returncode, done.stdout) == (2, "defining\n")
+    assert (done.returncode, done.stdout) == (2, "defining\n" if "mine.py" in command else "")
     [first, *told] = done.stderr.splitlines()
-    assert first.startswith("error: 5 mistakes in the environment:")
-    assert [line.split()[-1] for line in told[:5]] == [repr(value) for value in wrong.values()]
+    assert first.startswith("error: 6 mistakes in the environment:")
+    assert [line.split()[-1] for line in told[:6]] == [repr(value) for value in wrong.values()]
     assert not (project / ".metta-sweep/launches").exists()
 
 
@@ -109,8 +116,10 @@ def test_a_wrong_time_after_which_the_server_ends_is_told_while_it_runs(
     with monkeypatch.context() as patch:
         patch.setenv("METTA_SWEEP_IDLE_S", "1h")
         done = call("start", "mine.py", "--name", "second")
-    assert done.returncode == 1
-    assert done.stderr == "error: METTA_SWEEP_IDLE_S has to be a number of seconds, got '1h'\n"
+    assert done.returncode == 2
+    assert (
+        done.stderr == "error: the environment: METTA_SWEEP_IDLE_S has to be a number of seconds, got '1h'\n"
+    )
     assert not (project / ".metta-sweep/launches/second.json").exists()
 
 

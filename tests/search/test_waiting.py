@@ -12,10 +12,11 @@ from metta.sweep.contracts.chunks import Chunk
 from metta.sweep.contracts.decisions import Start
 from metta.sweep.contracts.errors import StoreAway
 from metta.sweep.contracts.events import TrialEvent
+from metta.sweep.contracts.failures import FREE_SOME
 from metta.sweep.contracts.sweeps import Counts, Progress
 from metta.sweep.search import session as module
 from metta.sweep.search.search import Search
-from metta.sweep.stores.ledgers import FREE_SOME, FileLedger
+from metta.sweep.stores.ledgers import FileLedger
 from tests.search.played import PATIENCE_S, Plays
 from tests.search.scripted import complete, hangs, report, succeeds
 from tests.stores.disks import run_on_disk

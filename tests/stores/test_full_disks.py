@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from metta.sweep.contracts.errors import ChunkTaken, StoreError
-from metta.sweep.stores.ledgers import FREE_SOME, FileLedger, line_of
+from metta.sweep.contracts.failures import FREE_SOME
+from metta.sweep.stores.ledgers import FileLedger, line_of
 from tests.stores.chunks import chunk, numbers
 from tests.stores.disks import run_on_disk
 

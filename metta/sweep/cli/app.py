@@ -62,44 +62,41 @@ SweepName = Annotated[
 
 
 def starts_here() -> "Starts":
-    """What is started in this project, for a command that shows what is recorded.
-
-    When something cannot be set going again, that is told beside it.
-    """
+    """What is started in this project; when something cannot be set going again, that is told besides."""
     from metta.sweep.client.starts import Starts
 
     starts = Starts()
-    _tell_held_up(starts)
+    tell_held_up(starts)
     return starts
 
 
-def revive(starts: "Starts") -> None:
-    """Set going again what somebody killed, for a command that goes on looking."""
-    before = starts.held_up
-    starts.revive()
-    if starts.held_up != before:
-        _tell_held_up(starts)
-
-
-def _tell_held_up(starts: "Starts") -> None:
+def tell_held_up(starts: "Starts") -> None:
+    """Say why something does not go on, if it does not."""
     if starts.held_up:
         typer.echo(f"note: what is unfinished does not go on: {starts.held_up}", err=True)
 
 
-def sweep_of(name: str, starts: "Starts | None" = None) -> "SweepHandle":
-    """The handle of a sweep.
+def handle_of(name: str, starts: "Starts | None" = None) -> "AnyHandle":
+    """The handle of a sweep or experiment of this project.
 
     Args:
         name: Its name.
-        starts: Of its project; None means that of the current folder.
+        starts: What is started here; None finds that out.
+    """
+    from metta.sweep.client import attaching
+
+    return attaching.handle_of(name, starts or starts_here())
+
+
+def sweep_of(name: str) -> "SweepHandle":
+    """The handle of a sweep of this project.
 
     Raises:
         DefinitionError: When an experiment is called so.
     """
-    from metta.sweep.client.attaching import handle_of
     from metta.sweep.client.handle import SweepHandle
 
-    handle = handle_of(name, starts)
+    handle = handle_of(name)
     if not isinstance(handle, SweepHandle):
         raise DefinitionError(["it is an experiment; only sweeps have trials to count"], name)
     return handle

@@ -114,9 +114,9 @@ def stages(store: "Store", line: typer.Context, _: str) -> Words:
 def _trials(store: "Store", name: str, incomplete: str) -> Told:
     from metta.sweep.client.results import table_of
 
-    records = table_of(store.ledger(name)).records
-    fitting = [record for record in records if str(record.number).startswith(incomplete)]
-    return [(str(record.number), record.status) for record in fitting[:TRIALS]]
+    table = table_of(store.ledger(name))
+    fitting = [record for record in table.records if str(record.number).startswith(incomplete)]
+    return [(str(record.number), table.status_of(record)) for record in fitting[:TRIALS]]
 
 
 def _stages(store: "Store", name: str) -> Told:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from metta.sweep.cli.app import revive
+from metta.sweep.cli.app import tell_held_up
 from metta.sweep.cli.output import Printer
 from metta.sweep.cli.shapes import Piece
 from metta.sweep.client.experiment_handle import ExperimentHandle
@@ -98,7 +98,10 @@ class LogOutput(Printer):
             sleep(LOOK_S)
             is_over = printed.is_over
             if not is_over and monotonic() - asked > ASK_S:
-                revive(starts)
+                before = starts.held_up
+                starts.revive()
+                if starts.held_up != before:
+                    tell_held_up(starts)
                 asked, is_over = monotonic(), _is_over(handle)
         yield
 

@@ -14,10 +14,12 @@ from metta.sweep.cli.app import (
     app,
     aside,
     complain,
+    handle_of,
     not_empty,
     output_of,
     starts_here,
     sweep_of,
+    tell_held_up,
 )
 from metta.sweep.contracts.errors import DefinitionError
 
@@ -30,10 +32,13 @@ def ls(json: Json = False) -> int:
     from metta.sweep.client.loop import call
     from metta.sweep.client.starts import Starts
 
-    found = call(Lookout(Starts()).look())
+    starts = Starts()
+    found = call(Lookout(starts).look())
     Overview(json).show(found)
     if found.doubt:
         complain(f"what is shown is what was recorded; nobody can tell what runs: {found.doubt}")
+    else:
+        tell_held_up(starts)
     for damage in found.damaged:
         complain(damage)
     return 1 if found.doubt or found.damaged else 0
@@ -47,7 +52,6 @@ def show(
 ) -> None:
     """Show how far a sweep or experiment is."""
     from metta.sweep.cli.trees import TreeOutput
-    from metta.sweep.client.attaching import handle_of
 
     handle = handle_of(name)
     if tree:
@@ -104,11 +108,11 @@ def trials(
     from metta.sweep.cli.trials import TrialOutput
 
     if number is None:
-        TrialOutput(json).listed(sweep_of(name, starts_here()), status or (), best, limit)
+        TrialOutput(json).listed(sweep_of(name), status or (), best, limit)
     elif status or best:
         raise DefinitionError(["they choose among trials, and one is given"], "--status and --best")
     else:
-        TrialOutput(json).shown(sweep_of(name, starts_here()), number)
+        TrialOutput(json).shown(sweep_of(name), number)
 
 
 @app.command(rich_help_panel=LOOK)
@@ -130,7 +134,6 @@ def logs(
 ) -> None:
     """Print what a trial has printed, in all its attempts, or a stage of an experiment."""
     from metta.sweep.cli.logs import LogOutput
-    from metta.sweep.client.attaching import handle_of
 
     starts = starts_here()
     LogOutput(json).shown(handle_of(name, starts), starts, what, follow)

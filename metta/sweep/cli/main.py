@@ -19,13 +19,12 @@ import metta.sweep.cli.serving  # noqa: F401
 from metta.sweep.cli.app import app, code_of, complain
 from metta.sweep.cli.tracebacks import print_traceback, script_line
 from metta.sweep.contracts.errors import SweepError
-from metta.sweep.contracts.failures import NO_ROOM
-from metta.sweep.stores.ledgers import FREE_SOME
+from metta.sweep.contracts.failures import FREE_SOME, NO_ROOM
 
 WrongUsage: Any = typer.BadParameter.__mro__[1]
 """Root of the errors of the command line's parser, which typer does not export."""
 
-GARBAGE = 100_000
+GC_THRESHOLD = 100_000
 """After so many new objects garbage is looked for, instead of 700: imports, of which nothing is garbage, and
 lists of a thousand sweeps take a tenth longer with those."""
 
@@ -40,7 +39,7 @@ def main(arguments: list[str] | None = None) -> None:
     Its exit code is 1 for what failed, 2 for wrong usage, 130 after Ctrl-C, and 141 when nobody reads what it
     prints any more.
     """
-    gc.set_threshold(GARBAGE)
+    gc.set_threshold(GC_THRESHOLD)
     code = _exit_code(sys.argv[1:] if arguments is None else arguments)
     try:
         sys.stdout.flush()

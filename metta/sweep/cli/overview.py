@@ -76,7 +76,7 @@ class Overview(Printer):
                 except StoreAway as error:  # what runs waits for it, too
                     _note([str(error)], noted)
                     continue
-                _note([*map(str, listing.damaged), *filter(None, [listing.doubt])], noted)
+                _note([*map(str, listing.damaged), *filter(None, [listing.doubt or starts.held_up])], noted)
                 show(listing)
                 is_bad = bool(listing.damaged) or any(s.state == "failed" for s in listing.statuses)
                 if names and not listing.doubt and all(s.state in ENDED for s in listing.statuses):

@@ -12,6 +12,7 @@ from metta.sweep.cli.app import (
     Name,
     app,
     aside,
+    handle_of,
     not_empty,
     sweep_of,
     watched,
@@ -122,8 +123,6 @@ def _defined(
 @app.command(rich_help_panel=RUN)
 def attach(name: Name, json: Json = False) -> int:
     """Watch a running sweep or experiment until it is over."""
-    from metta.sweep.client.attaching import handle_of
-
     return watched(handle_of(name), json)
 
 
@@ -142,6 +141,4 @@ def retry(
     json: Json = False,
 ) -> int:
     """Let an experiment or sweep that failed go on, with its code of now; what is recorded stays."""
-    from metta.sweep.client.attaching import handle_of
-
     return watched(handle_of(name).retry(from_stage, budget=budget), json)

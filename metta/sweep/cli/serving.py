@@ -11,7 +11,12 @@ from metta.sweep.cli.app import SERVE, Json, app, complain, not_empty
 @app.command(rich_help_panel=SERVE)
 def dev(
     stop: Annotated[
-        bool, typer.Option("--stop", help="Stop the server and all workers of this project.")
+        bool,
+        typer.Option(
+            "--stop",
+            help="Stop the server and all workers of this project; unfinished work goes on with the next"
+            " command, also one that is looking on.",
+        ),
     ] = False,
     json: Json = False,
 ) -> None:
@@ -52,11 +57,10 @@ def worker(
     """Serve a queue to which anybody sends work, with the code that is registered, until Ctrl-C."""
     from metta.sweep.cli.workers import serve_shared
     from metta.sweep.client.settings import Settings
-    from metta.sweep.telemetry.endpoints import Endpoints
 
     settings = Settings.load()
     settings = settings.with_store(store) if store else settings
-    serve_shared(settings, modules or (), allow or (), queue, Endpoints.load(metrics, health), json)
+    serve_shared(settings, modules or (), allow or (), queue, (metrics, health), json)
 
 
 @app.command(rich_help_panel=SERVE)

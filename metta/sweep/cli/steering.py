@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from metta.sweep.cli import completions
-from metta.sweep.cli.app import CHANGE, Json, Name, SweepName, app, output_of, sweep_of
-from metta.sweep.contracts.budgets import budget_from
+from metta.sweep.cli.app import CHANGE, Json, Name, SweepName, app, handle_of, output_of, sweep_of
 from metta.sweep.contracts.errors import DefinitionError, nearest
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ def budget(
     json: Json = False,
 ) -> None:
     """Change the budget of a running sweep or experiment; limits that are not given stay."""
-    from metta.sweep.client.attaching import handle_of
+    from metta.sweep.contracts.budgets import budget_from
 
     limits = {
         "trials": trials,
@@ -47,11 +46,7 @@ def budget(
     }
     given: dict[str, JsonValue] = {key: value for key, value in limits.items() if value is not None}
     lifted = dict.fromkeys(lift or ())
-    problems = [
-        f"unknown limit {name!r}{nearest(name, [*limits])}; known are {', '.join(limits)}"
-        for name in lifted
-        if name not in limits
-    ]
+    problems = [f"unknown limit {name!r}{nearest(name, [*limits])}" for name in lifted if name not in limits]
     problems += [f"{name}: give it, or lift it" for name in lifted if name in given]
     if problems:
         raise DefinitionError(problems, "--lift")
@@ -83,18 +78,15 @@ def pause(
     json: Json = False,
 ) -> None:
     """Start nothing new until it is resumed; paused time is not counted."""
-    from metta.sweep.client.attaching import handle_of
-
-    handle = handle_of(name)
-    control = sweep_of(name).pause(now) if now else handle.pause()
-    output_of(handle, json).control(name, control)
+    if now:
+        output_of(sweep := sweep_of(name), json).control(name, sweep.pause(now=True))
+        return
+    output_of(handle := handle_of(name), json).control(name, handle.pause())
 
 
 @app.command(rich_help_panel=CHANGE)
 def resume(name: Name, json: Json = False) -> None:
     """Go on with what is paused."""
-    from metta.sweep.client.attaching import handle_of
-
     handle = handle_of(name)
     output_of(handle, json).control(name, handle.resume())
 
@@ -102,7 +94,5 @@ def resume(name: Name, json: Json = False) -> None:
 @app.command(rich_help_panel=CHANGE)
 def stop(name: Name, json: Json = False) -> None:
     """End it: running trials stop, running stages come to their end; everything recorded stays."""
-    from metta.sweep.client.attaching import handle_of
-
     handle = handle_of(name)
     output_of(handle, json).control(name, handle.stop())

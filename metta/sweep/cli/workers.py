@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from metta.sweep.cli.output import Printer
+from metta.sweep.client.environment import check_environment
 from metta.sweep.client.settings import Settings
 from metta.sweep.telemetry.endpoints import Endpoints
 from metta.sweep.telemetry.logs import configure_logs
@@ -30,17 +31,18 @@ def serve_shared(
     modules: Sequence[str],
     allow: Sequence[str],
     queue: str,
-    endpoints: Endpoints,
+    addresses: tuple[str | None, str | None],
     as_json: bool,
 ) -> None:
-    """Serve a queue until the process is told to end; see ``Shared``.
+    """Serve a queue until the process is told to end; see ``Shared``, and ``Endpoints`` for the addresses.
 
     Raises:
-        DefinitionError: When a module cannot be imported, somebody allows what there is not, or the worker
-            cannot be looked at where that is wanted.
+        DefinitionError: When the environment is wrong, a module cannot be imported, somebody allows what
+            there is not, or the worker cannot be looked at where that is wanted.
         ServerError: When there is no server.
     """
+    check_environment(lambda: Endpoints.load(*addresses))
     configure_logs()
-    shared = Shared(settings, modules, allow, queue, endpoints)
+    shared = Shared(settings, modules, allow, queue, Endpoints.load(*addresses))
     output = WorkerOutput(as_json)
     asyncio.run(shared.served(lambda: output.began(shared.description)))

@@ -10,6 +10,7 @@ from time import monotonic, sleep
 
 from metta.sweep.client.locks import held, is_held
 from metta.sweep.contracts.errors import ServerError
+from metta.sweep.stores.ledgers import told
 
 POLL_S = 0.02
 PID_S = 2.0
@@ -44,15 +45,17 @@ def spawn_detached(
         Whether it was started; not when somebody else holds the lock.
 
     Raises:
-        ServerError: When it was killed before it began, or its log cannot be written.
+        ServerError: When it was killed before it began, the system has no room for it, or its log is a
+            folder.
+        StoreError: When its lock or its log cannot be written.
     """
-    log.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = held(lock)
+    with told(lock, "written"):
+        descriptor = held(lock)
     if descriptor is None:
         return False
     try:
         os.ftruncate(descriptor, 0)  # who held it before has nothing to do with it any more
-        log.open("ab").close()  # the shell could only say that it ended with 2
+        _check_log(log)
         subprocess.run(
             ["/bin/sh", "-c", DETACH, BECOME, str(log), str(lock), str(folder), *command],
             env=environment,
@@ -65,13 +68,20 @@ def spawn_detached(
         raise ServerError(
             f"{NOT_STARTED}: its shell has ended with {error.returncode}; try it again"
         ) from error
-    except IsADirectoryError as error:
-        raise ServerError(
-            f"{NOT_STARTED}: {log} is to be its log, and is a folder; move that away"
-        ) from error
+    except OSError as error:  # such as too many processes
+        raise ServerError(f"{NOT_STARTED}: {error.strerror}; try it again") from error
     finally:
         os.close(descriptor)
     return True
+
+
+def _check_log(log: Path) -> None:
+    """See to it that a log can be written: the shell could only say that it ended with 2."""
+    if log.is_dir():
+        raise ServerError(f"{NOT_STARTED}: {log} is to be its log, and is a folder; move that away")
+    with told(log, "written"):
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.open("ab").close()
 
 
 def end(lock: Path, patience_s: float, what: str) -> None:

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from time import time
+from time import monotonic, time
 from urllib.parse import quote, unquote
 
 from filelock import FileLock
@@ -32,6 +32,10 @@ ENVIRONMENT = (
 Credentials for a bucket or a collector are not among them: they expire, and others have newer ones."""
 
 SERVING = "serving"
+
+AGAIN_S = 60.0
+"""A worker that dies while it starts is left alone for so long: what is in its way may be gone then."""
+
 STOP_S = 20.0
 
 
@@ -77,7 +81,7 @@ class Launches:
     def __init__(self, home: Path) -> None:
         self._home = home
         self._folder = home / "launches"
-        self._revived = set[str]()
+        self._tried = dict[str, float]()
 
     def open(self, name: str, code: Code, store: str = "") -> None:
         """Record the launch of a worker that serves the queue of this name, and start the worker.
@@ -86,11 +90,15 @@ class Launches:
             name: The name.
             code: Where user code is found.
             store: Address of the store; empty when it is the home.
+
+        Raises:
+            ServerError: When the worker cannot be started.
+            StoreError: When that cannot be recorded.
         """
         self.open_as(Launch(queue=name, code=code, store=store))
 
     def open_as(self, launch: Launch) -> None:
-        """Record a launch as one of now, and start its worker."""
+        """Record a launch as one of now, and start its worker; see ``open``."""
         name = launch.queue
         with self._changing(name):
             before = self.find(name)
@@ -151,28 +159,36 @@ class Launches:
             StoreError: When the folder may only be read, or has no room left.
         """
         dying = []
-        for name in filter(lambda name: not self.is_alive(name), self.unfinished()):
+        for name in self.unfinished():
+            tried = self._tried.get(name)
+            # at first it is not asked whether it lives: one that is killed this very moment seems to
+            if tried is not None and self.is_alive(name):
+                continue
             failure = self.failure(name)
-            if failure and name in self._revived:  # once, what was in its way may be gone
+            if failure and tried is not None and monotonic() - tried < AGAIN_S:
                 dying.append(failure)
                 continue
-            self._revived.add(name)
+            self._tried[name] = monotonic()
             self.spawn(name)
         if dying:
             raise ServerError("; ".join(dying))
 
     def spawn(self, name: str) -> None:
-        """Start the worker of a launch, unless it lives; of several at the same time one is started."""
+        """Start the worker of a launch, unless it lives; of several at the same time one is started.
+
+        Raises:
+            ServerError: When it cannot be started.
+            StoreError: When its lock or log cannot be written.
+        """
         launch = self.read(name)
         worker = [launch.interpreter, "-m", "metta.sweep.worker"]
-        with told(self._folder, "written"):
-            spawn_detached(
-                [*worker, "--launch", name, "--home", str(self._home)],
-                self._log(name),
-                Path(launch.code.cwd or "."),
-                self.lock(name),
-                launch.variables,
-            )
+        spawn_detached(
+            [*worker, "--launch", name, "--home", str(self._home)],
+            self._log(name),
+            Path(launch.code.cwd or "."),
+            self.lock(name),
+            launch.variables,
+        )
 
     def is_alive(self, name: str) -> bool:
         """Whether the worker of a launch lives."""
@@ -197,8 +213,9 @@ class Launches:
         lock = self.lock(f"process {os.getpid()}")
         with told(self._folder, "written"):
             descriptor = held(lock)
-            lock.write_text(str(os.getpid()), "utf-8")
         try:
+            with told(self._folder, "written"):
+                lock.write_text(str(os.getpid()), "utf-8")
             yield
         finally:
             lock.unlink(missing_ok=True)

@@ -8,7 +8,7 @@ from metta.sweep.client.runs import STATES
 from metta.sweep.client.server import EmbeddedServer
 from metta.sweep.client.sights import ExperimentSight, Sight, StatusT, SweepSight
 from metta.sweep.client.starts import Starts
-from metta.sweep.client.underway import Listed, Underway, underway
+from metta.sweep.client.underway import Listed, Underway, failed, underway
 from metta.sweep.contracts.errors import ServerError, StoreAway, StoreError, SweepNotFound
 from metta.sweep.contracts.experiments import ExperimentStatus
 from metta.sweep.contracts.sweeps import SweepStatus
@@ -69,9 +69,10 @@ class Lookout:
         begun = {name: await self._begun(name, [*sweeps, *experiments]) for name in unrecorded}
         self._follow(self._sweeps, sweeps, SweepSight)
         self._follow(self._experiments, experiments, ExperimentSight)
-        running = None if self._names else await _running(self._starts)
-        if running:
-            begun = self._unrecorded({**running.failed, **running.listed}, {*sweeps, *experiments})
+        running = None
+        if not self._names:
+            running, over = await _running(self._starts)
+            begun = self._unrecorded({**over, **running.listed}, {*sweeps, *experiments})
         look = _Look(running)
         return Listing(
             {name: it for name, it in begun.items() if isinstance(it, SweepStatus)}
@@ -128,11 +129,17 @@ def _kind_of(workflow: str) -> type[SweepStatus | ExperimentStatus]:
     return ExperimentStatus if workflow == "Experiment" else SweepStatus
 
 
-async def _running(starts: Starts) -> Underway:
+async def _running(starts: Starts) -> tuple[Underway, Mapping[str, Listed]]:
+    """What runs, and what has failed of late."""
     if starts.settings.is_embedded and not EmbeddedServer(starts.settings.home / "server").find():
-        return Underway(doubt=starts.held_up)  # none is started only to hear that nothing runs
-    found = await underway(starts, trials=False)
-    return found if found.doubt else found._replace(doubt=starts.held_up)
+        return Underway(doubt=starts.held_up), {}  # none is started only to hear that nothing runs
+    running = await underway(starts, trials=False)
+    if running.doubt:
+        return running, {}
+    try:
+        return running, await failed(starts)
+    except ServerError as error:
+        return running._replace(doubt=str(error)), {}
 
 
 class _Look:

@@ -139,7 +139,7 @@ class Run(ABC, Generic[ResultT]):
                 if error.status is RPCStatusCode.NOT_FOUND:
                     raise self._unknown() from None
                 if error.status in REFUSALS:
-                    raise _silent(error) from error
+                    raise silent(error) from error
             await self._keeper.check(self.name)  # it takes long, or the server is away
 
     @abstractmethod
@@ -180,7 +180,7 @@ class Run(ABC, Generic[ResultT]):
             return await (await self._workflow()).describe(rpc_timeout=RPC_TIMEOUT)
         except RPCError as error:
             if error.status is not RPCStatusCode.NOT_FOUND:
-                raise _silent(error) from error
+                raise silent(error) from error
             return None
 
     async def _state_of(
@@ -243,7 +243,7 @@ class Run(ABC, Generic[ResultT]):
         except RPCError as error:
             if error.status is RPCStatusCode.NOT_FOUND:
                 raise await self._gone() from None
-            raise _silent(error) from error
+            raise silent(error) from error
 
     def _failed(self, error: WorkflowFailureError) -> SweepError:
         cause = cause_of(error)
@@ -282,5 +282,6 @@ def why_of(error: RPCError) -> str:
     return "it takes too long" if error.status in LATE else str(error)
 
 
-def _silent(error: RPCError) -> ServerError:
+def silent(error: RPCError) -> ServerError:
+    """What is told of a server that gives no useful answer."""
     return ServerError(f"the Temporal server does not answer as it should: {why_of(error)}")

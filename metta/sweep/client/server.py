@@ -5,7 +5,7 @@ import shutil
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import monotonic, sleep
 
@@ -13,6 +13,7 @@ from filelock import FileLock
 from pydantic import Field
 
 from metta.sweep.client.detached import POLL_S, end, end_of, size_of, spawn_detached, wait_until_free
+from metta.sweep.client.environment import idle_problem
 from metta.sweep.client.locks import held, is_held
 from metta.sweep.client.ports import lasting_ports
 from metta.sweep.contracts.errors import ServerError, StoreError
@@ -77,10 +78,14 @@ class EmbeddedServer:
                 only be read or has no room left, or it died.
         """
         try:
-            with told(self._folder, "written"):
-                return self._ensured()
+            found = self.find() or self._begun()
         except StoreError as error:
             raise ServerError(f"this project's Temporal server cannot be started: {error}") from error
+        if not is_held(self._minder):
+            minder = [sys.executable, "-I", str(Path(__file__).with_name("minder.py"))]
+            with suppress(StoreError):  # who may only read uses a server after which others look
+                spawn_detached([*minder, _binary(), str(self._folder)], self._log, self._folder, self._minder)
+        return found
 
     def stop(self) -> bool:
         """End the server, and wait until it is gone.
@@ -109,16 +114,11 @@ class EmbeddedServer:
             if descriptor is not None:
                 os.close(descriptor)
 
-    def _ensured(self) -> ServerInfo:
-        found = self.find()
-        if not found:
+    def _begun(self) -> ServerInfo:
+        with told(self._folder, "written"):
             self._folder.mkdir(parents=True, exist_ok=True)
             with self._changing():  # of several at the same time, one starts it
-                found = self.find() or self._start()
-        if not is_held(self._minder):
-            minder = [sys.executable, "-I", str(Path(__file__).with_name("minder.py"))]
-            spawn_detached([*minder, _binary(), str(self._folder)], self._log, self._folder, self._minder)
-        return found
+                return self.find() or self._start()
 
     def _changing(self) -> FileLock:
         return FileLock(self._folder / "start.lock")
@@ -200,16 +200,6 @@ def _wanted_port() -> int:
             return int(wanted)
     except (OSError, ValueError, OverflowError) as error:
         raise ServerError(f"METTA_SWEEP_PORT has to be a free port, got {wanted!r}: {error}") from None
-
-
-def idle_problem() -> str:
-    """What is wrong with METTA_SWEEP_IDLE_S, which the minder could only pass over; empty when nothing is."""
-    said = os.environ.get("METTA_SWEEP_IDLE_S", "0")
-    try:
-        is_time = float(said) >= 0  # which what is no number is not
-    except ValueError:
-        is_time = False
-    return "" if is_time else f"METTA_SWEEP_IDLE_S has to be a number of seconds, got {said!r}"
 
 
 def _command(binary: str, info: ServerInfo, folder: Path) -> list[str]:

@@ -9,22 +9,23 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
-from temporalio.service import RPCError
+from temporalio.service import RPCError, RPCStatusCode
 
 from metta.sweep.client.connection import connect
+from metta.sweep.client.environment import check_environment
 from metta.sweep.client.launches import Launch, Launches
 from metta.sweep.client.loop import call
 from metta.sweep.client.queues import idle_note, is_served
-from metta.sweep.client.runs import RPC_TIMEOUT
-from metta.sweep.client.server import EmbeddedServer, idle_problem
+from metta.sweep.client.runs import RPC_TIMEOUT, why_of
+from metta.sweep.client.server import EmbeddedServer
 from metta.sweep.client.settings import Settings
 from metta.sweep.client.sizes import check_size
 from metta.sweep.contracts.attempts import Code
 from metta.sweep.contracts.errors import DefinitionError, ServerError, StoreError, SweepError
-from metta.sweep.telemetry.environment import check_environment
+from metta.sweep.stores.ledgers import told
 
 T = TypeVar("T")
 
@@ -50,15 +51,19 @@ class Starts:
     def revive(self) -> None:
         """Set going again what somebody killed; ``held_up`` says why that cannot be done."""
         self.held_up = ""
+        try:
+            with told(self.settings.home, "read"):
+                self._revive()
+        except (ServerError, StoreError) as error:  # what is recorded can be looked at all the same
+            self.held_up = str(error)
+
+    def _revive(self) -> None:
         # who may only read here looks at what others run
         if not (os.access(self.settings.home, os.W_OK) and self.launches.unfinished()):
             return
-        try:
-            if self.settings.is_embedded:
-                EmbeddedServer(self.settings.home / "server").ensure()
-            self.launches.revive()
-        except (ServerError, StoreError) as error:  # what is recorded can be looked at all the same
-            self.held_up = str(error)
+        if self.settings.is_embedded:
+            EmbeddedServer(self.settings.home / "server").ensure()
+        self.launches.revive()
 
     def check_is_local(self, subject: str) -> None:
         """See to it that whatever runs the work can read the store.
@@ -87,12 +92,10 @@ class Starts:
             What the server was asked for.
 
         Raises:
-            DefinitionError: With every mistake in the environment, which the worker is to have.
+            DefinitionError: With every mistake of the work, or in the environment that its worker would have.
             ServerError: When there is no server and none can be started.
+            StoreError: When the store cannot be written.
         """
-        check_environment()
-        if self.settings.is_embedded and (problem := idle_problem()):
-            raise ServerError(problem)  # also where the server runs: the worker may have to start it again
         code = code_here().model_copy(update={"fingerprint": fingerprint})
         return self.begun_again(Launch(queue=name, code=code, store=self.settings.address), begin)
 
@@ -107,20 +110,22 @@ class Starts:
             What the server was asked for.
 
         Raises:
-            DefinitionError: When traces are wanted that there cannot be.
+            DefinitionError: With every mistake of the work, or in the environment that its worker would have.
             ServerError: When there is no server and none can be started.
+            StoreError: When the store cannot be written.
         """
+        check_environment()
         name = launch.queue
         self.store.prepare()
         had_worker = self.launches.is_alive(name)
-        self.launches.open_as(launch)  # while its worker starts, the connection is made
         try:
+            self.launches.open_as(launch)  # while its worker starts, the connection is made
             call(self.client())
+            started = call(begin())
         except SweepError:
-            if not had_worker:
+            if not had_worker and not call(self._may_run(name)):
                 self._withdraw(name)
             raise
-        started = call(begin())
         self.launches.reopen(name)  # the worker of the run before may have ended meanwhile
         return started
 
@@ -194,7 +199,7 @@ class Starts:
         except WorkflowAlreadyStartedError:
             return False
         except RPCError as error:
-            raise ServerError(f"the Temporal server does not start {name}: {error}") from error
+            raise ServerError(f"the Temporal server does not start {name}: {why_of(error)}") from error
         return True
 
     async def client(self) -> Client:
@@ -210,13 +215,23 @@ class Starts:
         except RPCError:
             return ""
 
+    async def _may_run(self, name: str) -> bool:
+        """Whether work may run under a name although its start failed; not where no server was reached."""
+        if self._client is None:
+            return False
+        try:
+            found = await self._client.get_workflow_handle(name).describe(rpc_timeout=RPC_TIMEOUT)
+        except RPCError as error:
+            return error.status is not RPCStatusCode.NOT_FOUND
+        return found.status is WorkflowExecutionStatus.RUNNING
+
     async def _is_served(self, queue: str) -> bool:
         return await is_served(await self.client(), queue)
 
     def _withdraw(self, name: str) -> None:
         """Nothing was started: the next command is not to set it going again."""
-        self.launches.close(name, self.launches.read(name).generation)
-        with suppress(ServerError):  # what kept it from being started matters more
+        with suppress(SweepError):  # what kept it from being started matters more
+            self.launches.close(name, self.launches.read(name).generation)
             self.launches.end(name)
 
 

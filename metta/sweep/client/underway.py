@@ -6,10 +6,10 @@ from math import inf
 from types import MappingProxyType
 from typing import NamedTuple
 
-from temporalio.client import Client, WorkflowExecution
+from temporalio.client import WorkflowExecution
 from temporalio.service import RPCError
 
-from metta.sweep.client.runs import RPC_TIMEOUT, STATES
+from metta.sweep.client.runs import RPC_TIMEOUT, STATES, silent, why_of
 from metta.sweep.client.server import EmbeddedServer
 from metta.sweep.client.starts import Starts
 from metta.sweep.contracts.errors import ServerError
@@ -47,7 +47,6 @@ class Underway(NamedTuple):
     Args:
         names: Names of sweeps and experiments; those that were launched are among them.
         listed: Those that Temporal lists, by name; of one whose trials run what was listed last.
-        failed: Those of which it lists that they have failed of late.
         since: When the first of their workflows began, in seconds since 1970; a workflow that was continued
             began anew. Infinity when none runs.
         doubt: Why nobody can tell whether others run, too; empty when it is known.
@@ -57,7 +56,6 @@ class Underway(NamedTuple):
     since: float = inf
     doubt: str = ""
     listed: Mapping[str, Listed] = MappingProxyType({})
-    failed: Mapping[str, Listed] = MappingProxyType({})
 
     def concerns(self, name: str) -> bool:
         """Whether something runs, or an experiment that it is a part of."""
@@ -83,16 +81,29 @@ async def underway(starts: Starts, trials: bool = True) -> Underway:
             name = found.id.rpartition("/trial-")[0] or found.id
             listed[name] = _listed(found)
             since = min(since, found.start_time.timestamp())
-        failed = await _failed(client)
     except (OSError, RPCError, ServerError) as error:
-        return Underway(launched | listed.keys(), since, str(error), listed)
-    return Underway(launched | listed.keys(), since, listed=listed, failed=failed)
+        doubt = why_of(error) if isinstance(error, RPCError) else str(error)
+        return Underway(launched | listed.keys(), since, doubt, listed)
+    return Underway(launched | listed.keys(), since, listed=listed)
 
 
-async def _failed(client: Client) -> Mapping[str, Listed]:
+async def failed(starts: Starts) -> Mapping[str, Listed]:
+    """What has failed of late and is no part of something else, by name.
+
+    Raises:
+        ServerError: When the server does not answer.
+    """
+    client, found = await starts.client(), dict[str, Listed]()
     query = FAILED.format((datetime.now(UTC) - RECENT).isoformat())
-    found = client.list_workflows(query, limit=MOST, rpc_timeout=RPC_TIMEOUT)
-    return {each.id: _listed(each) async for each in found}
+    try:
+        async for each in client.list_workflows(query, rpc_timeout=RPC_TIMEOUT):
+            if "/" not in each.id:
+                found[each.id] = _listed(each)
+            if len(found) == MOST:
+                break
+    except RPCError as error:
+        raise silent(error) from error
+    return found
 
 
 def _listed(found: WorkflowExecution) -> Listed:

@@ -81,6 +81,9 @@ FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 """What the operating system says of a disk that is full: nobody's fault, and soon mended."""
 
+FREE_SOME = "free some (`sweep gc` shows what nobody needs any more), and what has begun goes on by itself"
+"""What to do about that."""
+
 
 class Failure(Wire):
     """Why an attempt failed, with the evidence.

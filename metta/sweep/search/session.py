@@ -151,14 +151,14 @@ class Session:
         return answer
 
     def _durably(self, work: Callable[[], T]) -> T:
-        """Record, and wait as long as the store is full or away: nothing is lost, the runners wait too."""
+        """Work with the store, and wait as long as it is full or away: nothing is lost, the runners wait."""
         began, was_full = monotonic(), False
         while not self._closed.is_set():
             try:
                 done = work()
             except (StoreFull, StoreAway) as error:
                 if not was_full:
-                    log.warning("nothing can be recorded for now: %s", error)
+                    log.warning("waiting for the store: %s", error)
                 self._note, was_full = str(error), True
                 self._publish()
                 self._closed.wait(FULL_WAIT_S)

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from metta.sweep.contracts.chunks import Chunk
 from metta.sweep.contracts.errors import ChunkTaken, LedgerCorrupt, StoreError, StoreFull
-from metta.sweep.contracts.failures import NO_ROOM
+from metta.sweep.contracts.failures import FREE_SOME, NO_ROOM
 from metta.sweep.contracts.models import Numbered
 from metta.sweep.stores.base import Ledger, LineT, Log
 
@@ -27,8 +27,6 @@ EDGE = 256
 """So many bytes at its beginning and before a snapshot's place tell one ledger from another."""
 
 FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
-
-FREE_SOME = "free some (`sweep gc` shows what nobody needs any more), and what has begun goes on by itself"
 
 
 class FileLog(Log[LineT]):

@@ -15,7 +15,7 @@ from structlog.processors import JSONRenderer, format_exc_info
 from structlog.stdlib import ExtraAdder, LoggerFactory, ProcessorFormatter, add_log_level, add_logger_name
 from structlog.typing import Processor
 
-from metta.sweep.telemetry.environment import LogSettings
+from metta.sweep.telemetry.log_settings import LogSettings
 from metta.sweep.telemetry.scopes import names_of_workflow, scoped
 
 _ENGINE = ("temporal_activity", "temporal_workflow")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from metta.sweep.client.environment import check_environment
 from metta.sweep.client.launches import Launches
 from metta.sweep.client.server import NAMESPACE, EmbeddedServer
 from metta.sweep.client.settings import Settings
@@ -14,7 +15,6 @@ from metta.sweep.client.starts import Starts, code_here
 from metta.sweep.contracts.errors import DefinitionError
 from metta.sweep.telemetry.endpoints import Endpoints
 from metta.sweep.telemetry.logs import configure_logs
-from metta.sweep.telemetry.tracing import interceptors
 from metta.sweep.worker.main import QUEUE, serve
 
 
@@ -35,12 +35,13 @@ def run_dev(settings: Settings, console: Console, as_json: bool = False) -> None
             [f"Temporal's configuration names {settings.connect['target_host']}; run a worker for that"],
             "sweep dev",
         )
+    check_environment()
     configure_logs()
-    endpoints = Endpoints.load()
-    interceptors()  # says what is wrong with the environment before anything is started
-    Starts(settings)  # sets going again what somebody killed
+    starts = Starts(settings)  # sets going again what somebody killed
     server = EmbeddedServer(settings.home / "server")
     info = server.ensure()
+    if starts.held_up:  # by something else than the server
+        print(f"note: what is unfinished does not go on: {starts.held_up}", file=sys.stderr)
     where = {"ui": info.ui, "address": info.address, "namespace": NAMESPACE, "queue": QUEUE}
     text = (
         f"UI       {info.ui}\n"
@@ -56,7 +57,7 @@ def run_dev(settings: Settings, console: Console, as_json: bool = False) -> None
         console.print(json.dumps(where) if as_json else text, highlight=False, soft_wrap=True, markup=False)
 
     with server.attended():
-        asyncio.run(serve(settings, QUEUE, code_here(), endpoints, began))
+        asyncio.run(serve(settings, QUEUE, code_here(), Endpoints.load(), began))
 
 
 def stop_dev(settings: Settings, console: Console, as_json: bool = False) -> None:

@@ -110,7 +110,7 @@ async def serve(
         queue: The queue.
         code: Where user code is found, and what of it may be named.
         endpoints: Where the worker can be looked at; None takes what the environment says.
-        began: Called once it serves: nothing that could keep it from that is left to find out.
+        began: Called when it begins to serve; all that the environment could get wrong is found out by then.
 
     Raises:
         DefinitionError: When nothing can listen there.

@@ -3,14 +3,12 @@
 from pathlib import Path
 from typing import NamedTuple
 
+from metta.sweep.client.environment import idle_problem, telemetry_mistakes
 from metta.sweep.client.health.findings import Finding
-from metta.sweep.client.server import NAMESPACE, idle_problem
+from metta.sweep.client.server import NAMESPACE
 from metta.sweep.client.settings import Settings
 from metta.sweep.contracts.errors import DefinitionError
 from metta.sweep.stores.urls import HOME
-from metta.sweep.telemetry.endpoints import Endpoints
-from metta.sweep.telemetry.environment import LogSettings
-from metta.sweep.telemetry.tracing import is_wanted
 
 
 class Led(NamedTuple):
@@ -39,13 +37,12 @@ def led() -> Led:
         server = (store or Settings(Path.cwd() / HOME)).connected()
     except DefinitionError as error:
         findings += _wrong(error)
-    findings += _telemetry()
+    findings += [*_telemetry(), *_idle()]
     if store is None and server and server.is_embedded:  # its server lies in the store that nobody can tell
         server = None
     if store:
         findings.append(_said(f"the store is {store.address or store.home}"))
     if server:
-        findings += _idle() if server.is_embedded else []
         findings.append(_said(_where(server)))
     return Led(store, server, findings)
 
@@ -57,13 +54,7 @@ def namespace_of(settings: Settings) -> str:
 
 def _telemetry() -> list[Finding]:
     """What is wrong with what a worker is told of its logs, traces and endpoints: most do not start then."""
-    found = []
-    for read in (LogSettings.load, is_wanted, Endpoints.load):
-        try:
-            read()
-        except DefinitionError as error:
-            found += _wrong(error, "Telemetry")
-    return found
+    return [finding for error in telemetry_mistakes() for finding in _wrong(error, "Telemetry")]
 
 
 def _idle() -> list[Finding]:

@@ -1,12 +1,9 @@
-"""The environment of a worker: whether it can work as that says, told before it is started."""
+"""Settings of logs: their format, and which lines they have."""
 
 import os
-from collections.abc import Callable
 from typing import NamedTuple
 
 from metta.sweep.contracts.errors import DefinitionError
-from metta.sweep.telemetry.endpoints import Endpoints
-from metta.sweep.telemetry.tracing import interceptors
 
 FORMAT = "METTA_SWEEP_LOG"
 LEVEL = "METTA_SWEEP_LOG_LEVEL"
@@ -41,20 +38,3 @@ class LogSettings(NamedTuple):
         if problems:
             raise DefinitionError(problems, "the environment")
         return cls(given.format.lower(), given.level.lower())
-
-
-def check_environment() -> None:
-    """See to it that a worker can work as the environment says.
-
-    Raises:
-        DefinitionError: With every mistake in what it says of logs, traces and endpoints.
-    """
-    readers: tuple[Callable[[], object], ...] = (LogSettings.load, interceptors, Endpoints.load)
-    problems: list[str] = []
-    for read in readers:
-        try:
-            read()
-        except DefinitionError as error:
-            problems += error.problems
-    if problems:
-        raise DefinitionError(problems, "the environment")
