@@ -14,8 +14,18 @@ SERVER = (
 )
 
 LOOKS = ("trials digits", "logs digits 0")
-NEEDS_SERVER = ("show digits", "dev", "pause digits", "attach digits", "replay digits")
-COMMANDS = (*LOOKS, *NEEDS_SERVER, "ls", "export digits", "gc", "doctor", "start other.py", "worker")
+NEEDS_SERVER = ("dev", "pause digits", "attach digits", "replay digits")
+COMMANDS = (
+    *LOOKS,
+    *NEEDS_SERVER,
+    "ls",
+    "show digits",
+    "export digits",
+    "gc",
+    "doctor",
+    "start other.py",
+    "worker",
+)
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +49,13 @@ def test_a_list_tells_that_nobody_can_tell_what_runs(told: dict[str, Told]) -> N
     assert (code, out.splitlines()[1].split()[:2]) == (1, ["digits", "running"])
     why = "what is shown is what was recorded; nobody can tell what runs"
     assert err == f"error: {why}: {SERVER}\n"
+
+
+def test_how_far_it_was_is_shown_with_why_nobody_can_tell_how_far_it_is(told: dict[str, Told]) -> None:
+    code, out, err = told["show digits"]
+    assert (code, out.splitlines()[0]) == (1, "digits is running")
+    why = "what is shown is what was recorded; nobody can tell whether it runs"
+    assert err.splitlines()[-1] == f"error: {why}: {SERVER}"
 
 
 def test_records_alone_are_enough_for_an_export(told: dict[str, Told]) -> None:

@@ -192,7 +192,7 @@ def test_who_may_only_read_lists_all_with_what_is_in_doubt() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["show talk", "attach digits", "pause digits", "stop talk", "retry digits --budget 9", "dev"]
+    "command", ["attach digits", "pause digits", "stop talk", "retry digits --budget 9", "dev"]
 )
 @pytest.mark.usefixtures("readable")
 def test_who_may_only_read_is_told_what_he_may_not_change(command: str) -> None:

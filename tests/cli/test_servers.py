@@ -28,7 +28,6 @@ NOBODY = "127.0.0.1:9"
         "start mine.py --name digits-2",
         "attach digits",
         "retry digits --budget 4",
-        "show digits",
         "show nobody",
         "show talk --tree",
         "watch nobody",
@@ -66,6 +65,21 @@ def test_no_server_is_started_beside_one_that_is_configured(
     assert done.stderr == (
         f"error: sweep dev: Temporal's configuration names {NOBODY}; run a worker for that\n"
     )
+
+
+@pytest.mark.parametrize(("name", "state"), [("digits", "finished"), ("talk", "running")])
+def test_how_far_it_was_is_shown_where_the_server_does_not_answer(
+    project: Path, call: Caller, monkeypatch: pytest.MonkeyPatch, name: str, state: str
+) -> None:
+    recorded(project)
+    begun(project)
+    monkeypatch.setenv("TEMPORAL_ADDRESS", NOBODY)
+    done = call("show", name)
+    assert (done.returncode, done.stdout.startswith(f"{name} is {state}")) == (1, True)
+    why = "what is shown is what was recorded; nobody can tell whether it runs"
+    assert done.stderr.startswith(f"error: {why}: the Temporal server at {NOBODY} cannot be used: ")
+    [shown], _ = call.failed(1, "show", name)
+    assert shown["state"] == state
 
 
 def test_a_store_that_no_worker_could_read_is_told(

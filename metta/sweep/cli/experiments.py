@@ -47,10 +47,10 @@ class ExperimentOutput(Output["ExperimentHandle"]):
         result = followed_experiment(handle)
         self.value(handle.value_of(result), result.value, handle)
 
-    def shown(self, handle: "ExperimentHandle") -> None:
+    def shown(self, handle: "ExperimentHandle", as_recorded: bool = False) -> None:
         """Where it stands, its stages, and what to do next."""
         stages = stages_of(handle.log)
-        status = handle.status_of(stages)
+        status = handle.status_of(stages, as_recorded)
         rows = [*all_rows(handle.log), *(row for row in status.rows if row.status == "running")]
         if self._json:
             self._print_experiment(handle, status.model_copy(update={"rows": tuple(rows)}))

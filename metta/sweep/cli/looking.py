@@ -21,7 +21,7 @@ from metta.sweep.cli.app import (
     sweep_of,
     tell_held_up,
 )
-from metta.sweep.contracts.errors import DefinitionError
+from metta.sweep.contracts.errors import DefinitionError, ServerError
 
 
 @app.command(rich_help_panel=LOOK)
@@ -49,15 +49,21 @@ def show(
     name: Name,
     tree: Annotated[bool, typer.Option("--tree", help="With all that runs within it.")] = False,
     json: Json = False,
-) -> None:
+) -> int:
     """Show how far a sweep or experiment is."""
     from metta.sweep.cli.trees import TreeOutput
 
     handle = handle_of(name)
     if tree:
         TreeOutput(json).shown(handle)
-    else:
-        output_of(handle, json).shown(handle)
+        return 0
+    output = output_of(handle, json)
+    try:
+        output.shown(handle)
+    except ServerError as error:
+        output.shown(handle, as_recorded=True)
+        return complain(f"what is shown is what was recorded; nobody can tell whether it runs: {error}")
+    return 0
 
 
 @app.command(rich_help_panel=LOOK)

@@ -63,8 +63,16 @@ class Output(Printer, ABC, Generic[HandleT]):
         """
 
     @abstractmethod
-    def shown(self, handle: HandleT) -> None:
-        """Where it stands, and what to do next."""
+    def shown(self, handle: HandleT, as_recorded: bool = False) -> None:
+        """Where it stands, and what to do next.
+
+        Args:
+            handle: What it is.
+            as_recorded: Whether nobody is asked whether it runs.
+
+        Raises:
+            ServerError: When nobody can tell whether it runs; nothing is printed then.
+        """
 
     @abstractmethod
     def brief(self, handle: HandleT) -> None:

@@ -41,10 +41,10 @@ class SweepOutput(Output["SweepHandle"]):
         followed(handle)
         self.shown(handle)
 
-    def shown(self, handle: "SweepHandle") -> None:
+    def shown(self, handle: "SweepHandle", as_recorded: bool = False) -> None:
         """Where a sweep stands, its best trials, and what to do next."""
         table, _ = overview_of(handle.ledger)
-        status = handle.status_of(table)
+        status = handle.status_of(table, as_recorded)
         if self._json:
             self._print_status(handle, status)
             return

@@ -72,9 +72,14 @@ class ExperimentHandle(Run[ExperimentResult]):
         """
         return self.status_of(stages_of(self.log))
 
-    def status_of(self, stages: Stages) -> ExperimentStatus:
-        """The same, for those who have read the log already."""
-        return call(self.standing(stages))
+    def status_of(self, stages: Stages, as_recorded: bool = False) -> ExperimentStatus:
+        """The same, for those who have read the log already.
+
+        Args:
+            stages: What it says.
+            as_recorded: Whether the server is not asked, and what has not ended counts as running.
+        """
+        return call(self.standing(stages, is_running=stages.state is None if as_recorded else None))
 
     def set_budget(self, budget: Budget | int) -> ExperimentControl:
         """Change what all sweeps within it may spend together; limits that are not given stay.

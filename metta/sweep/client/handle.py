@@ -43,9 +43,14 @@ class SweepHandle(Run[SweepResult]):
         """
         return call(self.standing(brief_of(self.ledger)))
 
-    def status_of(self, table: TrialTable) -> SweepStatus:
-        """The same, for those who have folded the ledger already."""
-        return call(self.standing(Brief.of(table)))
+    def status_of(self, table: TrialTable, as_recorded: bool = False) -> SweepStatus:
+        """The same, for those who have folded the ledger already.
+
+        Args:
+            table: What it says.
+            as_recorded: Whether the server is not asked, and what has not ended counts as running.
+        """
+        return call(self.standing(Brief.of(table), is_running=table.finish is None if as_recorded else None))
 
     def set_budget(self, budget: Budget | int) -> Control:
         """Change the limits that are given; the others stay, and None lifts one.
