@@ -8,10 +8,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from random import Random
 from subprocess import DEVNULL, PIPE, Popen
+from time import monotonic, sleep
 
 import psutil
 
 from tests.crash.evidence import Evidence
+
+GONE_S = 2.0
+"""Killed processes hold no lock any more by then."""
 
 TRAINING = str(Path(__file__).with_name("training.py"))
 
@@ -88,17 +92,32 @@ class Project:
 
 
 def kill(*pids: int) -> None:
-    """End processes at once; they have to live."""
+    """End processes at once; they have to live.
+
+    They are gone when this returns: on a busy machine that takes a moment, in which they still hold their
+    locks, and a command that is called in this process would be there sooner than any that is typed.
+    """
     assert pids, "there is nobody to kill"
+    dying = []
     for pid in pids:
-        with suppress(ProcessLookupError):
+        with suppress(ProcessLookupError, psutil.NoSuchProcess):
+            dying.append(psutil.Process(pid))
             os.kill(pid, signal.SIGKILL)
+    deadline = monotonic() + GONE_S
+    while any(map(_lives, dying)) and monotonic() < deadline:
+        sleep(0.002)
 
 
 def moments(seed: int) -> list[tuple[float, float]]:
     """Ten random moments spread over a sweep: after which share of its reports, and how long after that."""
     rng = Random(seed)
     return [((tenth + rng.random()) / 10, rng.uniform(0.0, 0.025)) for tenth in range(10)]
+
+
+def _lives(process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return process.status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 def _found(is_it: Callable[[list[str]], object]) -> list[int]:

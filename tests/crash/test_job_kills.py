@@ -40,7 +40,8 @@ def _with_words(here: Project, words: str) -> list[int]:
     for process in psutil.process_iter():
         try:
             command = " ".join(process.cmdline())
-            if words in command and "metta.sweep.worker" not in command:
+            is_here = str(here.folder) in command or process.cwd().startswith(str(here.folder))
+            if is_here and words in command and "metta.sweep.worker" not in command:
                 found.append(process.pid)
         except psutil.Error:
             continue

@@ -166,7 +166,8 @@ async def _served(
     identity = str(Identity.here())
     engine = runtime(endpoints.metrics, named_metrics)
     client = await connect(settings, plugins=[plugin], identity=identity, runtime=engine)
-    await ensure_search_attributes(client)
+    if not settings.is_embedded:  # that has them from its start, and may be killed this very moment
+        await ensure_search_attributes(client)
     told = asyncio.Event()
     for sign in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(sign, told.set)
