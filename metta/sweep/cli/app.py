@@ -72,8 +72,8 @@ def starts_here() -> "Starts":
 
 def tell_held_up(starts: "Starts") -> None:
     """Say why something does not go on, if it does not."""
-    if starts.held_up:
-        typer.echo(f"note: what is unfinished does not go on: {starts.held_up}", err=True)
+    if starts.note:
+        typer.echo(f"note: {starts.note}", err=True)
 
 
 def handle_of(name: str, starts: "Starts | None" = None) -> "AnyHandle":

@@ -95,13 +95,11 @@ def trials(store: "Store", line: typer.Context, incomplete: str) -> Words:
 @_quietly
 def printed(store: "Store", line: typer.Context, incomplete: str) -> Words:
     """What may have printed something: stages of an experiment, also those that run, or trials of a sweep."""
+    from metta.sweep.client.logs import printing_stages
     from metta.sweep.contracts.attempts import LOGS
 
-    folder = store.experiment_folder(_named(line)) / LOGS
-    logs = sorted(log for log in folder.rglob("*.txt") if not log.name.startswith("@"))  # the engine's
-    if logs:
-        return [log.relative_to(folder).with_suffix("").as_posix() for log in logs]
-    return _trials(store, _named(line), incomplete)
+    found = printing_stages(store.experiment_folder(_named(line)) / LOGS)
+    return found or _trials(store, _named(line), incomplete)
 
 
 @_quietly

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from pathlib import Path
 
 from metta.sweep.client.experiment_handle import ExperimentHandle
 from metta.sweep.client.handle import SweepHandle
@@ -117,10 +118,7 @@ class StageLog(Printed):
         self._stages.update()
         if self._path.is_file():
             return ""
-        files = (
-            file for file in self._folder.rglob("*.txt") if not file.name.startswith("@")
-        )  # the engine's
-        names = sorted(file.relative_to(self._folder).with_suffix("").as_posix() for file in files)
+        names = printing_stages(self._folder)
         known = f"{nearest(self._stage, names)}; stages that did: {', '.join(names) or 'none'}"
         return f"no stage {self._stage!r} has printed anything on this machine{known}"
 
@@ -137,3 +135,9 @@ class StageLog(Printed):
     def is_over(self) -> bool:
         """Whether the experiment has ended."""
         return self._stages.finished is not None
+
+
+def printing_stages(folder: Path) -> list[str]:
+    """Paths of the stages that have printed something, by the folder of their logs."""
+    files = (file for file in folder.rglob("*.txt") if not file.name.startswith("@"))  # the engine's
+    return sorted(file.relative_to(folder).with_suffix("").as_posix() for file in files)

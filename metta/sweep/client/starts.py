@@ -57,6 +57,11 @@ class Starts:
         except (ServerError, StoreError) as error:  # what is recorded can be looked at all the same
             self.held_up = str(error)
 
+    @property
+    def note(self) -> str:
+        """What people are told when something is held up; empty when nothing is."""
+        return f"what is unfinished does not go on: {self.held_up}" if self.held_up else ""
+
     def _revive(self) -> None:
         # who may only read here looks at what others run
         if not (os.access(self.settings.home, os.W_OK) and self.launches.unfinished()):

@@ -40,8 +40,8 @@ def run_dev(settings: Settings, console: Console, as_json: bool = False) -> None
     starts = Starts(settings)  # sets going again what somebody killed
     server = EmbeddedServer(settings.home / "server")
     info = server.ensure()
-    if starts.held_up:  # by something else than the server
-        print(f"note: what is unfinished does not go on: {starts.held_up}", file=sys.stderr)
+    if starts.note:  # of something else than the server
+        print(f"note: {starts.note}", file=sys.stderr)
     where = {"ui": info.ui, "address": info.address, "namespace": NAMESPACE, "queue": QUEUE}
     text = (
         f"UI       {info.ui}\n"
